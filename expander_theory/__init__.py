@@ -1,0 +1,1 @@
+"""Masks, guarantees and recovery for expander dictionaries."""

@@ -1,0 +1,59 @@
+"""Random unit-norm dictionaries: values on a mask, and the dense Gaussian reference."""
+
+import math
+
+import numpy as np
+
+from expander_theory.dictionary import DenseDictionary, Dictionary
+from expander_theory.errors import require
+from expander_theory.masks import Mask
+from expander_theory.seeds import Seed, generator
+
+
+def sign_dictionary(mask: Mask, *, seed: Seed) -> Dictionary:
+    """Independent fair signs times 1/sqrt(d): every column flat (C_j = 1, THEORY.md section 0)."""
+    return Dictionary(mask, _signs(mask, generator(seed)) / math.sqrt(mask.d))
+
+
+def gaussian_dictionary(mask: Mask, *, seed: Seed) -> Dictionary:
+    """Independent standard normal values, columns scaled to unit l2 norm."""
+    return Dictionary(mask, generator(seed).standard_normal(mask.rows.shape)).normalised()
+
+
+def flat_dictionary(mask: Mask, *, flatness: float, seed: Seed) -> Dictionary:
+    """Unit columns of prescribed flatness C_j = sqrt(d) ||w_j||_inf / ||w_j||_2.
+
+    One entry (its place uniform) has modulus C / sqrt(d), the others share the rest equally;
+    signs are fair. C = 1 gives :func:`sign_dictionary`'s moduli, C = sqrt(d) a single nonzero.
+
+    Raises:
+        InvalidArgument: flatness outside [1, sqrt(d)].
+    """
+    d = mask.d
+    require(
+        1 <= flatness <= math.sqrt(d) * (1 + 1e-12),
+        "flatness",
+        flatness,
+        f"must be between 1 and sqrt(d) = {math.sqrt(d):.6g}",
+    )
+    rng = generator(seed)
+    peak = min(flatness / math.sqrt(d), 1.0)
+    rest = math.sqrt(max(0.0, 1 - peak**2) / (d - 1)) if d > 1 else 0.0
+    moduli = np.full(mask.rows.shape, rest)
+    moduli[np.arange(mask.n), rng.integers(0, d, mask.n)] = peak
+    return Dictionary(mask, moduli * _signs(mask, rng))
+
+
+def dense_gaussian_dictionary(m: int, n: int, *, seed: Seed) -> DenseDictionary:
+    """Independent standard normal entries, columns scaled to unit l2 norm.
+
+    Raises:
+        InvalidArgument: m or n below 1.
+    """
+    require(m >= 1, "m", m, "must be at least 1")
+    require(n >= 1, "n", n, "must be at least 1")
+    return DenseDictionary(generator(seed).standard_normal((n, m))).normalised()
+
+
+def _signs(mask: Mask, rng: np.random.Generator) -> np.ndarray:
+    return 2.0 * rng.integers(0, 2, mask.rows.shape) - 1.0

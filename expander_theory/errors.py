@@ -1,0 +1,38 @@
+"""Errors that the user can act on. The command line prints their text and exits with code 2."""
+
+from collections.abc import Sequence
+
+
+class ExpanderTheoryError(Exception):
+    """Base of every error raised on purpose by this project."""
+
+
+class InvalidArgument(ExpanderTheoryError, ValueError):
+    """An argument outside its allowed range; the text names it, its value and what is allowed."""
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"{name} = {value}: {allowed}")
+        self.name, self.value, self.allowed = name, value, allowed
+
+
+class InvalidFile(ExpanderTheoryError):
+    """A file or folder that cannot be used: truncated, altered, too new, or of another kind."""
+
+    def __init__(self, path: object, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path, self.problem = path, problem
+
+
+class MissingResource(ExpanderTheoryError):
+    """Something that is not installed; the text names the command that installs it."""
+
+
+def require(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise :class:`InvalidArgument` unless ``condition`` holds."""
+    if not condition:
+        raise InvalidArgument(name, value, allowed)
+
+
+def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise :class:`InvalidArgument` unless ``value`` is one of ``choices``."""
+    require(value in choices, name, repr(value), f"must be one of {', '.join(choices)}")

@@ -1,0 +1,176 @@
+"""How far a mask expands: the minimum of |N(S)| / (d |S|) over small sets of columns.
+
+Each value is stated as what it is: ``exact``, or an interval whose ``upper`` end is a set that was
+found and whose ``lower`` end is proved for every set. Counting is in integers throughout.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expander_theory._kernels.expansion import FINISHED, greedy_losses, reverse_search
+from expander_theory.errors import require
+from expander_theory.geometry import column_overlaps
+from expander_theory.masks import Mask
+
+_BUDGET = 200_000  # sets visited between two looks at the clock
+_MAX_ROOTS = 4096
+
+
+@dataclass(frozen=True)
+class SizeExpansion:
+    """Bounds on min |N(S)| over the sets S of exactly ``size`` columns.
+
+    Attributes:
+        size: |S|.
+        d: left degree.
+        lower: proved for every set of this size.
+        upper: attained by ``witness``.
+        witness: columns of a set with |N(S)| = upper.
+    """
+
+    size: int
+    d: int
+    lower: int
+    upper: int
+    witness: tuple[int, ...]
+
+    @property
+    def exact(self) -> bool:
+        return self.lower == self.upper
+
+
+@dataclass(frozen=True)
+class ExpansionProfile:
+    """Expansion of a mask over sets of 1, 2, ..., ``max_size`` columns."""
+
+    sizes: tuple[SizeExpansion, ...]
+
+    @property
+    def max_size(self) -> int:
+        return len(self.sizes)
+
+    def ratio_bounds(self, size: int | None = None) -> tuple[Fraction, Fraction]:
+        """(lower, upper) bounds on min |N(S)| / (d|S|) over 1 <= |S| <= size; equal when exact.
+
+        eps_s = 1 - this ratio (cumulative over sizes, THEORY.md EXP-0).
+
+        Raises:
+            InvalidArgument: size outside 1..max_size.
+        """
+        size = self.max_size if size is None else size
+        require(1 <= size <= self.max_size, "size", size, f"must be between 1 and {self.max_size}")
+        used = self.sizes[:size]
+        return (
+            min(Fraction(e.lower, e.d * e.size) for e in used),
+            min(Fraction(e.upper, e.d * e.size) for e in used),
+        )
+
+
+def expansion_profile(mask: Mask, max_size: int, *, time_limit: float = 10.0) -> ExpansionProfile:
+    """Minimum neighbourhoods of all sets of up to ``max_size`` columns.
+
+    Upper bounds come from greedy search; where the proved lower bounds (:func:`largest_losses`)
+    do not meet them, an exhaustive reverse search over canonical sets decides, size by size,
+    until ``time_limit`` seconds are spent. What is still open then is returned as an interval,
+    with the overlap bound as its lower end. The exact minimum is coNP-hard in general
+    (THEORY.md EXP-8).
+
+    Raises:
+        InvalidArgument: max_size outside 1..n, or a negative time limit.
+    """
+    require(1 <= max_size <= mask.n, "max_size", max_size, f"must be between 1 and n = {mask.n}")
+    require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
+    start, columns = mask.row_lists
+    histogram = column_overlaps(mask)
+    found, witnesses = greedy_losses(mask.rows, start, columns, mask.m, _roots(histogram, max_size), max_size)
+    proved = largest_losses(mask, max_size)
+    deadline = time.monotonic() + time_limit
+    sizes = []
+    for size in range(1, max_size + 1):
+        loss, witness, bound = int(found[size]), witnesses[size, :size].copy(), int(proved[size])
+        # Transfer from the sizes already settled (THEORY.md EXP-4).
+        for done in sizes[1:]:
+            settled = done.d * done.size - done.lower
+            bound = min(bound, settled * size * (size - 1) // (done.size * (done.size - 1)))
+        if loss < bound:
+            search = _ReverseSearch(mask, size, loss, witness)
+            finished = any(search.steps(deadline))
+            loss, witness = search.loss, search.witness
+            bound = loss if finished else bound
+        members = tuple(sorted(int(j) for j in witness))
+        sizes.append(SizeExpansion(size, mask.d, mask.d * size - bound, mask.d * size - loss, members))
+    return ExpansionProfile(tuple(sizes))
+
+
+def largest_losses(mask: Mask, max_size: int) -> NDArray[np.int64]:
+    """Proved upper bounds on d|S| - |N(S)|, by size 0..max_size, from pairwise overlaps alone.
+
+    The best of THEORY.md EXP-3(b), (c), (d) and of |N(S)| >= d. Polynomial time: sum_i D_i^2.
+    """
+    histogram = column_overlaps(mask)
+    d, present = mask.d, np.nonzero(histogram.any(axis=0))[0]
+    o = int(present.max()) if present.size else 0
+    bounds = np.zeros(max_size + 1, np.int64)
+    steps = np.maximum(0, d - o * np.arange(max_size))
+    for size in range(2, max_size + 1):
+        by_steps = d * size - int(steps[:size].sum())
+        neighbours = -(-(d * d * size) // (d + o * (size - 1)))  # ceil
+        strongest = np.sort(_largest_overlap_sums(histogram, size - 1))[::-1][:size]
+        by_columns = int(strongest.sum()) // 2
+        bounds[size] = min(by_steps, d * size - neighbours, by_columns, d * (size - 1))
+    return bounds
+
+
+def _largest_overlap_sums(histogram: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """O_j(count): the sum of the ``count`` largest overlaps of each column."""
+    left = np.full(histogram.shape[0], count, np.int64)
+    total = np.zeros(histogram.shape[0], np.int64)
+    for overlap in range(histogram.shape[1] - 1, 0, -1):
+        taken = np.minimum(left, histogram[:, overlap])
+        total += overlap * taken
+        left -= taken
+    return total
+
+
+def _roots(histogram: NDArray[np.int32], max_size: int) -> NDArray[np.int64]:
+    """All columns, or the most overlapping ones where there are very many."""
+    sums = _largest_overlap_sums(histogram, max(1, max_size - 1))
+    return np.argsort(-sums, kind="stable")[:_MAX_ROOTS]
+
+
+class _ReverseSearch:
+    """Exhaustive search at one size, in steps that look at the clock (state lives in the arrays)."""
+
+    def __init__(self, mask: Mask, size: int, loss: int, witness: NDArray[np.int32]) -> None:
+        self._graph = (mask.rows, *mask.row_lists)
+        self._state = (
+            np.zeros(mask.m, np.int32),  # multiplicity
+            np.zeros(mask.n, np.int32),  # hits
+            np.zeros(size, np.int32),  # members
+            np.zeros(size + 1, np.int64),  # losses
+            np.zeros(size + 1, np.int64),  # cursor
+            np.zeros(1, np.int64),  # position
+        )
+        self._best = np.array([loss], np.int64)
+        self.witness = witness
+
+    @property
+    def loss(self) -> int:
+        return int(self._best[0])
+
+    def steps(self, deadline: float) -> Iterator[bool]:
+        """Yield False after each budget of sets, True once finished; stop at the deadline."""
+        while time.monotonic() < deadline:
+            finished = (
+                reverse_search(*self._graph, *self._state, self._best, self.witness, _BUDGET) == FINISHED
+            )
+            yield finished
+            if finished:
+                return

@@ -1,0 +1,25 @@
+"""Uniform random left-d-regular masks."""
+
+import numpy as np
+
+from expander_theory._kernels.sampling import floyd_subsets
+from expander_theory.errors import require
+from expander_theory.masks.mask import Mask
+from expander_theory.seeds import Seed, generator
+
+
+def uniform_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
+    """n columns, each an independent uniform d-subset of the m rows (the model of THEORY.md EXP-6).
+
+    Floyd's sampling, O(n d^2) time for any m.
+
+    Raises:
+        InvalidArgument: m, n or d below 1, or d > m.
+    """
+    require(m >= 1, "m", m, "must be at least 1")
+    require(n >= 1, "n", n, "must be at least 1")
+    require(1 <= d <= m, "d", d, f"must be between 1 and m = {m}")
+    rows = np.empty((n, d), np.int32)
+    floyd_subsets(generator(seed), m, rows)
+    named = f", seed={seed})" if isinstance(seed, int) else ")"
+    return Mask(m, rows, f"uniform(m={m}, n={n}, d={d}{named}")
