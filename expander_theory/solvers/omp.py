@@ -1,0 +1,41 @@
+"""Orthogonal matching pursuit."""
+
+from numpy import finfo
+from numpy.typing import ArrayLike
+
+from expander_theory._kernels.omp import omp_dense, omp_masked
+from expander_theory.dictionary import AnyDictionary, Dictionary, checked_signals
+from expander_theory.errors import require
+from expander_theory.solvers.recovery import Recovery, empty_recovery, require_sparsity, require_unit_columns
+
+
+def omp(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, relative_tolerance: float | None = None) -> Recovery:
+    """At most k greedy steps: the atom of largest |w_j^T r|, then least squares on all chosen atoms.
+
+    Ties go to the lowest index. A signal stops early when ||r|| <= relative_tolerance ||h||.
+    Source: Pati et al. 1993; recovery conditions in THEORY.md OMP-1 to OMP-7.
+
+    Args:
+        dictionary: unit-l2 columns.
+        signals: (batch, m) or (m,), floating; float32 signals are solved in float32, all others in float64.
+        k: sparsity, 1..min(m, n).
+        relative_tolerance: default 100 machine epsilons, where the residual is rounding error.
+
+    Raises:
+        InvalidArgument: bad signals, k, tolerance, or columns that are not of unit norm.
+    """
+    h = checked_signals("signals", signals, dictionary.m)
+    require_sparsity(dictionary, k)
+    require_unit_columns(dictionary)
+    epsilon = float(finfo(h.dtype).eps)
+    tolerance = 100 * epsilon if relative_tolerance is None else relative_tolerance
+    require(0 <= tolerance < 1, "relative_tolerance", relative_tolerance, "must be in [0, 1)")
+    out = empty_recovery(dictionary.n, h.shape[0], int(k), h.dtype)
+    limits = (int(k), h.dtype.type(tolerance), h.dtype.type(10 * k * epsilon))
+    outputs = (out.indices, out.coefficients, out.steps, out.status, out.residual_norms)
+    typed = dictionary.astype(h.dtype)
+    if isinstance(typed, Dictionary):
+        omp_masked(typed.mask.rows, typed.values, h, *limits, *outputs)
+    else:
+        omp_dense(typed.columns, h, *limits, *outputs)
+    return out

@@ -1,0 +1,109 @@
+"""What every solver returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expander_theory._kernels import omp as kernel
+from expander_theory.dictionary import AnyDictionary, Floats
+from expander_theory.errors import require
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+
+class RecoveryStatus(IntEnum):
+    """Why a solver stopped on one signal."""
+
+    SPARSITY_REACHED = kernel.SPARSITY_REACHED
+    RESIDUAL_SMALL = kernel.RESIDUAL_SMALL
+    DEPENDENT_ATOM = kernel.DEPENDENT_ATOM
+
+    @property
+    def explanation(self) -> str:
+        return {
+            RecoveryStatus.SPARSITY_REACHED: "k atoms were chosen",
+            RecoveryStatus.RESIDUAL_SMALL: "the residual fell to the tolerance with at most k atoms",
+            RecoveryStatus.DEPENDENT_ATOM: "the next atom lies in the span of those chosen: no k-sparse code improves "
+            "on this one by a greedy step",
+        }[self]
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """Codes of a batch of signals.
+
+    Attributes:
+        n: length of a code.
+        indices: int32 (batch, k), atoms in the order of selection, -1 where fewer were chosen.
+        coefficients: (batch, k), in the dtype of the computation, 0 where fewer were chosen.
+        steps: int32 (batch,), atoms chosen.
+        status: int8 (batch,), a :class:`RecoveryStatus` per signal.
+        residual_norms: (batch,), ||h - W x||_2.
+    """
+
+    n: int
+    indices: NDArray[np.int32]
+    coefficients: Floats
+    steps: NDArray[np.int32]
+    status: NDArray[np.int8]
+    residual_norms: Floats
+
+    @property
+    def supports(self) -> NDArray[np.int32]:
+        """The chosen atoms of each signal, increasing; -1 (first) where fewer than k were chosen."""
+        return np.sort(self.indices, axis=1)
+
+    def to_scipy(self) -> scipy.sparse.csr_array:
+        """The codes as a (batch, n) ``scipy.sparse.csr_array``."""
+        import scipy.sparse
+
+        batch, k = self.indices.shape
+        used = np.arange(k) < self.steps[:, None]
+        starts = np.concatenate([[0], np.cumsum(self.steps)])
+        matrix = scipy.sparse.csr_array((self.coefficients[used], self.indices[used], starts), shape=(batch, self.n))
+        matrix.sort_indices()
+        return matrix
+
+    def to_dense(self) -> Floats:
+        """The codes as a (batch, n) array."""
+        return self.to_scipy().toarray()
+
+
+def empty_recovery(n: int, batch: int, k: int, dtype: np.dtype[Any]) -> Recovery:
+    """A recovery of no atoms, for kernels to fill."""
+    return Recovery(
+        n,
+        np.full((batch, k), -1, np.int32),
+        np.zeros((batch, k), dtype),
+        np.zeros(batch, np.int32),
+        np.zeros(batch, np.int8),
+        np.zeros(batch, dtype),
+    )
+
+
+def require_sparsity(dictionary: AnyDictionary, k: int) -> None:
+    """k must be an integer between 1 and m: more than m atoms are always dependent."""
+    limit = min(dictionary.m, dictionary.n)
+    require(
+        isinstance(k, int | np.integer) and 1 <= k <= limit,
+        "k",
+        k,
+        f"must be an integer between 1 and min(m, n) = {limit}",
+    )
+
+
+def require_unit_columns(dictionary: AnyDictionary) -> None:
+    """Selection by correlation is only fair between columns of equal norm (THEORY.md, H.7)."""
+    deviation = float(np.abs(dictionary.column_norms - 1).max())
+    require(
+        deviation <= 1e-4,
+        "dictionary",
+        f"has a column of norm 1 {'+' if dictionary.column_norms.max() > 1 else '-'} {deviation:.3g}",
+        "must have unit-l2 columns: use dictionary.normalised()",
+    )
