@@ -1,0 +1,23 @@
+"""The four loops of a tied TopK SAE, on a mask or dense.
+
+Weights are (n, d) with ``rows`` (n, d) on a mask, (n, m) with ``rows = None`` dense: row j of the
+weights is decoder column j. Codes are pairs (acts (B, k), indices (B, k)).
+
+- ``encode(x, weight, rows, bias, k)``: the k largest of W^T x + bias (signed), and their indices;
+- ``combine(acts, indices, weight, rows, m)``: sum_i acts[:, i] w_{indices[:, i]}, shape (B, m);
+- ``pull(g, indices, weight, rows)``: <w_{indices[b, i]}, g_b>, shape (B, k);
+- ``accumulate(acts, indices, g, weight, rows)``: gradient of <combine, g> in the weights.
+
+``cpu`` (numba) and ``reference`` (plain torch, any device) hold the same functions.
+"""
+
+from types import ModuleType
+
+import torch
+
+from sae_bridge.kernels import cpu, reference
+
+
+def backend(tensor: torch.Tensor) -> ModuleType:
+    """The fastest module of loops for where ``tensor`` lies."""
+    return cpu if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) else reference

@@ -1,0 +1,40 @@
+"""The loops in plain torch, on any device; no m x n matrix is formed on a mask. See the package's docstring."""
+
+import torch
+from torch import Tensor
+
+
+def encode(x: Tensor, weight: Tensor, rows: Tensor | None, bias: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    if rows is None:
+        scores = torch.addmm(bias, x, weight.T)
+    else:
+        scores = bias.expand(x.shape[0], -1).clone()
+        for i in range(rows.shape[1]):
+            scores.addcmul_(x[:, rows[:, i]], weight[:, i])
+    acts, indices = scores.topk(k, dim=1)
+    return acts, indices
+
+
+def combine(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int) -> Tensor:
+    atoms = acts[..., None] * weight[indices]
+    if rows is None:
+        return atoms.sum(dim=1)
+    out = acts.new_zeros(acts.shape[0], m)
+    return out.scatter_add_(1, rows[indices].flatten(1).long(), atoms.flatten(1))
+
+
+def pull(g: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
+    return (_on_support(g, indices, rows) * weight[indices]).sum(dim=2)
+
+
+def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
+    parts = acts[..., None] * _on_support(g, indices, rows)
+    return torch.zeros_like(weight).index_add_(0, indices.flatten(), parts.flatten(0, 1))
+
+
+def _on_support(g: Tensor, indices: Tensor, rows: Tensor | None) -> Tensor:
+    """g at the rows of each chosen column: (B, k, d), or (B, 1, m) dense."""
+    if rows is None:
+        return g[:, None, :]
+    batch, k = indices.shape
+    return g.gather(1, rows[indices].flatten(1).long()).view(batch, k, -1)
