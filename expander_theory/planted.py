@@ -1,0 +1,72 @@
+"""Empirical recovery on one given dictionary: planted k-sparse codes as k grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from expander_theory.dictionary import AnyDictionary
+from expander_theory.errors import require, require_choice
+from expander_theory.problems import COEFFICIENTS, Coefficients, sparse_code
+from expander_theory.seeds import stream
+from expander_theory.solvers import SOLVERS
+from expander_theory.statistics import wilson_interval
+from expander_theory.trials import recovered
+
+
+@dataclass(frozen=True)
+class PlantedRate:
+    """Share of planted k-sparse codes whose exact support the solver returns, with its 95 % Wilson interval.
+
+    The interval is over supports and coefficients on this one dictionary.
+    """
+
+    k: int
+    trials: int
+    successes: int
+    low: float
+    high: float
+
+    @property
+    def rate(self) -> float:
+        return self.successes / self.trials
+
+
+def planted_recovery(
+    dictionary: AnyDictionary,
+    ks: Sequence[int],
+    *,
+    trials: int,
+    coefficients: Coefficients = "gaussian",
+    solver: str = "omp",
+    seed: int = 0,
+) -> Iterator[PlantedRate]:
+    """Recovery rate for each k, noiseless, uniform supports.
+
+    Args:
+        dictionary: unit columns; its own dtype is used.
+        ks: sparsities, each 1..min(m, n).
+        trials: codes per k.
+        coefficients, seed: law and seed of the codes; code t of sparsity k depends on (seed, k, t) only.
+        solver: name in :data:`expander_theory.solvers.SOLVERS`.
+
+    Raises:
+        InvalidArgument: an argument out of range.
+    """
+    require(trials >= 1, "trials", trials, "must be at least 1")
+    require(seed >= 0, "seed", seed, "must be a non-negative integer")
+    require_choice("solver", solver, tuple(SOLVERS))
+    require_choice("coefficients", coefficients, COEFFICIENTS)
+    limit = min(dictionary.m, dictionary.n)
+    for k in ks:
+        require(1 <= k <= limit, "k", k, f"must be between 1 and min(m, n) = {limit}")
+    key = f"{seed:064x}"[::-1]
+    for k in ks:
+        codes = [
+            sparse_code(dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in range(trials)
+        ]
+        successes = int(recovered(dictionary, np.stack(codes), k, solver).sum())
+        low, high = wilson_interval(successes, trials)
+        yield PlantedRate(k, trials, successes, float(low), float(high))
