@@ -14,6 +14,9 @@ class InvalidArgument(ExpanderTheoryError, ValueError):
         super().__init__(f"{name} = {value}: {allowed}")
         self.name, self.value, self.allowed = name, value, allowed
 
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.name, str(self.value), self.allowed)  # it crosses process borders
+
 
 class InvalidFile(ExpanderTheoryError):
     """A file or folder that cannot be used: truncated, altered, too new, or of another kind."""
@@ -21,6 +24,9 @@ class InvalidFile(ExpanderTheoryError):
     def __init__(self, path: object, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path, self.problem = path, problem
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (str(self.path), self.problem)
 
 
 class MissingResource(ExpanderTheoryError):

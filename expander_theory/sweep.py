@@ -9,11 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from expander_theory.errors import require
 from expander_theory.executors import workers
 from expander_theory.ledger import Ledger
+from expander_theory.progress import progress_bar
+from expander_theory.statistics import fit_boundary, wilson_interval
 from expander_theory.trials import Ensemble, Task, run_trials
 
 
@@ -57,7 +57,7 @@ def run_sweep(
     pieces = [piece for task in tasks for piece in _missing(task, outcomes[task.id], trials, chunk)]
     left = sum(piece.count for piece in pieces)
     total = trials * len(tasks)
-    bar = tqdm(total=total, initial=total - left, unit="trial", desc="sweep", disable=not progress, smoothing=0.05)
+    bar = progress_bar(total=total, initial=total - left, unit="trial", desc="sweep", show=progress)
     with bar, workers(worker_count) as executor:
         for piece, outcome in _completed(executor, pieces, 1 if worker_count == 1 else 4 * worker_count):
             ledger.append({"task": piece.task.id, **_named(piece.task), "first": piece.first, "outcome": outcome})
@@ -71,6 +71,36 @@ def cells(records: Sequence[dict[str, Any]]) -> list[Cell]:
     tasks = {record["task"]: record for record in reversed(records) if "task" in record}
     outcomes = _stored_outcomes(records)
     return [_cell(_task(tasks[id]), outcome) for id, outcome in outcomes.items()]
+
+
+def cell_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Cells as rows of a table: sizes, counts, rate and its 95 % Wilson interval."""
+    rows = []
+    for cell in cells:
+        low, high = wilson_interval(cell.successes, cell.trials)
+        e = cell.task.ensemble
+        counts = {"successes": cell.successes, "trials": cell.trials, "rate": cell.successes / max(1, cell.trials)}
+        sizes = {"family": e.family, "values": e.values, "d": e.d, "m": e.m, "n": e.n, "k": cell.task.k}
+        rows.append({**sizes, **counts, "low": float(low), "high": float(high)})
+    return rows
+
+
+def boundaries(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """The fitted 50 % point in k/m of every ensemble that was tried at two sparsities or more."""
+    by_ensemble: dict[Ensemble, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.trials:
+            by_ensemble[cell.task.ensemble].append(cell)
+    rows = []
+    for e, group in by_ensemble.items():
+        if len({cell.task.k for cell in group}) < 2:
+            continue
+        fit = fit_boundary(
+            [cell.task.k / e.m for cell in group], [cell.successes for cell in group], [cell.trials for cell in group]
+        )
+        numbers = {"k/m at 50 %": fit.centre, "low": fit.low, "high": fit.high, "status": fit.status}
+        rows.append({"family": e.family, "values": e.values, "d": e.d, "m": e.m, "n": e.n, **numbers})
+    return rows
 
 
 def _completed(executor: Executor, pieces: Iterable[_Piece], ahead: int) -> Iterator[tuple[_Piece, str]]:

@@ -13,6 +13,7 @@ from expander_theory.dictionary import AnyDictionary
 from expander_theory.ensembles import dense_gaussian_dictionary, flat_dictionary, gaussian_dictionary, sign_dictionary
 from expander_theory.errors import require, require_choice
 from expander_theory.files import canonical_json
+from expander_theory.masks.algebraic import require_polynomial
 from expander_theory.masks import polynomial_mask, uniform_mask
 from expander_theory.problems import COEFFICIENTS, Coefficients, sparse_code
 from expander_theory.seeds import Seed, generator, stream
@@ -56,7 +57,16 @@ class Ensemble:
             require(self.values == "gaussian", "values", self.values, "must be gaussian for a dense dictionary")
         if self.family == "polynomial":
             require(self.m % self.d == 0, "m", self.m, f"must be d q = {self.d} q for a polynomial mask")
+            require_polynomial(self.m // self.d, self.d, self._r, self.n)
         require((self.values == "flat") == (self.flatness > 0), "flatness", self.flatness, "goes with values = flat")
+
+    @property
+    def _r(self) -> int:
+        """Fewest coefficients that give n polynomials over GF(m / d)."""
+        q, r = max(2, self.m // self.d), 1
+        while q**r < self.n:
+            r += 1
+        return r
 
     def draw(self, seed: Seed) -> AnyDictionary:
         """One dictionary of the ensemble (float64). A polynomial mask is fixed; its values are random."""
@@ -64,10 +74,7 @@ class Ensemble:
         if self.family == "dense":
             return dense_gaussian_dictionary(self.m, self.n, seed=rng)
         if self.family == "polynomial":
-            r = 1
-            while (self.m // self.d) ** r < self.n:
-                r += 1
-            mask = polynomial_mask(self.m // self.d, self.d, r=r, n=self.n)
+            mask = polynomial_mask(self.m // self.d, self.d, r=self._r, n=self.n)
         else:
             mask = uniform_mask(self.m, self.n, self.d, seed=rng)
         if self.values == "flat":

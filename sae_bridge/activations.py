@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,10 +21,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import atomic_write, read_arrays, write_arrays
+from expander_theory.progress import progress_bar
 from sae_bridge.language_models import Hook, LanguageModel
 from sae_bridge.text import TextSource
 
@@ -95,7 +96,7 @@ def harvest(
     _claim(folder, description)
     todo = [(s, i) for s in SPLITS for i in range(_shards(len(tokens[s]))) if not _shard_path(folder, s, i).is_file()]
     total = sum(len(_part(tokens[s], i)) for s, i in todo) * what.context
-    with tqdm(total=total, unit="token", unit_scale=True, desc="harvest", disable=not progress) as bar:
+    with progress_bar(total=total, unit="token", unit_scale=True, desc="harvest", show=progress) as bar:
         for split, index in todo:
             part = _part(tokens[split], index)
             found = []
@@ -218,3 +219,19 @@ def _part(tokens: NDArray[np.int32], index: int) -> NDArray[np.int32]:
 
 def _shard_path(folder: Path, split: str, index: int) -> Path:
     return folder / f"{split}-{index:05d}.safetensors"
+
+
+def estimate(model: LanguageModel, what: Harvest) -> str:
+    """Disk, memory and time of a harvest, in words; the time from one timed batch."""
+    tokens = (what.train_contexts + what.held_out_contexts) * what.context
+    disk = tokens * model.m * 4 / 2**30
+    layer = len(model.layers) // 2 - 1 if what.layer is None else what.layer
+    batch = torch.zeros(what.batch, what.context, dtype=torch.long)
+    model.activations(batch, layer, what.hook)  # warm-up
+    start = time.perf_counter()
+    model.activations(batch, layer, what.hook)
+    seconds = (time.perf_counter() - start) * tokens / batch.numel()
+    return (
+        f"harvest of {tokens:,} tokens: about {disk:.2f} GiB on disk (and of memory when an SAE trains on it), "
+        f"about {max(1, round(seconds / 60))} min"
+    )

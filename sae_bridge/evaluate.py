@@ -8,15 +8,16 @@ outlying norm, keep their original activation in every run and enter no mean; th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from expander_theory.errors import InvalidFile, require
+from expander_theory.progress import progress_bar
 from sae_bridge.activations import ActivationStore, fingerprint
 from sae_bridge.language_models import LanguageModel
 from sae_bridge.sae import SparseAutoencoder
@@ -168,7 +169,7 @@ def context_losses(
 
     found = []
     batches = store.tokens("held_out").split(batch)
-    for tokens in tqdm(batches, desc=f"cross-entropy, {label}", unit="batch", disable=not progress):
+    for tokens in progress_bar(batches, desc=f"cross-entropy, {label}", unit="batch", show=progress):
         ids = tokens.to(model.device)
         with model.intervene(about["layer"], about["hook"], replace):
             logits = model.model(input_ids=ids, use_cache=False).logits[:, 1:-1]
@@ -185,3 +186,57 @@ def _recovered(ablated: np.ndarray, losses: np.ndarray, clean: np.ndarray) -> tu
     bottom = (ablated - clean)[drawn].mean(axis=1)
     low, high = np.quantile(top / bottom, [0.025, 0.975])
     return float((ablated - losses).mean() / (ablated - clean).mean()), (float(low), float(high))
+
+
+BASELINE = (
+    "Nats per token on held-out documents. Ablation and reconstruction act on every position but the first of each "
+    "context and tokens of outlying norm; predictions from the first token are left out. "
+    "Intervals: 95 % bootstrap over contexts."
+)
+
+
+def evaluation_row(
+    name: str,
+    sae: SparseAutoencoder,
+    model: LanguageModel,
+    store: ActivationStore,
+    baselines: Losses,
+    *,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Everything measured of one SAE, as one JSON-able record."""
+    return {
+        "name": name,
+        "architecture": "expander" if sae.rows is not None else "dense",
+        "m": sae.m,
+        "n": sae.n,
+        "d": sae.weight.shape[1],
+        "k": sae.k,
+        "decoder_values": sae.decoder_values,
+        **asdict(reconstruction(sae, store)),
+        **asdict(fidelity(sae, model, store, baselines, progress=progress)),
+    }
+
+
+def short_row(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns of an evaluation record that fit a table."""
+
+    def with_interval(name: str) -> str:
+        low, high = row[f"{name}_interval"]
+        return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
+
+    return {
+        "SAE": row["name"],
+        "d": row["d"],
+        "decoder values": row["decoder_values"],
+        "FVU": row["fvu"],
+        "L0": row["l0"],
+        "dead": f"{row['dead']}/{row['n']}",
+        "CE clean": row["ce_clean"],
+        "CE zero": row["ce_zero"],
+        "CE mean": row["ce_mean"],
+        "CE SAE": row["ce"],
+        "delta CE": row["delta"],
+        "recovered (zero)": with_interval("recovered_zero"),
+        "recovered (mean)": with_interval("recovered_mean"),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -182,7 +183,7 @@ def _default_folder() -> Path:
 def _from_gguf(transformers: Any, path: Path) -> tuple[Any, Any]:
     """Model and tokenizer, as an ordinary float32 model that knows nothing of its quantised origin."""
     for package in ("gguf", "accelerate"):
-        if transformers.utils.import_utils.importlib.util.find_spec(package) is None:
+        if importlib.util.find_spec(package) is None:
             raise MissingResource(f"GGUF files need the package {package}: run `pip install {package}`")
     place: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     tokenizer = transformers.AutoTokenizer.from_pretrained(**place)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import read_arrays, write_arrays
 from expander_theory.ledger import Ledger
+from expander_theory.progress import progress_bar
 from expander_theory.masks import Mask, load_mask, uniform_mask
 from sae_bridge.activations import ActivationStore
 from sae_bridge.sae import ExpanderSAE, SparseAutoencoder, TopKSAE, load_sae
@@ -113,7 +113,8 @@ def train(
         first = _restore(checkpoint, sae, optimiser) if checkpoint.is_file() else 0
         logged = max((record["step"] for record in metrics.records), default=-1)
         label = f"train d={'dense' if mask is None else mask.d}"
-        for step in tqdm(range(first, how.steps), initial=first, total=how.steps, desc=label, disable=not progress):
+        steps = range(first, how.steps)
+        for step in progress_bar(steps, initial=first, total=how.steps, unit="step", desc=label, show=progress):
             loss = _step(sae, optimiser, how, data[_batch_rows(len(data), how, step)], step)
             if (step % _LOG_EVERY == 0 or step == how.steps - 1) and step > logged:
                 metrics.append({"step": step, "fvu": loss / variance})
@@ -137,7 +138,7 @@ def _step(sae: SparseAutoencoder, optimiser: torch.optim.Adam, how: Training, h:
     sae.project_gradient()
     optimiser.step()
     sae.normalise_columns()
-    return float(error)
+    return float(error.detach())
 
 
 def _batch_rows(count: int, how: Training, step: int) -> Tensor:

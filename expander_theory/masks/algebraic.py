@@ -2,8 +2,20 @@
 
 import numpy as np
 
-from expander_theory.errors import InvalidArgument, require
+from expander_theory.errors import require
 from expander_theory.masks.mask import Mask
+
+
+def require_polynomial(q: int, d: int, r: int, n: int) -> None:
+    """Raise :class:`InvalidArgument` unless :func:`polynomial_mask` has these parameters."""
+    require(2 <= q <= 2**16, "q", q, "must be a prime power between 2 and 65536")
+    import galois
+
+    require(galois.is_prime_power(q), "q", q, "must be a prime power (2, 3, 4, 5, 7, 8, 9, 11, ...)")
+    require(1 <= d <= q + 1, "d", d, f"must be between 1 and q + 1 = {q + 1}")
+    require(1 <= r <= d, "r", r, f"must be between 1 and d = {d}")
+    require(1 <= n <= q**r, "n", n, f"must be between 1 and q^r = {q}^{r} = {q**r} for this construction")
+    require(n * d <= 2**31, "n", n, f"n d = {n * d} values are too many: choose a smaller n")
 
 
 def polynomial_mask(q: int, d: int, *, r: int = 2, n: int | None = None) -> Mask:
@@ -22,18 +34,9 @@ def polynomial_mask(q: int, d: int, *, r: int = 2, n: int | None = None) -> Mask
     Raises:
         InvalidArgument: q not a prime power, d or r out of range, n > q^r.
     """
-    require(2 <= q <= 2**16, "q", q, "must be a prime power between 2 and 65536")
-    import galois
-
-    primes, _ = galois.factors(q)
-    require(len(primes) == 1, "q", q, "must be a prime power (2, 3, 4, 5, 7, 8, 9, 11, ...)")
-    require(1 <= d <= q + 1, "d", d, f"must be between 1 and q + 1 = {q + 1}")
-    require(1 <= r <= d, "r", r, f"must be between 1 and d = {d}")
     columns = q**r if n is None else n
-    if not 1 <= columns <= q**r:
-        raise InvalidArgument("n", columns, f"must be between 1 and q^r = {q}^{r} = {q**r} for this construction")
-    if columns * d > 2**31:
-        raise InvalidArgument("n", columns, f"n d = {columns * d} values do not fit in memory: choose a smaller n")
+    require_polynomial(q, d, r, columns)
+    import galois
 
     field = galois.GF(q)
     # Digits of the column's index in base q are the coefficients, constant term first, so the

@@ -1,0 +1,1 @@
+"""Subcommands of ``expander`` that need the core alone: thin, one a file."""

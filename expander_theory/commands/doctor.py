@@ -1,0 +1,53 @@
+"""``expander doctor``."""
+
+import importlib.metadata
+import platform
+import sys
+from dataclasses import dataclass
+
+from expander_theory.commands.output import table
+
+_CORE = ("expander-theory", "numpy", "scipy", "numba", "networkx", "galois", "safetensors")
+_SAE = ("torch", "transformers", "gguf", "accelerate", "matplotlib", "mwparserfromhell")
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Print versions, cores, memory, GPU, the default model and text, and how to install what is missing."""
+
+    def run(self) -> None:
+        import psutil
+
+        from expander_theory.executors import default_workers
+
+        memory = psutil.virtual_memory()
+        rows = [
+            ("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}", "ok"),
+            ("cores", str(default_workers()), "ok"),
+            ("memory", f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}", "ok"),
+        ]
+        rows += [_package(name, "pip install -e .") for name in _CORE]
+        rows += [_package(name, "pip install -e '.[sae]'") for name in _SAE]
+        rows += _above()
+        print(f"interpreter: {sys.executable}\n")
+        print(table([{"what": what, "found": found, "status": status} for what, found, status in rows]))
+        missing = [status for _, _, status in rows if status.startswith("run: ")]
+        print("\nEverything is there." if not missing else f"\n{len(missing)} missing; the status column has the command.")
+
+
+def _package(name: str, command: str) -> tuple[str, str, str]:
+    try:
+        return name, importlib.metadata.version(name), "ok"
+    except importlib.metadata.PackageNotFoundError:
+        return name, "missing", f"run: {command}"
+
+
+def _above() -> list[tuple[str, str, str]]:
+    """What the packages above the core report of themselves (found by entry point)."""
+    rows = []
+    for entry in importlib.metadata.entry_points(group="expander.doctor"):
+        try:
+            rows += entry.load()()
+        except ModuleNotFoundError as error:
+            rows.append((entry.name, f"unknown without {error.name}", "run: pip install -e '.[sae]'"))
+    return rows

@@ -1,0 +1,52 @@
+"""``expander measure``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from expander_theory.commands.output import table, write_json
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measure a mask or a dictionary: expansion, overlaps, flatness, coherence, what they certify."""
+
+    file: tyro.conf.Positional[Path]
+    """A mask or dictionary saved by `expander build` or `expander sae train`."""
+    max_size: int = 4
+    """Expansion of sets of up to this many columns."""
+    time_limit: float = 10.0
+    """Seconds for the exact expansion; what is open then is printed as a proved interval."""
+    json: Path | None = None
+    """Also write everything to this file."""
+
+    def run(self) -> None:
+        from expander_theory.dictionary import Dictionary, load_dictionary
+        from expander_theory.files import stored_kind
+        from expander_theory.masks import load_mask
+        from expander_theory.masks.io import KIND
+        from expander_theory.measures import dictionary_measures, expansion_rows, mask_measures
+
+        result: dict[str, Any] = {}
+        dictionary = None
+        if stored_kind(self.file) == KIND:
+            mask = load_mask(self.file)
+        else:
+            dictionary = load_dictionary(self.file)
+            mask = dictionary.mask if isinstance(dictionary, Dictionary) else None
+        if mask is not None:
+            result |= mask_measures(mask)
+        if dictionary is not None:
+            result |= dictionary_measures(dictionary)
+        print(table([{"quantity": name, "value": _shown(value)} for name, value in result.items()]))
+        if mask is not None:
+            result["expansion"] = expansion_rows(mask, min(self.max_size, mask.n), time_limit=self.time_limit)
+            print(f"\nExpansion: smallest |N(S)| / (d|S|) over sets S of each size\n\n{table(result['expansion'])}")
+        if self.json is not None:
+            write_json(self.json, result)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,26 @@
+"""What commands share: tables, and files that are not overwritten by accident."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from expander_theory.errors import InvalidFile
+from expander_theory.files import atomic_write
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of one shape as a Markdown table."""
+    from tabulate import tabulate
+
+    return tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", floatfmt=".4g")
+
+
+def require_new(path: Path, force: bool) -> None:
+    """Refuse to overwrite ``path`` unless ``force``."""
+    if path.exists() and not force:
+        raise InvalidFile(path, "exists already; choose another name or pass --force")
+
+
+def write_json(path: Path, value: Any) -> None:
+    atomic_write(path, json.dumps(value, indent=2).encode() + b"\n")

@@ -1,0 +1,92 @@
+"""``expander recover``."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from expander_theory.commands.output import require_new, table, write_json
+from expander_theory.dictionary import AnyDictionary, load_dictionary
+from expander_theory.errors import InvalidArgument, InvalidFile, require
+
+
+@dataclass(frozen=True)
+class Recover:
+    """Find sparse codes of given signals, or the rate at which planted k-sparse codes are recovered."""
+
+    dictionary: tyro.conf.Positional[Path]
+    """A dictionary saved by `expander build --values ...` or `expander sae train`."""
+    k: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Sparsity; several values for planted codes, one for --signals."""
+    solver: Literal["omp", "topk"] = "omp"
+    """omp: orthogonal matching pursuit. topk: the tied one-step encoder."""
+    signals: Path | None = None
+    """A .npy file (batch, m) of float32 or float64 signals. Default: planted codes."""
+    out: Path | None = None
+    """Where to write the codes (scipy .npz, CSR) or, for planted codes, the rates (JSON)."""
+    trials: int = 100
+    """Planted codes per k."""
+    coefficients: Literal["gaussian", "signs", "uniform"] = "gaussian"
+    """Law of the planted nonzeros."""
+    seed: int = 0
+    """Seed of the planted codes."""
+    force: bool = False
+    """Overwrite an existing file."""
+
+    def run(self) -> None:
+        if self.out is not None:
+            require_new(self.out, self.force)
+        dictionary = load_dictionary(self.dictionary)
+        if self.signals is None:
+            self._planted(dictionary)
+        else:
+            self._given(dictionary, self.signals)
+
+    def _planted(self, dictionary: AnyDictionary) -> None:
+        from expander_theory.planted import planted_recovery
+
+        rates = list(
+            planted_recovery(
+                dictionary,
+                self.k,
+                trials=self.trials,
+                coefficients=self.coefficients,
+                solver=self.solver,
+                seed=self.seed,
+            )
+        )
+        rows = [
+            {"k": r.k, "exact supports": f"{r.successes}/{r.trials}", "rate": r.rate, "low": r.low, "high": r.high}
+            for r in rates
+        ]
+        print(f"{table(rows)}\n\n(low, high: 95 % Wilson interval)")
+        if self.out is not None:
+            write_json(self.out, [asdict(rate) for rate in rates])
+
+    def _given(self, dictionary: AnyDictionary, path: Path) -> None:
+        import scipy.sparse
+
+        from expander_theory.solvers import SOLVERS, RecoveryStatus
+
+        require(len(self.k) == 1, "k", " ".join(map(str, self.k)), "must be one value when --signals is given")
+        if self.out is None:
+            raise InvalidArgument("out", "not given", "--signals needs --out, where the codes are written")
+        require(self.out.suffix == ".npz", "out", self.out, "must end in .npz for codes")
+        try:
+            signals = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            raise InvalidFile(path, "no such file") from None
+        except (ValueError, EOFError) as error:
+            raise InvalidFile(path, f"not a .npy file of numbers ({error})") from None
+        found = SOLVERS[self.solver](dictionary, signals, self.k[0])
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        scipy.sparse.save_npz(self.out, found.to_scipy())
+        norms = np.linalg.norm(np.atleast_2d(signals), axis=1)
+        relative = found.residual_norms / np.where(norms > 0, norms, 1)
+        print(f"wrote {self.out}: {len(norms)} codes; relative error median {np.median(relative):.3g}")
+        for status in RecoveryStatus:
+            count = int((found.status == status).sum())
+            if count:
+                print(f"  {count}: {status.explanation}")

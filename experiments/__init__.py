@@ -1,0 +1,1 @@
+"""Named, typed experiments: each writes ledgers, and nothing else."""

@@ -1,0 +1,56 @@
+"""``expander figures``: everything that the stored results allow, and a manifest of what came from what."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from expander_theory.errors import InvalidFile
+from expander_theory.files import atomic_write
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Draw the figures and tables from stored results; nothing is simulated."""
+
+    results: tyro.conf.Positional[Path] = Path("results")
+    """Folder of `expander reproduce`."""
+
+    def run(self) -> None:
+        print(draw_all(self.results))
+
+
+def draw_all(results: Path) -> str:
+    """Draw into ``results/figures`` and ``results/tables``; returns a list of the files for people.
+
+    Raises:
+        InvalidFile: no such folder, or one without any results.
+    """
+    from paper_figures import frontier, mask_geometry, meeting_point, phase_diagram
+
+    if not results.is_dir():
+        raise InvalidFile(results, "no such results folder: run `expander reproduce` first")
+    manifest, lines = {}, []
+    for module in (phase_diagram, frontier, meeting_point, mask_geometry):
+        ledger = results / module.LEDGER
+        name = module.__name__.split(".")[-1]
+        if not ledger.is_file():
+            lines.append(f"  {name}: not drawn, {ledger} does not exist yet")
+            continue
+        files = module.draw(results, results / "figures")
+        manifest[name] = {
+            "from": {module.LEDGER: _sha256(ledger)},
+            "files": {str(file.relative_to(results)): _sha256(file) for file in files},
+        }
+        lines += [f"  {file}" for file in files]
+    if not manifest:
+        raise InvalidFile(results, "holds no results to draw: run `expander reproduce` first")
+    path = results / "figures" / "manifest.json"
+    atomic_write(path, json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n")
+    return "\n".join(["Figures and tables:", *lines, f"  {path}"])
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

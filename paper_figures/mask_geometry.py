@@ -1,0 +1,40 @@
+"""Table of masks: overlaps, coherence, certified k, and expansion with its status."""
+
+from pathlib import Path
+from typing import Any
+
+from expander_theory.ledger import read_ledger
+from paper_figures.output import write_table
+
+LEDGER = "masks/ledger.jsonl"
+NOTE = (
+    "|N(S)|/(d|S|): smallest over sets S of that size; a single number is exact, an interval is [proved for every set, "
+    "attained by a set that was found]. mu and certified k are those of random signs on the mask."
+)
+
+
+def draw(results: Path, out: Path) -> list[Path]:
+    """Write the table from ``results / LEDGER``; returns the files written."""
+    _, records = read_ledger(results / LEDGER)
+    rows = [_row(record) for record in records]
+    return write_table(out.parent / "tables" / "masks", "Masks", rows, NOTE) if rows else []
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    sizes = {f"|N|/(d|S|), |S| = {e['|S|']}": _bounds(e) for e in record["expansion"] if e["|S|"] > 1}
+    return {
+        "mask": record["name"],
+        "m": record["m"],
+        "n": record["n"],
+        "d": record["d"],
+        "largest overlap": record["largest overlap"],
+        "row degrees": f"{record['row degree, least']}-{record['row degree, largest']}",
+        "mu": record["coherence mu"],
+        "k certified (Babel)": record["k certified by Babel (OMP-3)"],
+        **sizes,
+    }
+
+
+def _bounds(entry: dict[str, Any]) -> str:
+    low, high = entry["lower"], entry["upper"]
+    return f"{low:.4g}" if entry["status"] == "exact" else f"[{low:.4g}, {high:.4g}]"

@@ -1,0 +1,1 @@
+"""Subcommands ``expander fetch`` and ``expander sae ...``: thin, one a file; torch is imported when they run."""

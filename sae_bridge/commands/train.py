@@ -1,0 +1,53 @@
+"""``expander sae train``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an expander SAE (or the dense reference) on harvested activations; resumes where it stopped."""
+
+    activations: tyro.conf.Positional[Path]
+    """Folder written by `expander sae harvest`."""
+    out: tyro.conf.Positional[Path]
+    """Folder for the SAE, its decoder as a dictionary, and the metrics."""
+    d: int = 8
+    """Nonzeros per decoder column, 1..m."""
+    dense: bool = False
+    """Train the dense tied TopK SAE instead (d is then ignored)."""
+    mask: Path | None = None
+    """A mask saved by `expander build`, instead of a uniform random one (d and n are then the mask's)."""
+    n: int = 4608
+    """Features (columns)."""
+    k: int = 32
+    """Active features per token."""
+    steps: int = 500
+    """Optimiser steps."""
+    batch: int = 1024
+    """Tokens per step."""
+    learning_rate: float | None = None
+    """Peak rate of Adam; default 1e-3 sqrt(m / d)."""
+    seed: int = 0
+    """Seed of the mask, the initial weights and the order of the batches."""
+
+    def run(self) -> None:
+        from expander_theory.errors import require
+        from sae_bridge.activations import ActivationStore
+        from sae_bridge.train import Training, train
+
+        require(not (self.dense and self.mask), "mask", self.mask, "does not go with --dense")
+        how = Training(
+            d=None if self.dense else self.d,
+            n=self.n,
+            k=self.k,
+            mask=self.mask,
+            steps=self.steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+        )
+        sae = train(ActivationStore(self.activations), how, self.out)
+        print(f"{self.out}: {type(sae).__name__}, n = {sae.n}, k = {sae.k}, {sae.decoder_values} learned decoder values")
