@@ -1,1 +1,58 @@
-"""Masks, guarantees and recovery for expander dictionaries."""
+"""Masks, guarantees and recovery for expander dictionaries.
+
+The public names below are loaded on first use, so that ``import expander_theory`` is instant and
+compiles nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from expander_theory.dictionary import AnyDictionary, DenseDictionary, Dictionary, load_dictionary
+    from expander_theory.ensembles import (
+        dense_gaussian_dictionary,
+        flat_dictionary,
+        gaussian_dictionary,
+        sign_dictionary,
+    )
+    from expander_theory.errors import ExpanderTheoryError, InvalidArgument, InvalidFile
+    from expander_theory.expansion import expansion_profile
+    from expander_theory.geometry import babel, babel_certified_k, coherence, flatness, overlap_counts
+    from expander_theory.masks import Mask, load_mask, polynomial_mask, save_mask, uniform_mask
+    from expander_theory.planted import planted_recovery
+    from expander_theory.problems import sparse_code
+    from expander_theory.solvers import Recovery, RecoveryStatus, omp, topk
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "dictionary": ("AnyDictionary", "DenseDictionary", "Dictionary", "load_dictionary"),
+    "ensembles": ("dense_gaussian_dictionary", "flat_dictionary", "gaussian_dictionary", "sign_dictionary"),
+    "errors": ("ExpanderTheoryError", "InvalidArgument", "InvalidFile"),
+    "expansion": ("expansion_profile",),
+    "geometry": ("babel", "babel_certified_k", "coherence", "flatness", "overlap_counts"),
+    "masks": ("Mask", "load_mask", "polynomial_mask", "save_mask", "uniform_mask"),
+    "planted": ("planted_recovery",),
+    "problems": ("sparse_code",),
+    "solvers": ("Recovery", "RecoveryStatus", "omp", "topk"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022 (in the order of the road)
+    "Mask", "uniform_mask", "polynomial_mask", "save_mask", "load_mask",
+    "Dictionary", "DenseDictionary", "AnyDictionary", "load_dictionary",
+    "sign_dictionary", "gaussian_dictionary", "flat_dictionary", "dense_gaussian_dictionary",
+    "flatness", "coherence", "babel", "babel_certified_k", "overlap_counts", "expansion_profile",
+    "sparse_code", "omp", "topk", "Recovery", "RecoveryStatus", "planted_recovery",
+    "ExpanderTheoryError", "InvalidArgument", "InvalidFile",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"expander_theory.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'expander_theory' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -55,7 +55,9 @@ def _dispatch(words: list[str]) -> None:
         _fail(f"no command {' '.join([*prefix.split(), rest[0]])!r}{hint} (`expander --help` lists them)")
     import tyro
 
-    command: Any = tyro.cli(_load(commands[name]), prog=f"expander {name}", args=rest, config=(tyro.conf.FlagCreatePairsOff,))
+    command: Any = tyro.cli(
+        _load(commands[name]), prog=f"expander {name}", args=rest, config=(tyro.conf.FlagCreatePairsOff,)
+    )
     command.run()
 
 
@@ -86,8 +88,18 @@ def _overview(prefix: str, commands: dict[str, EntryPoint]) -> str:
 
 
 _ORDER = (
-    "reproduce", "build", "measure", "recover", "sweep", "fetch", "sae harvest", "sae train", "sae eval", "figures", "doctor"
-)  # fmt: skip
+    "reproduce",
+    "build",
+    "measure",
+    "recover",
+    "sweep",
+    "fetch",
+    "sae harvest",
+    "sae train",
+    "sae eval",
+    "figures",
+    "doctor",
+)
 
 
 def _remedy(package: str) -> str:
@@ -99,3 +111,7 @@ def _remedy(package: str) -> str:
 def _fail(message: str) -> None:
     print(f"expander: error: {message}", file=sys.stderr)
     raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -191,7 +191,10 @@ class DenseDictionary:
             "must be float32 or float64",
         )
         require(
-            columns.ndim == 2 and columns.size > 0, "columns", f"array of shape {columns.shape}", "must have shape (n, m)"
+            columns.ndim == 2 and columns.size > 0,
+            "columns",
+            f"array of shape {columns.shape}",
+            "must have shape (n, m)",
         )
         _require_finite_nonzero(columns)
         columns = np.array(columns, order="C")
@@ -288,4 +291,6 @@ def load_dictionary(path: str | os.PathLike[str]) -> AnyDictionary:
 def _require_finite_nonzero(values: Floats) -> None:
     require(bool(np.isfinite(values).all()), "values", "array with NaN or infinity", "must be finite")
     empty = ~values.any(axis=1)
-    require(not empty.any(), "values", f"array whose column {int(np.argmax(empty))} is zero", "must have no zero column")
+    require(
+        not empty.any(), "values", f"array whose column {int(np.argmax(empty))} is zero", "must have no zero column"
+    )

@@ -168,9 +168,7 @@ class _ReverseSearch:
     def steps(self, deadline: float) -> Iterator[bool]:
         """Yield False after each budget of sets, True once finished; stop at the deadline."""
         while time.monotonic() < deadline:
-            finished = (
-                reverse_search(*self._graph, *self._state, self._best, self.witness, _BUDGET) == FINISHED
-            )
+            finished = reverse_search(*self._graph, *self._state, self._best, self.witness, _BUDGET) == FINISHED
             yield finished
             if finished:
                 return

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,27 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with naming(path), os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let a failed write (a full disk, say) name the file that it was for."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def canonical_json(value: Any) -> str:
@@ -54,7 +63,7 @@ def content_hash(fields: Fields, arrays: Mapping[str, NDArray[Any]]) -> str:
     """SHA-256 (hex) of the fields and of every array's name, dtype, shape and little-endian bytes."""
     digest = hashlib.sha256(canonical_json(dict(fields)).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"\0{name}\0{array.dtype.name}\0{array.shape}\0".encode())
         digest.update(array.tobytes())
@@ -71,7 +80,7 @@ def write_arrays(
     """Save named arrays with JSON-able ``fields`` as one self-describing safetensors file."""
     import safetensors.numpy
 
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {
         "kind": kind,
         "version": str(version),

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from expander_theory.errors import InvalidFile
-from expander_theory.files import canonical_json
+from expander_theory.files import canonical_json, naming
 
 VERSION = 1
 
@@ -33,7 +33,7 @@ class Ledger:
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self.identity = json.loads(canonical_json(dict(identity)))
-        self._lock = FileLock(f"{self.path}.lock")
+        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
 
     def __enter__(self) -> Ledger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,9 +71,10 @@ class Ledger:
         self.records.append(dict(record))
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        self._file.write(canonical_json(dict(record)).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self.path):
+            self._file.write(canonical_json(dict(record)).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 def read_ledger(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

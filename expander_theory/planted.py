@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -62,11 +63,9 @@ def planted_recovery(
     limit = min(dictionary.m, dictionary.n)
     for k in ks:
         require(1 <= k <= limit, "k", k, f"must be between 1 and min(m, n) = {limit}")
-    key = f"{seed:064x}"[::-1]
+    key = hashlib.sha256(f"planted codes, seed {seed}".encode()).hexdigest()
     for k in ks:
-        codes = [
-            sparse_code(dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in range(trials)
-        ]
+        codes = [sparse_code(dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in range(trials)]
         successes = int(recovered(dictionary, np.stack(codes), k, solver).sum())
         low, high = wilson_interval(successes, trials)
         yield PlantedRate(k, trials, successes, float(low), float(high))

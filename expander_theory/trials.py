@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.dictionary import AnyDictionary
+from expander_theory.dictionary import AnyDictionary, Floats
 from expander_theory.ensembles import dense_gaussian_dictionary, flat_dictionary, gaussian_dictionary, sign_dictionary
 from expander_theory.errors import require, require_choice
 from expander_theory.files import canonical_json
-from expander_theory.masks.algebraic import require_polynomial
 from expander_theory.masks import polynomial_mask, uniform_mask
+from expander_theory.masks.algebraic import require_polynomial
 from expander_theory.problems import COEFFICIENTS, Coefficients, sparse_code
 from expander_theory.seeds import Seed, generator, stream
 from expander_theory.solvers import SOLVERS
@@ -124,7 +124,7 @@ class Task:
         """Dictionary ``index`` of this task."""
         return self.ensemble.draw(stream(self.id, index, 0))
 
-    def code(self, trial: int) -> NDArray[np.float64]:
+    def code(self, trial: int) -> Floats:
         """The planted code of one trial, shape (n,)."""
         index, signal = divmod(trial, self.signals_per_dictionary)
         rng = stream(self.id, index, 1, signal)
@@ -150,7 +150,7 @@ def run_trials(task: Task, first: int, count: int) -> str:
     return "".join(outcome)
 
 
-def recovered(dictionary: AnyDictionary, codes: NDArray[np.float64], k: int, solver: str = "omp") -> NDArray[np.bool_]:
+def recovered(dictionary: AnyDictionary, codes: Floats, k: int, solver: str = "omp") -> NDArray[np.bool_]:
     """Whether the solver finds exactly the support of each k-sparse code from W x, shape (batch,)."""
     found = SOLVERS[solver](dictionary, dictionary.matvec(codes), k).supports
     planted = np.sort(np.argpartition(-np.abs(codes), k - 1, axis=1)[:, :k], axis=1)

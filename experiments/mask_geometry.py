@@ -22,13 +22,15 @@ def run(preset: Preset, folder: Path) -> None:
             if name in done:
                 continue
             save_mask(mask, folder / f"{name}.safetensors")
-            record = {"name": name, **mask_measures(mask), **dictionary_measures(sign_dictionary(mask, seed=preset.seed))}
+            record = {
+                "name": name,
+                **mask_measures(mask),
+                **dictionary_measures(sign_dictionary(mask, seed=preset.seed)),
+            }
             record["expansion"] = expansion_rows(mask, _MAX_SIZE, time_limit=preset.expansion_seconds)
             ledger.append(record)
 
 
 def _masks(preset: Preset) -> list[tuple[str, Mask]]:
-    uniform = [
-        (f"uniform-m{m}-n{n}-d{d}", uniform_mask(m, n, d, seed=preset.seed)) for m, n, d in preset.masks
-    ]
+    uniform = [(f"uniform-m{m}-n{n}-d{d}", uniform_mask(m, n, d, seed=preset.seed)) for m, n, d in preset.masks]
     return [("polynomial-q256-d8-r2", polynomial_mask(256, 8, r=2)), *uniform]

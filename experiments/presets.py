@@ -70,7 +70,12 @@ QUICK = Preset(
 FULL = Preset(
     name="full",
     phase=PhaseGrid(
-        n=1024, m_over_n=_steps(0.05, 0.95, 0.05), k_over_m=_steps(0.025, 0.6, 0.025), d=8, trials=200, certified_draws=20
+        n=1024,
+        m_over_n=_steps(0.05, 0.95, 0.05),
+        k_over_m=_steps(0.025, 0.6, 0.025),
+        d=8,
+        trials=200,
+        certified_draws=20,
     ),
     harvest=Harvest(train_contexts=16_000, held_out_contexts=512),
     frontier=Frontier(degrees=(None, 128, 64, 32, 16, 8, 4), n=4608, k=32, steps=6000, seeds=(0, 1, 2)),

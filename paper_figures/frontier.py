@@ -42,7 +42,14 @@ def draw(results: Path, out: Path) -> list[Path]:
         for row in _by_degree(rows):
             value = np.mean([r[name] for r in row])
             label = "dense" if row[0]["architecture"] == "dense" else f"$d = {row[0]['d']}$"
-            axis.annotate(label, (row[0]["decoder_values"], value), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=8)
+            axis.annotate(
+                label,
+                (row[0]["decoder_values"], value),
+                xytext=(0, 9),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
     figure.suptitle(f"TopK SAEs on one residual stream: $m = {m}$, $n = {n}$, $k = {k}$", fontsize=10.5)
     flat = [{key: value for key, value in row.items() if not isinstance(value, list)} | _intervals(row) for row in rows]
     return [

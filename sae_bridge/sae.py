@@ -28,7 +28,9 @@ class _Encode(torch.autograd.Function):
     """ReLU of the k largest scores; backward costs O(B k d)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, rows: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, rows: Tensor | None, k: int
+    ) -> tuple[Tensor, Tensor]:
         acts, indices = backend(x).encode(x, weight, rows, bias, k)
         acts = acts.clamp_min(0)
         ctx.save_for_backward(x, weight, bias, rows, acts, indices)

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,9 @@ class TextSource:
                 f"(one document in {HELD_OUT_SHARE} is held out: give more or longer documents)",
             )
         raise InvalidArgument(
-            "text", ", ".join(self.names), f"its {side} hold {len(found)} contexts of {context} tokens, {count} are needed"
+            "text",
+            ", ".join(self.names),
+            f"its {side} hold {len(found)} contexts of {context} tokens, {count} are needed",
         )
 
 
@@ -141,7 +143,7 @@ def _enwik8() -> Iterator[tuple[str, str, bool]]:
     with gzip.open(find(TEXT), "rb") as file:
         while block := file.read(1 << 20):
             parser.feed(block)
-            for _, element in parser.read_events():
+            for _, element in cast(Iterator[tuple[str, ElementTree.Element]], parser.read_events()):
                 if element.tag != f"{_NAMESPACE}page":
                     continue
                 title = element.findtext(f"{_NAMESPACE}title") or ""
@@ -157,6 +159,8 @@ def _prose(markup: str) -> str:
     import mwparserfromhell
 
     page = mwparserfromhell.parse(markup)
+    for table in page.filter_tags(recursive=False, matches=lambda tag: tag.tag == "table"):
+        page.remove(table)
     for link in page.filter_wikilinks(recursive=False):
         if ":" in str(link.title):  # images, categories, other languages
             page.remove(link)

@@ -15,8 +15,8 @@ from torch import Tensor
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import read_arrays, write_arrays
 from expander_theory.ledger import Ledger
-from expander_theory.progress import progress_bar
 from expander_theory.masks import Mask, load_mask, uniform_mask
+from expander_theory.progress import progress_bar
 from sae_bridge.activations import ActivationStore
 from sae_bridge.sae import ExpanderSAE, SparseAutoencoder, TopKSAE, load_sae
 

@@ -51,7 +51,9 @@ def _largest_modulus(scores, taken):
 
 
 @njit(cache=True)
-def omp_masked(rows, values, h, k, relative_tolerance, pivot_tolerance, indices, coefficients, steps, status, residuals):
+def omp_masked(
+    rows, values, h, k, relative_tolerance, pivot_tolerance, indices, coefficients, steps, status, residuals
+):
     """OMP with a masked dictionary of unit columns; fills one row of every output per signal."""
     m = h.shape[1]
     n, d = rows.shape

@@ -11,8 +11,8 @@ def floyd_subsets(rng, m, out):
     """
     n, d = out.shape
     for j in range(n):
-        size = 0
-        for t in range(m - d, m):
+        for size in range(d):
+            t = m - d + size
             u = rng.integers(0, t + 1)
             place = size
             while place > 0 and out[j, place - 1] > u:
@@ -23,4 +23,3 @@ def floyd_subsets(rng, m, out):
                 for shift in range(size, place, -1):
                     out[j, shift] = out[j, shift - 1]
                 out[j, place] = u
-            size += 1

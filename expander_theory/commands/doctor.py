@@ -32,7 +32,9 @@ class Doctor:
         print(f"interpreter: {sys.executable}\n")
         print(table([{"what": what, "found": found, "status": status} for what, found, status in rows]))
         missing = [status for _, _, status in rows if status.startswith("run: ")]
-        print("\nEverything is there." if not missing else f"\n{len(missing)} missing; the status column has the command.")
+        print(
+            "\nEverything is there." if not missing else f"\n{len(missing)} missing; the status column has the command."
+        )
 
 
 def _package(name: str, command: str) -> tuple[str, str, str]:

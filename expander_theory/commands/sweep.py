@@ -54,9 +54,10 @@ class Sweep:
     """Worker processes (default: the processors at hand). The counts do not depend on it."""
 
     def run(self) -> None:
+        from expander_theory.cells import boundaries, cell_rows
         from expander_theory.executors import default_workers
         from expander_theory.ledger import Ledger
-        from expander_theory.sweep import boundaries, cell_rows, run_sweep
+        from expander_theory.sweep import run_sweep
         from expander_theory.trials import Ensemble, Task
 
         tasks = [
@@ -91,7 +92,7 @@ class Sweep:
         rows = dict.fromkeys(max(unit, unit * round(self.n * ratio / unit)) for ratio in self.m_over_n)
         return [(m, self.n, k) for m in rows for k in dict.fromkeys(max(1, round(m * r)) for r in self.k_over_m)]
 
-    def _ensemble(self, make, family: str, m: int, n: int):  # noqa: ANN001, ANN202
+    def _ensemble(self, make, family: str, m: int, n: int):
         if family == "dense":
             return make(family, m, n, m, "gaussian")
         return make(family, m, n, self.d, self.values, self.flatness)

@@ -58,6 +58,6 @@ class Harvest:
         store = harvest(model, text, what, self.out)
         about = store.description
         print(
-            f"{store.folder}: {about['contexts']['train']} training and {about['contexts']['held_out']} held-out contexts "
-            f"of {about['context']} tokens, {about['hook']} of layer {about['layer']}, m = {about['m']}"
+            f"{store.folder}: {about['contexts']['train']} training and {about['contexts']['held_out']} held-out "
+            f"contexts of {about['context']} tokens, {about['hook']} of layer {about['layer']}, m = {about['m']}"
         )

@@ -50,4 +50,6 @@ class Train:
             seed=self.seed,
         )
         sae = train(ActivationStore(self.activations), how, self.out)
-        print(f"{self.out}: {type(sae).__name__}, n = {sae.n}, k = {sae.k}, {sae.decoder_values} learned decoder values")
+        print(
+            f"{self.out}: {type(sae).__name__}, n = {sae.n}, k = {sae.k}, {sae.decoder_values} learned decoder values"
+        )

@@ -21,9 +21,8 @@ def encode(x: Tensor, weight: Tensor, rows: Tensor | None, bias: Tensor, k: int)
         return torch.addmm(bias, x, weight.T).topk(k, dim=1)
     acts = torch.empty(x.shape[0], k, dtype=x.dtype)
     indices = torch.empty(x.shape[0], k, dtype=torch.int64)
-    fixed = _arrays(weight, rows, bias)
-    tokens, out, chosen = _arrays(x, acts, indices)
-    _run(lambda s: loops.encode(tokens[s], *fixed, out[s], chosen[s]), _pieces(len(tokens), _TOKENS))
+    tokens, w, r, b, out, chosen = _arrays(x, weight, rows, bias, acts, indices)
+    _run(lambda s: loops.encode(tokens[s], w, r, b, out[s], chosen[s]), _pieces(len(tokens), _TOKENS))
     return acts, indices
 
 

@@ -1,0 +1,78 @@
+"""Shared fixtures: a small random language model of any architecture, and a small text."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("project", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("project")
+
+WORDS = "the cat sat on a mat and saw one small dog run over that hill while rain fell in grey town".split()
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory):
+    """Sixty documents of random words, as a folder of .txt files."""
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("text")
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        (folder / f"doc{i:02d}.txt").write_text(" ".join(rng.choice(WORDS, 120)))
+    return folder
+
+
+def save_tiny_model(folder, architecture="llama", seed=0):
+    """A random 4-layer model of width 32, with a word-level tokenizer, saved as transformers saves."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
+    from transformers import AutoModelForCausalLM
+
+    vocabulary = {word: i for i, word in enumerate(["<unk>", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
+    sizes = {
+        "vocab_size": len(vocabulary), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "max_position_embeddings": 64,
+    }  # fmt: skip
+    config = {"llama": LlamaConfig, "gpt_neox": GPTNeoXConfig, "qwen2": Qwen2Config}[architecture](
+        **sizes, **({} if architecture == "gpt_neox" else {"num_key_value_heads": 2})
+    )
+    torch.manual_seed(seed)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory, tiny_model_folder, text_folder):
+    """Activations of the small model: m = 32, 90 training and 10 held-out contexts of 16 tokens."""
+    from sae_bridge.activations import Harvest, harvest
+    from sae_bridge.language_models import load_language_model
+    from sae_bridge.text import TextSource
+
+    model = load_language_model(str(tiny_model_folder))
+    what = Harvest(layer=1, context=16, train_contexts=90, held_out_contexts=10)
+    folder = tmp_path_factory.mktemp("activations") / "store"
+    return model, harvest(model, TextSource([str(text_folder)]), what, folder, progress=False)
+
+
+@pytest.fixture(scope="session")
+def default_model():
+    """The real embedded model. Where it was not fetched the test is skipped, except under CI, where it fails."""
+    from expander_theory.errors import MissingResource
+    from sae_bridge.language_models import load_language_model
+
+    try:
+        return load_language_model()
+    except MissingResource as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
