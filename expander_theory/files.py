@@ -20,6 +20,8 @@ from expander_theory.errors import InvalidFile
 
 Fields = Mapping[str, Any]
 
+_HEADER = "expander-theory"
+
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` by way of a temporary file in the same folder.
@@ -81,13 +83,9 @@ def write_arrays(
     import safetensors.numpy
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    metadata = {
-        "kind": kind,
-        "version": str(version),
-        "fields": canonical_json(dict(fields)),
-        "sha256": content_hash(fields, contiguous),
-    }
-    atomic_write(path, safetensors.numpy.save(contiguous, metadata))
+    header = {"kind": kind, "version": version, "fields": dict(fields), "sha256": content_hash(fields, contiguous)}
+    # One entry: safetensors writes several in no fixed order, and equal content shall give equal bytes.
+    atomic_write(path, safetensors.numpy.save(contiguous, {_HEADER: canonical_json(header)}))
 
 
 def read_arrays(
@@ -98,28 +96,20 @@ def read_arrays(
     Raises:
         InvalidFile: the file is missing, truncated, altered, of another kind or of a newer format.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    path = Path(path)
-    if not path.is_file():
-        raise InvalidFile(path, "no such file" if not path.exists() else "is not a file")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
-        raise InvalidFile(path, f"truncated or not a {kind} file ({error})") from None
-    if metadata.get("kind") != kind:
-        raise InvalidFile(path, f"holds {metadata.get('kind', 'an unknown kind')!r}, expected {kind!r}")
-    try:
-        found, fields = int(metadata["version"]), json.loads(metadata["fields"])
-    except (KeyError, ValueError) as error:
-        raise InvalidFile(path, f"damaged header ({error})") from None
-    if found > version:
+    header = _header(path)
+    if header["kind"] != kind:
+        raise InvalidFile(path, f"holds {header['kind']!r}, expected {kind!r}")
+    if header["version"] > version:
+        found = header["version"]
         raise InvalidFile(
             path, f"format version {found} is newer than {version}, the newest that this release reads: upgrade"
         )
-    if content_hash(fields, arrays) != metadata.get("sha256"):
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    fields = header["fields"]
+    if content_hash(fields, arrays) != header["sha256"]:
         raise InvalidFile(path, "altered: its content does not match its stored SHA-256")
     return fields, arrays
 
@@ -130,15 +120,21 @@ def stored_kind(path: str | os.PathLike[str]) -> str:
     Raises:
         InvalidFile: the file is missing, truncated, or was not written by this project.
     """
+    return _header(path)["kind"]
+
+
+def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise InvalidFile(path, "no such file")
+        raise InvalidFile(path, "is not a file" if Path(path).exists() else "no such file")
     try:
         with safe_open(path, framework="numpy") as file:
-            kind = (file.metadata() or {}).get("kind")
-    except SafetensorError as error:
+            header = json.loads((file.metadata() or {})[_HEADER])
+        if not {"kind", "version", "fields", "sha256"} <= set(header):
+            raise KeyError(_HEADER)
+    except (SafetensorError, ValueError) as error:
         raise InvalidFile(path, f"truncated or not a file of this project ({error})") from None
-    if kind is None:
-        raise InvalidFile(path, "not a file of this project (no kind in its header)")
-    return kind
+    except (KeyError, TypeError):
+        raise InvalidFile(path, f"not a file of this project (no {_HEADER!r} in its header)") from None
+    return header

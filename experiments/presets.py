@@ -62,8 +62,8 @@ QUICK = Preset(
         n=512, m_over_n=_steps(0.1, 0.9, 0.1), k_over_m=_steps(0.05, 0.6, 0.05), d=8, trials=50, certified_draws=5
     ),
     harvest=Harvest(train_contexts=800, held_out_contexts=64),
-    frontier=Frontier(degrees=(None, 128, 32, 8), n=4608, k=32, steps=600),
-    planted=Planted(ks=(1, 2, 4, 8, 16, 24, 32, 48, 64, 96), trials=40),
+    frontier=Frontier(degrees=(None, 128, 32, 8), n=4608, k=32, steps=500),
+    planted=Planted(ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160), trials=40),
     expansion_seconds=3.0,
 )
 
@@ -78,7 +78,7 @@ FULL = Preset(
         certified_draws=20,
     ),
     harvest=Harvest(train_contexts=16_000, held_out_contexts=512),
-    frontier=Frontier(degrees=(None, 128, 64, 32, 16, 8, 4), n=4608, k=32, steps=6000, seeds=(0, 1, 2)),
+    frontier=Frontier(degrees=(None, 128, 64, 32, 16, 8, 4), n=4608, k=32, steps=5000, seeds=(0, 1, 2)),
     planted=Planted(ks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128), trials=200),
     expansion_seconds=60.0,
 )

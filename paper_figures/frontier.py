@@ -73,7 +73,7 @@ def _curve(axis: Any, rows: list[dict[str, Any]], name: str, label: str, colour:
     axis.plot(x, [np.mean([row[name] for row in group]) for group in groups], color=colour, lw=1, alpha=0.7)
     for row in rows:
         low, high = row.get(f"{name}_interval", (row[name], row[name]))
-        bars = [[row[name] - low], [high - row[name]]]
+        bars = [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]
         fill = "white" if row["architecture"] == "dense" else colour
         axis.errorbar(
             row["decoder_values"], row[name], yerr=bars, fmt=marker, color=colour, mfc=fill, ms=5, capsize=2, lw=1,

@@ -41,7 +41,12 @@ def draw(results: Path, out: Path) -> list[Path]:
             label = "certified for every code (Babel, OMP-3)"
             axis.plot([m / n for m, _ in sure], [k / m for m, k in sure], "k--", marker="s", ms=3, lw=1.3, label=label)
         d = group[0].task.ensemble.d
-        axis.set(title=TITLES.get(family, family).format(d=d), xlabel=f"undersampling $m/n$  ($n = {n}$)")
+        top = max(cell.task.k / cell.task.ensemble.m for cell in group)
+        axis.set(
+            ylim=(0, 1.04 * top),
+            title=TITLES.get(family, family).format(d=d),
+            xlabel=f"undersampling $m/n$  ($n = {n}$)",
+        )
     axes[0].set_ylabel("sparsity $k/m$")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     if image is not None:

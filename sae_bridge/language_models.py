@@ -15,7 +15,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from expander_theory.errors import InvalidArgument, InvalidFile, MissingResource, require, require_choice
+from expander_theory.errors import (
+    ExpanderTheoryError,
+    InvalidArgument,
+    InvalidFile,
+    MissingResource,
+    require,
+    require_choice,
+)
 from sae_bridge.resources import MODEL, cache_folder, find
 
 Hook = Literal["resid_pre", "resid_post"]
@@ -150,8 +157,10 @@ def load_language_model(source: str = "default", *, device: str = "cpu") -> Lang
                 model: Any = transformers.AutoModelForCausalLM.from_pretrained(
                     name, dtype=torch.float32, local_files_only=local
                 )
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            problem = f"cannot be loaded: {str(error).strip().splitlines()[0]}"
+        except ExpanderTheoryError:
+            raise
+        except Exception as error:  # a damaged file makes the library raise almost anything
+            problem = f"cannot be loaded: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
             if local:
                 raise InvalidFile(path, problem) from error
             raise InvalidArgument("model", source, f"{problem} (a folder, a .gguf file, or a hub name)") from error

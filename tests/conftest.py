@@ -8,7 +8,10 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("project")
 
-WORDS = "the cat sat on a mat and saw one small dog run over that hill while rain fell in grey town".split()
+WORDS = [
+    *("the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "small", "dog", "run"),
+    *("over", "that", "hill", "while", "rain", "fell", "in", "grey", "town"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +30,7 @@ def save_tiny_model(folder, architecture="llama", seed=0):
     """A random 4-layer model of width 32, with a word-level tokenizer, saved as transformers saves."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
     vocabulary = {word: i for i, word in enumerate(["<unk>", *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

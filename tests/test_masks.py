@@ -7,8 +7,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from strategies import masks
 
-from expander_theory import InvalidArgument, InvalidFile, Mask, load_mask, overlap_counts, polynomial_mask, save_mask
-from expander_theory import uniform_mask
+from expander_theory import (
+    InvalidArgument,
+    InvalidFile,
+    Mask,
+    load_mask,
+    overlap_counts,
+    polynomial_mask,
+    save_mask,
+    uniform_mask,
+)
 from expander_theory.files import write_arrays
 from expander_theory.masks.io import KIND
 
@@ -37,7 +45,9 @@ def test_different_seeds_give_different_masks():
     assert uniform_mask(50, 50, 4, seed=0) != uniform_mask(50, 50, 4, seed=1)
 
 
-@pytest.mark.parametrize(("q", "d", "r"), [(2, 2, 2), (4, 4, 2), (5, 3, 3), (8, 5, 2), (9, 10, 2), (7, 7, 3), (4, 5, 3)])
+@pytest.mark.parametrize(
+    ("q", "d", "r"), [(2, 2, 2), (4, 4, 2), (5, 3, 3), (8, 5, 2), (9, 10, 2), (7, 7, 3), (4, 5, 3)]
+)
 def test_polynomial_masks_have_the_promised_overlap(q, d, r):
     mask = polynomial_mask(q, d, r=r)
     assert (mask.m, mask.n, mask.d) == (d * q, q**r, d)
@@ -145,7 +155,9 @@ class TestFiles:
 
         with safe_open(saved, framework="numpy") as file:
             metadata = file.metadata()
-        metadata["fields"] = json.dumps({**json.loads(metadata["fields"]), "m": 21})
+        header = json.loads(metadata["expander-theory"])
+        header["fields"]["m"] = 21
+        metadata["expander-theory"] = json.dumps(header)
         save_file(load_file(saved), saved, metadata)
         with pytest.raises(InvalidFile, match="SHA-256"):
             load_mask(saved)
@@ -153,6 +165,16 @@ class TestFiles:
     def test_newer_format(self, saved):
         write_arrays(saved, KIND, 2, {"m": 4}, {"rows": np.zeros((1, 1), np.int32)})
         with pytest.raises(InvalidFile, match="newer"):
+            load_mask(saved)
+
+    def test_equal_masks_give_equal_bytes(self, saved):
+        again = saved.parent / "again"
+        save_mask(load_mask(saved), again)
+        assert again.read_bytes() == saved.read_bytes()
+
+    def test_a_foreign_safetensors_file(self, saved):
+        save_file({"rows": np.zeros((1, 1), np.int32)}, saved)
+        with pytest.raises(InvalidFile, match="not a file of this project"):
             load_mask(saved)
 
     def test_other_kind_and_missing(self, saved):

@@ -74,7 +74,9 @@ def test_streams_of_dictionary_and_codes_are_different():
     """A planted code that reused the dictionary's random numbers would be correlated with it."""
     from expander_theory.seeds import stream
 
-    draws = [stream(TASKS[0].id, *counter).random(1000) for counter in ((0, 0), (0, 1, 0), (1, 0), (1, 1, 0), (0, 1, 1))]
+    draws = [
+        stream(TASKS[0].id, *counter).random(1000) for counter in ((0, 0), (0, 1, 0), (1, 0), (1, 1, 0), (0, 1, 1))
+    ]
     correlations = np.corrcoef(draws)
     assert np.abs(correlations - np.eye(5)).max() < 0.15
 
@@ -122,7 +124,7 @@ def test_a_worker_s_error_reaches_the_user_whole(tmp_path, monkeypatch):
     """InvalidArgument crosses the process border with its name, value and range."""
     import pickle
 
-    error = pickle.loads(pickle.dumps(InvalidArgument("d", 9, "must be at most 3")))  # noqa: S301
+    error = pickle.loads(pickle.dumps(InvalidArgument("d", 9, "must be at most 3")))
     assert str(error) == "d = 9: must be at most 3"
     assert error.name == "d"
 
