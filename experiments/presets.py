@@ -61,7 +61,7 @@ QUICK = Preset(
     phase=PhaseGrid(
         n=512, m_over_n=_steps(0.1, 0.9, 0.1), k_over_m=_steps(0.05, 0.6, 0.05), d=8, trials=50, certified_draws=5
     ),
-    harvest=Harvest(train_contexts=800, held_out_contexts=64),
+    harvest=Harvest(train_contexts=640, held_out_contexts=48),
     frontier=Frontier(degrees=(None, 128, 32, 8), n=4608, k=32, steps=500),
     planted=Planted(ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160), trials=40),
     expansion_seconds=3.0,

@@ -27,10 +27,8 @@ def omp(matrix, h, k):
 
 def least_neighbours(rows, size):
     """min |N(S)| over all sets of ``size`` columns, by enumeration."""
-    return min(
-        len(set(itertools.chain.from_iterable(rows[j] for j in s)))
-        for s in itertools.combinations(range(len(rows)), size)
-    )
+    sets = itertools.combinations(range(len(rows)), size)
+    return min(len(set(itertools.chain.from_iterable(rows[j] for j in s))) for s in sets)
 
 
 def babel(matrix, k):

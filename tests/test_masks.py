@@ -28,7 +28,8 @@ def test_uniform_masks_are_left_regular_sorted_and_seeded(m, n, data):
     assert mask.rows.shape == (n, d)
     assert mask.rows.dtype == np.int32
     assert (np.diff(mask.rows, axis=1) > 0).all()
-    assert mask.rows.min() >= 0 and mask.rows.max() < m
+    assert mask.rows.min() >= 0
+    assert mask.rows.max() < m
     assert mask == uniform_mask(m, n, d, seed=7)
 
 

@@ -28,7 +28,7 @@ def full(weight, rows, m):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("loops", [cpu, reference])
 def test_loops_agree_with_explicit_matrices(loops, shape, dtype, dense):
-    batch, m, n, d, k = shape
+    batch, m, n, _, k = shape
     x, weight, rows, bias = case(*shape, dtype, dense)
     w = full(weight, rows, m)
     tolerance = {"atol": 1e-4 if dtype == torch.float32 else 1e-10, "rtol": 1e-4}

@@ -111,9 +111,14 @@ def test_impossible_tasks_are_refused(change, name):
     assert caught.value.name == name
 
 
-@pytest.mark.parametrize("ensemble", [
-    Ensemble("polynomial", 20, 25, 4), Ensemble("uniform", 20, 50, 4, "flat", 1.5), Ensemble("uniform", 9, 30, 2, "gaussian"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        Ensemble("polynomial", 20, 25, 4),
+        Ensemble("uniform", 20, 50, 4, "flat", 1.5),
+        Ensemble("uniform", 9, 30, 2, "gaussian"),
+    ],
+)
 def test_every_family_draws_its_dictionary(ensemble):
     w = ensemble.draw(0)
     assert (w.m, w.n, w.d) == (ensemble.m, ensemble.n, ensemble.d)
