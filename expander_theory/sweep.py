@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from expander_theory.cells import Cell, count, outcomes, record
 from expander_theory.errors import require
 from expander_theory.executors import workers
+from expander_theory.geometry import babel_certified_k
 from expander_theory.ledger import Ledger
 from expander_theory.progress import progress_bar
-from expander_theory.trials import Task, run_trials
+from expander_theory.trials import Ensemble, Task, run_trials
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,20 @@ def run_sweep(
             bar.update(piece.count)
     known = outcomes(ledger.records)
     return [count(task, known[task.id], trials) for task in tasks]
+
+
+def run_certificates(
+    ensembles: Iterable[Ensemble], draws: int, ledger: Ledger, *, seed: int = 0, progress: bool = True
+) -> None:
+    """Record the k that the Babel function certifies (THEORY.md OMP-3) for ``draws`` dictionaries of each ensemble.
+
+    What the (open) ledger holds already is not computed again.
+    """
+    done = {(r["family"], r["m"], r["n"], r["draw"]) for r in ledger.records if "certified_k" in r}
+    todo = [(e, i) for e in dict.fromkeys(ensembles) for i in range(draws) if (e.family, e.m, e.n, i) not in done]
+    for ensemble, draw in progress_bar(todo, unit="dictionary", desc="certify", show=progress):
+        k = babel_certified_k(Task(ensemble, 1, seed=seed).dictionary(draw))
+        ledger.append({**asdict(ensemble), "draw": draw, "certified_k": k})
 
 
 def _completed(executor: Executor, pieces: Iterable[_Piece], ahead: int) -> Iterator[tuple[_Piece, str]]:

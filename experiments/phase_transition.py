@@ -3,10 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from expander_theory.geometry import babel_certified_k
 from expander_theory.ledger import Ledger
-from expander_theory.progress import progress_bar
-from expander_theory.sweep import run_sweep
+from expander_theory.sweep import run_certificates, run_sweep
 from expander_theory.trials import Ensemble, Task
 from experiments.presets import PhaseGrid
 
@@ -28,13 +26,4 @@ def run(grid: PhaseGrid, seed: int, workers: int, folder: Path) -> None:
     content = {key: value for key, value in asdict(grid).items() if key != "trials"}
     with Ledger(folder / "ledger.jsonl", {"kind": "phase transition", "seed": seed, **content}) as ledger:
         run_sweep(tasks, grid.trials, ledger, worker_count=workers)
-        _certify(grid, seed, ledger)
-
-
-def _certify(grid: PhaseGrid, seed: int, ledger: Ledger) -> None:
-    done = {(r["family"], r["m"], r["draw"]) for r in ledger.records if "certified_k" in r}
-    cases = [(e, draw) for e in ensembles(grid) for draw in range(grid.certified_draws)]
-    for ensemble, draw in progress_bar(cases, unit="dictionary", desc="certify"):
-        if (ensemble.family, ensemble.m, draw) not in done:
-            k = babel_certified_k(Task(ensemble, 1, seed=seed).dictionary(draw))
-            ledger.append({**asdict(ensemble), "draw": draw, "certified_k": k})
+        run_certificates(ensembles(grid), grid.certified_draws, ledger, seed=seed)

@@ -13,10 +13,10 @@ from expander_theory.files import atomic_write
 
 @dataclass(frozen=True)
 class Figures:
-    """Draw the figures and tables from stored results; nothing is simulated."""
+    """Draw the figures and tables that stored results allow; nothing is simulated."""
 
     results: tyro.conf.Positional[Path] = Path("results")
-    """Folder of `expander reproduce`."""
+    """Folder of `expander reproduce` or `expander sweep`."""
 
     def run(self) -> None:
         print(draw_all(self.results))
@@ -34,14 +34,14 @@ def draw_all(results: Path) -> str:
         raise InvalidFile(results, "no such results folder: run `expander reproduce` first")
     manifest, lines = {}, []
     for module in (phase_diagram, frontier, meeting_point, mask_geometry):
-        ledger = results / module.LEDGER
         name = module.__name__.split(".")[-1]
-        if not ledger.is_file():
-            lines.append(f"  {name}: not drawn, {ledger} does not exist yet")
+        source = next((path for path in module.LEDGERS if (results / path).is_file()), None)
+        files = module.draw(results / source, results / "figures") if source else []
+        if source is None or not files:
+            lines.append(f"  {name}: not drawn, {results / module.LEDGERS[0]} holds no results yet")
             continue
-        files = module.draw(results, results / "figures")
         manifest[name] = {
-            "from": {module.LEDGER: _sha256(ledger)},
+            "from": {source: _sha256(results / source)},
             "files": {str(file.relative_to(results)): _sha256(file) for file in files},
         }
         lines += [f"  {file}" for file in files]

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
-from paper_figures.output import write_csv, write_table
+from paper_figures.output import write_table
 from paper_figures.style import BLUE, GREEN, ORANGE, panels, save
 
-LEDGER = "frontier/ledger.jsonl"
+LEDGERS = ("frontier/ledger.jsonl",)
 NOTE = (
     "Nats per token on held-out documents. Ablation and reconstruction act on every position but the first of each "
     "context and tokens of outlying norm. Brackets: 95 % bootstrap over contexts. Learning rate 1e-3 sqrt(m/d) for all "
@@ -18,9 +19,9 @@ NOTE = (
 )
 
 
-def draw(results: Path, out: Path) -> list[Path]:
-    """Draw from ``results / LEDGER``; returns the files written."""
-    _, records = read_ledger(results / LEDGER)
+def draw(ledger: Path, out: Path) -> list[Path]:
+    """Draw from the experiment's ledger; returns the files written."""
+    _, records = read_ledger(ledger)
     rows = [record for record in records if "fvu" in record]
     if not rows:
         return []

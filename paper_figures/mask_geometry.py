@@ -6,16 +6,16 @@ from typing import Any
 from expander_theory.ledger import read_ledger
 from paper_figures.output import write_table
 
-LEDGER = "masks/ledger.jsonl"
+LEDGERS = ("masks/ledger.jsonl",)
 NOTE = (
     "|N(S)|/(d|S|): smallest over sets S of that size; a single number is exact, an interval is [proved for every set, "
     "attained by a set that was found]. mu and certified k are those of random signs on the mask."
 )
 
 
-def draw(results: Path, out: Path) -> list[Path]:
-    """Write the table from ``results / LEDGER``; returns the files written."""
-    _, records = read_ledger(results / LEDGER)
+def draw(ledger: Path, out: Path) -> list[Path]:
+    """Write the table from the experiment's ledger; returns the files written."""
+    _, records = read_ledger(ledger)
     rows = [_row(record) for record in records]
     return write_table(out.parent / "tables" / "masks", "Masks", rows, NOTE) if rows else []
 

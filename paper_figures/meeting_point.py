@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
 from expander_theory.statistics import fit_boundary
-from paper_figures.output import write_csv, write_table
+from paper_figures.output import write_table
 from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, panels, save
 
-LEDGER = "meeting/ledger.jsonl"
+LEDGERS = ("meeting/ledger.jsonl",)
 NOTE = (
     "Rates: planted k-sparse codes (uniform supports, normal coefficients, no noise) whose exact support OMP returns; "
     "'-' where a smaller k already had no success. k50: logistic 50 % point. Certified k holds for every code. "
@@ -17,9 +18,9 @@ NOTE = (
 _COLOURS = {"trained": BLUE, "signs": GREEN, "gaussian": ORANGE}
 
 
-def draw(results: Path, out: Path) -> list[Path]:
-    """Draw from ``results / LEDGER``; returns the files written."""
-    identity, records = read_ledger(results / LEDGER)
+def draw(ledger: Path, out: Path) -> list[Path]:
+    """Draw from the experiment's ledger; returns the files written."""
+    identity, records = read_ledger(ledger)
     ks = identity["planted"]["ks"]
     measures = {(r["dictionary"], r["values"]): r["measures"] for r in records if "measures" in r}
     rates = {(r["dictionary"], r["values"], r["solver"]): r["rates"] for r in records if "rates" in r}

@@ -1,4 +1,4 @@
-"""Phase diagram of OMP: expander beside dense Gaussian dictionaries, fitted boundary, certified k."""
+"""Phase diagram: recovery rate over (m/n, k/m) by family of dictionaries, fitted boundary, certified k."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -7,67 +7,81 @@ from typing import Any
 
 import numpy as np
 
-from expander_theory.cells import boundaries, cell_rows, cells
+from expander_theory.cells import Cell, boundaries, cell_rows, cells
+from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
-from paper_figures.output import write_csv
 from paper_figures.style import RED, panels, save
 
-LEDGER = "phase/ledger.jsonl"
-TITLES = {"uniform": "expander mask, $d = {d}$, signs", "dense": "dense Gaussian"}
+LEDGERS = ("phase/ledger.jsonl", "ledger.jsonl")
+TITLES = {
+    "uniform": "expander mask, $d = {d}$, {values}",
+    "polynomial": "polynomial mask, $d = {d}$, {values}",
+    "dense": "dense Gaussian",
+}
 
 
-def draw(results: Path, out: Path) -> list[Path]:
-    """Draw from ``results / LEDGER``; returns the files written."""
-    _, records = read_ledger(results / LEDGER)
+def draw(ledger: Path, out: Path) -> list[Path]:
+    """Draw from a sweep's ledger; returns the files written."""
+    _, records = read_ledger(ledger)
     counted = cells(records)
-    certified = _certified(records)
-    fitted = boundaries(counted)
+    if not counted:
+        return []
+    fitted, certified = boundaries(counted), _certified(records)
     families = list(dict.fromkeys(cell.task.ensemble.family for cell in counted))
     figure, axes = panels(len(families), sharey=True)
-    image = None
+    image: Any = None
     for axis, family in zip(axes, families, strict=True):
-        group = [cell for cell in counted if cell.task.ensemble.family == family]
-        n = group[0].task.ensemble.n
-        x = sorted({cell.task.ensemble.m for cell in group})
-        image = _heat_map(axis, group, x, n)
-        fits = [row for row in fitted if row["family"] == family and row["status"] == "fitted"]
-        if fits:
-            m = np.array([row["m"] for row in fits]) / n
-            centre, low, high = (np.array([row[key] for row in fits]) for key in ("k/m at 50 %", "low", "high"))
-            axis.fill_between(m, low, high, color=RED, alpha=0.35, lw=0)
-            axis.plot(m, centre, color=RED, lw=1.8, marker="o", ms=3, label="fitted 50 % boundary, 95 % interval")
-        sure = sorted((m, k) for (f, m), k in certified.items() if f == family)
-        if sure:
-            label = "certified for every code (Babel, OMP-3)"
-            axis.plot([m / n for m, _ in sure], [k / m for m, k in sure], "k--", marker="s", ms=3, lw=1.3, label=label)
-        d = group[0].task.ensemble.d
-        top = max(cell.task.k / cell.task.ensemble.m for cell in group)
-        axis.set(
-            ylim=(0, 1.04 * top),
-            title=TITLES.get(family, family).format(d=d),
-            xlabel=f"undersampling $m/n$  ($n = {n}$)",
-        )
+        image = _heat_map(axis, [cell for cell in counted if cell.task.ensemble.family == family])
+        _boundary(axis, [row for row in fitted if row["family"] == family and row["status"] == "fitted"])
+        _certificates(axis, {size: k for (name, size), k in certified.items() if name == family})
     axes[0].set_ylabel("sparsity $k/m$")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    if image is not None:
-        figure.colorbar(image, ax=list(axes), label="exact support recovery rate", pad=0.02)
-    path = out / "phase_diagram"
-    data = [write_csv(out / "phase_diagram_cells.csv", cell_rows(counted))]
+    entries = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if entries:
+        place = {"loc": "outside lower center", "ncols": 2, "frameon": False}
+        figure.legend(list(entries.values()), list(entries), **place)
+    solver = {"omp": "OMP", "topk": "tied TopK"}[counted[0].task.solver]
+    figure.colorbar(image, ax=list(axes), label=f"exact support recovery rate, {solver}", pad=0.02)
+    files = [*save(figure, out / "phase_diagram"), write_csv(out / "phase_diagram_cells.csv", cell_rows(counted))]
     if fitted:
-        data.append(write_csv(out / "phase_diagram_boundary.csv", fitted))
-    return [*save(figure, path), *data]
+        files.append(write_csv(out / "phase_diagram_boundary.csv", fitted))
+    return files
 
 
-def _heat_map(axis: Any, group: list[Any], x: list[int], n: int) -> Any:
+def _heat_map(axis: Any, group: list[Cell]) -> Any:
     """Rate per cell; each column of cells keeps its own k/m, which rounding makes slightly uneven."""
+    columns: dict[tuple[int, int], list[Cell]] = defaultdict(list)
+    for cell in group:
+        columns[cell.task.ensemble.m, cell.task.ensemble.n].append(cell)
+    order = sorted(columns, key=lambda size: size[0] / size[1])
+    edges = _edges([m / n for m, n in order])
     image = None
-    edges = _edges([m / n for m in x])
-    for left, right, m in zip(edges[:-1], edges[1:], x, strict=True):
-        column = sorted((cell for cell in group if cell.task.ensemble.m == m), key=lambda cell: cell.task.k)
+    for left, right, (m, n) in zip(edges[:-1], edges[1:], order, strict=True):
+        column = sorted(columns[m, n], key=lambda cell: cell.task.k)
         rates = np.array([[cell.successes / max(1, cell.trials)] for cell in column])
-        heights = _edges([cell.task.k / m for cell in column])
+        heights = np.maximum(0, _edges([cell.task.k / m for cell in column]))
         image = axis.pcolormesh([left, right], heights, rates, vmin=0, vmax=1, cmap="cividis", rasterized=True)
+    ensemble, widths = group[0].task.ensemble, {n for _, n in order}
+    fixed = f"$n = {ensemble.n}$" if len(widths) == 1 else f"$m = {ensemble.m}$"
+    top = max(cell.task.k / cell.task.ensemble.m for cell in group)
+    axis.set(xlabel=f"undersampling $m/n$  ({fixed})", ylim=(0, 1.04 * top))
+    axis.set_title(TITLES[ensemble.family].format(d=ensemble.d, values=ensemble.values))
     return image
+
+
+def _boundary(axis: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        rows = sorted(rows, key=lambda row: row["m"] / row["n"])
+        x = np.array([row["m"] / row["n"] for row in rows])
+        centre, low, high = (np.array([row[key] for row in rows]) for key in ("k/m at 50 %", "low", "high"))
+        axis.fill_between(x, low, high, color=RED, alpha=0.35, lw=0)
+        axis.plot(x, centre, color=RED, lw=1.8, marker="o", ms=3, label="fitted 50 % boundary, 95 % interval")
+
+
+def _certificates(axis: Any, certified: dict[tuple[int, int], float]) -> None:
+    if certified:
+        points = sorted((m / n, k / m) for (m, n), k in certified.items())
+        label = "certified for every code (Babel, OMP-3)"
+        axis.plot(*zip(*points, strict=True), "k--", marker="s", ms=3, lw=1.3, label=label, clip_on=False)
 
 
 def _edges(centres: list[float]) -> np.ndarray:
@@ -79,10 +93,10 @@ def _edges(centres: list[float]) -> np.ndarray:
     return np.concatenate([[values[0] - (middle[0] - values[0])], middle, [values[-1] + (values[-1] - middle[-1])]])
 
 
-def _certified(records: list[dict[str, Any]]) -> dict[tuple[str, int], float]:
-    """Median certified k over the drawn dictionaries, by family and m."""
-    found: dict[tuple[str, int], list[int]] = defaultdict(list)
+def _certified(records: list[dict[str, Any]]) -> dict[tuple[str, tuple[int, int]], float]:
+    """Median certified k over the drawn dictionaries, by family and size (m, n)."""
+    found: dict[tuple[str, tuple[int, int]], list[int]] = defaultdict(list)
     for record in records:
         if "certified_k" in record:
-            found[record["family"], record["m"]].append(record["certified_k"])
+            found[record["family"], (record["m"], record["n"])].append(record["certified_k"])
     return {key: median(values) for key, values in found.items()}

@@ -86,11 +86,12 @@ def reconstruction(sae: SparseAutoencoder, store: ActivationStore, *, batch: int
         InvalidArgument: an SAE of another width than the store's.
     """
     require(sae.m == store.m, "sae", f"of width m = {sae.m}", f"must have the activations' width {store.m}")
-    fired = torch.zeros(sae.n, dtype=torch.bool)
+    fired = torch.zeros(sae.n, dtype=torch.bool, device=sae.device)
     seen, error, active = 0, 0.0, 0
     held_out = store.rows("held_out")
     for split, rows in (("train", store.rows("train")), ("held_out", held_out)):
-        for h in rows.split(batch):
+        for part in rows.split(batch):
+            h = part.to(sae.device)
             acts, indices = sae.encode(h)
             fired[indices[acts > 0]] = True
             seen += len(h)
@@ -126,7 +127,7 @@ def fidelity(
     """
 
     def reconstruct(h: Tensor) -> Tensor:
-        return sae(h)[0]
+        return sae(h.to(sae.device, torch.float32))[0].to(h.device)
 
     losses = context_losses(model, store, reconstruct, "with SAE", progress)
     clean = baselines.clean

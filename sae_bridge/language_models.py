@@ -126,6 +126,20 @@ class LanguageModel:
             handle.remove()
 
 
+def checked_device(name: str) -> torch.device:
+    """A torch device that this machine has.
+
+    Raises:
+        InvalidArgument: an unknown or absent device.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidArgument("device", repr(name), f"cannot be used here ({str(error).splitlines()[0]})") from None
+    return device
+
+
 def load_language_model(source: str = "default", *, device: str = "cpu") -> LanguageModel:
     """Load a causal LM in float32.
 
@@ -141,6 +155,7 @@ def load_language_model(source: str = "default", *, device: str = "cpu") -> Lang
     """
     import transformers
 
+    target = checked_device(device)
     path = _default_folder() if source == "default" else Path(source).expanduser()
     local = source == "default" or path.exists() or source.startswith((".", "/", "~")) or source.endswith(".gguf")
     if local and not path.exists():
@@ -164,7 +179,7 @@ def load_language_model(source: str = "default", *, device: str = "cpu") -> Lang
             if local:
                 raise InvalidFile(path, problem) from error
             raise InvalidArgument("model", source, f"{problem} (a folder, a .gguf file, or a hub name)") from error
-    return LanguageModel(source, model.to(device).eval(), tokenizer)
+    return LanguageModel(source, model.to(target).eval(), tokenizer)
 
 
 def _default_folder() -> Path:

@@ -92,6 +92,10 @@ class SparseAutoencoder(nn.Module, ABC):
         return self.weight.shape[0]
 
     @property
+    def device(self) -> torch.device:
+        return self.weight.device
+
+    @property
     def decoder_values(self) -> int:
         """Learned decoder values: d n on a mask, m n dense (biases not counted)."""
         return self.weight.numel()

@@ -84,13 +84,21 @@ class Training:
 
 
 def train(
-    store: ActivationStore, how: Training, folder: str | os.PathLike[str], *, progress: bool = True
+    store: ActivationStore,
+    how: Training,
+    folder: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
 ) -> SparseAutoencoder:
     """Minimise ||h - h_hat||^2 over the store's training activations.
 
     Writes ``sae.safetensors``, the decoder as ``dictionary.safetensors`` and ``metrics.jsonl`` into
     ``folder``, and a checkpoint on the way, from which an interrupted run goes on to the same
     result. A finished folder is only read.
+
+    Args:
+        device: torch device. Runs on one device repeat to the bit on the CPU; CUDA sums in no fixed order.
 
     Raises:
         InvalidFile: the folder belongs to another run.
@@ -108,6 +116,7 @@ def train(
         data = store.rows("train")
         sae.fit_normalisation(data.mean(dim=0), float(data.square().sum(dim=1).mean()))
         variance = float((data - data.mean(dim=0)).square().sum(dim=1).mean())
+        sae.to(device)
         optimiser = torch.optim.Adam(sae.parameters(), lr=how.peak_rate(sae))
         checkpoint = folder / "checkpoint.safetensors"
         first = _restore(checkpoint, sae, optimiser) if checkpoint.is_file() else 0
@@ -115,7 +124,8 @@ def train(
         label = f"train d={'dense' if mask is None else mask.d}"
         steps = range(first, how.steps)
         for step in progress_bar(steps, initial=first, total=how.steps, unit="step", desc=label, show=progress):
-            loss = _step(sae, optimiser, how, data[_batch_rows(len(data), how, step)], step)
+            h = data[_batch_rows(len(data), how, step)].to(device)
+            loss = _step(sae, optimiser, how, h, step)
             if (step % _LOG_EVERY == 0 or step == how.steps - 1) and step > logged:
                 metrics.append({"step": step, "fvu": loss / variance})
             if (step + 1) % _CHECKPOINT_EVERY == 0:
@@ -164,9 +174,9 @@ def _save_checkpoint(path: Path, sae: SparseAutoencoder, optimiser: torch.optim.
     arrays: dict[str, np.ndarray] = {}
     for name, parameter in sae.named_parameters():
         state = optimiser.state[parameter]
-        arrays[name] = parameter.detach().numpy()
-        arrays[f"{name}.exp_avg"] = state["exp_avg"].numpy()
-        arrays[f"{name}.exp_avg_sq"] = state["exp_avg_sq"].numpy()
+        arrays[name] = parameter.detach().cpu().numpy()
+        arrays[f"{name}.exp_avg"] = state["exp_avg"].cpu().numpy()
+        arrays[f"{name}.exp_avg_sq"] = state["exp_avg_sq"].cpu().numpy()
     write_arrays(path, CHECKPOINT, VERSION, {"step": step}, arrays)
 
 
@@ -179,7 +189,7 @@ def _restore(path: Path, sae: SparseAutoencoder, optimiser: torch.optim.Adam) ->
             parameter.copy_(torch.from_numpy(arrays[name]))
             optimiser.state[parameter] = {
                 "step": torch.tensor(float(fields["step"])),
-                "exp_avg": torch.from_numpy(arrays[f"{name}.exp_avg"]),
-                "exp_avg_sq": torch.from_numpy(arrays[f"{name}.exp_avg_sq"]),
+                "exp_avg": torch.from_numpy(arrays[f"{name}.exp_avg"]).to(parameter.device),
+                "exp_avg_sq": torch.from_numpy(arrays[f"{name}.exp_avg_sq"]).to(parameter.device),
             }
     return fields["step"]

@@ -117,6 +117,9 @@ def test_build_dense(run, tmp_path):
 def test_sweep_in_n_and_k(run, tmp_path):
     out = run("sweep", tmp_path, "--m", 24, "--ns", 40, 60, "--ks", 2, 8, "--d", 4, "--trials", 10, "--workers", 1).out
     assert "Fitted 50 % boundary" in out
+    assert len((tmp_path / "cells.csv").read_text().splitlines()) == 9
+    run("figures", tmp_path)
+    assert (tmp_path / "figures" / "phase_diagram.png").exists()
     assert out.count("| uniform  |") >= 4
     assert out.count("| dense    |") >= 4
 

@@ -146,6 +146,18 @@ def test_topk_is_the_k_largest_correlations(mask, seed, signed, data):
         assert len(set(found.indices[b].tolist())) == k
 
 
+@pytest.mark.parametrize("solver", [omp, topk])
+@pytest.mark.parametrize("exponent", [-1000, -600, 600, 1000])
+def test_scale_does_not_matter(solver, exponent):
+    """Signals whose squares overflow or vanish: the same code times the same power of two."""
+    w = gaussian_dictionary(uniform_mask(40, 80, 5, seed=0), seed=0)
+    h = w.matvec(codes(80, 4, 10))
+    plain, scaled = solver(w, h, 4), solver(w, np.ldexp(h, exponent), 4)
+    np.testing.assert_array_equal(plain.indices, scaled.indices)
+    np.testing.assert_array_equal(np.ldexp(plain.coefficients, exponent), scaled.coefficients)
+    np.testing.assert_array_equal(plain.status, scaled.status)
+
+
 def test_omp_recovers_what_babel_certifies():
     """OMP-3 on a mask with certified k = 3: every code tried is recovered, whatever its dynamic range."""
     from expander_theory import babel_certified_k, polynomial_mask

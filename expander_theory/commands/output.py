@@ -1,5 +1,7 @@
 """What commands share: tables, and files that are not overwritten by accident."""
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +16,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     from tabulate import tabulate
 
     return tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", floatfmt=".4g")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Rows of one shape, with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic_write(path, text.getvalue().encode())
+    return path
 
 
 def require_new(path: Path, force: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tyro
 
-from expander_theory.commands.output import table
+from expander_theory.commands.output import table, write_csv
 from expander_theory.errors import require
 
 
@@ -46,6 +46,8 @@ class Sweep:
     """Law of the planted nonzeros."""
     solver: Literal["omp", "topk"] = "omp"
     """Solver."""
+    certified_draws: int = 5
+    """Dictionaries per size whose Babel-certified k is recorded, for the line in the figure; 0 for none."""
     signals_per_dictionary: int = 1
     """Consecutive trials that share a dictionary; above 1 they are not independent, and the intervals are too short."""
     seed: int = 0
@@ -57,7 +59,7 @@ class Sweep:
         from expander_theory.cells import boundaries, cell_rows
         from expander_theory.executors import default_workers
         from expander_theory.ledger import Ledger
-        from expander_theory.sweep import run_sweep
+        from expander_theory.sweep import run_certificates, run_sweep
         from expander_theory.trials import Ensemble, Task
 
         tasks = [
@@ -74,11 +76,15 @@ class Sweep:
         count = default_workers() if self.workers is None else self.workers
         with Ledger(self.out / "ledger.jsonl", identity) as ledger:
             cells = run_sweep(tasks, self.trials, ledger, worker_count=count)
-        print(f"Success rates, with 95 % Wilson intervals\n\n{table(cell_rows(cells))}")
+            run_certificates([task.ensemble for task in tasks], self.certified_draws, ledger, seed=self.seed)
+        rows = cell_rows(cells)
+        if len(rows) <= _SHOWN:
+            print(f"Success rates, with 95 % Wilson intervals\n\n{table(rows)}")
         fitted = boundaries(cells)
         if fitted:
             print(f"\nFitted 50 % boundary in k/m (logistic, Firth-penalised; 95 % interval)\n\n{table(fitted)}")
-        print(f"\nledger: {ledger.path}")
+        print(f"\nrates of {len(rows)} cells: {write_csv(self.out / 'cells.csv', rows)}")
+        print(f"ledger: {ledger.path}\nto draw the phase diagram: expander figures {self.out}")
 
     def _cells(self, family: str) -> list[tuple[int, int, int]]:
         if self.m is not None:
@@ -98,7 +104,9 @@ class Sweep:
         return make(family, m, n, self.d, self.values, self.flatness)
 
 
-_FREE = ("out", "trials", "workers")
+_SHOWN = 40  # cells that fit a screen
+
+_FREE = ("out", "trials", "workers", "certified_draws")
 
 
 def _digest(ids: list[str]) -> str:

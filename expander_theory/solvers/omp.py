@@ -6,7 +6,14 @@ from numpy.typing import ArrayLike
 from expander_theory._kernels.omp import omp_dense, omp_masked
 from expander_theory.dictionary import AnyDictionary, Dictionary, checked_signals
 from expander_theory.errors import require
-from expander_theory.solvers.recovery import Recovery, empty_recovery, require_sparsity, require_unit_columns
+from expander_theory.solvers.recovery import (
+    Recovery,
+    empty_recovery,
+    from_unit_range,
+    require_sparsity,
+    require_unit_columns,
+    to_unit_range,
+)
 
 
 def omp(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, relative_tolerance: float | None = None) -> Recovery:
@@ -24,7 +31,7 @@ def omp(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, relative_toler
     Raises:
         InvalidArgument: bad signals, k, tolerance, or columns that are not of unit norm.
     """
-    h = checked_signals("signals", signals, dictionary.m)
+    h, exponents = to_unit_range(checked_signals("signals", signals, dictionary.m))
     require_sparsity(dictionary, k)
     require_unit_columns(dictionary)
     epsilon = float(finfo(h.dtype).eps)
@@ -38,4 +45,4 @@ def omp(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, relative_toler
         omp_masked(typed.mask.rows, typed.values, h, *limits, *outputs)
     else:
         omp_dense(typed.columns, h, *limits, *outputs)
-    return out
+    return from_unit_range(out, exponents)

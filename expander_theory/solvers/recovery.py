@@ -75,6 +75,25 @@ class Recovery:
         return self.to_scipy().toarray()
 
 
+def to_unit_range(h: Floats) -> tuple[Floats, NDArray[np.int32]]:
+    """Each signal times the power of two that brings its largest modulus into [1/2, 1), exactly.
+
+    Squares of very large or very small signals would overflow or vanish otherwise.
+
+    Returns:
+        the scaled signals, and the exponents (batch, 1) that :func:`from_unit_range` takes.
+    """
+    exponents = np.frexp(np.abs(h).max(axis=1, keepdims=True))[1]
+    return np.ldexp(h, -exponents), exponents
+
+
+def from_unit_range(found: Recovery, exponents: NDArray[np.int32]) -> Recovery:
+    """The recovery of the signals before :func:`to_unit_range`."""
+    found.coefficients[:] = np.ldexp(found.coefficients, exponents)
+    found.residual_norms[:] = np.ldexp(found.residual_norms, exponents[:, 0])
+    return found
+
+
 def empty_recovery(n: int, batch: int, k: int, dtype: np.dtype[Any]) -> Recovery:
     """A recovery of no atoms, for kernels to fill."""
     return Recovery(

@@ -9,8 +9,10 @@ from expander_theory.solvers.recovery import (
     Recovery,
     RecoveryStatus,
     empty_recovery,
+    from_unit_range,
     require_sparsity,
     require_unit_columns,
+    to_unit_range,
 )
 
 
@@ -29,7 +31,7 @@ def topk(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, signed: bool 
     Raises:
         InvalidArgument: bad signals or k, or columns that are not of unit norm.
     """
-    h = checked_signals("signals", signals, dictionary.m)
+    h, exponents = to_unit_range(checked_signals("signals", signals, dictionary.m))
     require_sparsity(dictionary, k)
     require_unit_columns(dictionary)
     typed = dictionary.astype(h.dtype)
@@ -43,4 +45,4 @@ def topk(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, signed: bool 
     out.status[:] = RecoveryStatus.SPARSITY_REACHED
     residual = h - typed.matvec(out.to_dense())
     out.residual_norms[:] = np.linalg.norm(residual, axis=1)
-    return out
+    return from_unit_range(out, exponents)

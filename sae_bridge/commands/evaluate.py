@@ -21,21 +21,24 @@ class Evaluate:
     force: bool = False
     """Overwrite an existing file."""
     device: str = "cpu"
-    """Torch device of the model."""
+    """Torch device of the model and the SAEs."""
 
     def run(self) -> None:
         from expander_theory.commands.output import require_new, table, write_json
         from expander_theory.errors import require
         from sae_bridge.activations import ActivationStore
         from sae_bridge.evaluate import BASELINE, baseline_losses, evaluation_row, short_row
-        from sae_bridge.language_models import load_language_model
+        from sae_bridge.language_models import checked_device, load_language_model
         from sae_bridge.sae import load_sae
 
         require(len(self.saes) > 0, "saes", "none", "name at least one folder of `expander sae train`")
         if self.out is not None:
             require_new(self.out, self.force)
         store = ActivationStore(self.activations)
-        saes = [(folder.name, load_sae(folder / "sae.safetensors")[0]) for folder in self.saes]
+        saes = [
+            (folder.name, load_sae(folder / "sae.safetensors")[0].to(checked_device(self.device)))
+            for folder in self.saes
+        ]
         model = load_language_model(self.model or store.description["model"], device=self.device)
         baselines = baseline_losses(model, store)
         rows = [evaluation_row(name, sae, model, store, baselines) for name, sae in saes]

@@ -33,9 +33,13 @@ class Train:
     seed: int = 0
     """Seed of the mask, the initial weights and the order of the batches."""
 
+    device: str = "cpu"
+    """Torch device: cpu (numba kernels) or cuda (plain torch, still O(d n) a token)."""
+
     def run(self) -> None:
         from expander_theory.errors import require
         from sae_bridge.activations import ActivationStore
+        from sae_bridge.language_models import checked_device
         from sae_bridge.train import Training, train
 
         require(not (self.dense and self.mask), "mask", self.mask, "does not go with --dense")
@@ -49,7 +53,7 @@ class Train:
             learning_rate=self.learning_rate,
             seed=self.seed,
         )
-        sae = train(ActivationStore(self.activations), how, self.out)
+        sae = train(ActivationStore(self.activations), how, self.out, device=checked_device(self.device))
         print(
             f"{self.out}: {type(sae).__name__}, n = {sae.n}, k = {sae.k}, {sae.decoder_values} learned decoder values"
         )
