@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from expander_theory.statistics import fit_boundary, wilson_interval
@@ -61,13 +61,14 @@ def cell_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def boundaries(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """The fitted 50 % point in k/m of every ensemble that was tried at two sparsities or more."""
-    by_ensemble: dict[Ensemble, list[Cell]] = defaultdict(list)
+    """The fitted 50 % point in k/m of tasks that differ in k alone, where there are two sparsities or more."""
+    groups: dict[Task, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.trials:
-            by_ensemble[cell.task.ensemble].append(cell)
+            groups[replace(cell.task, k=1)].append(cell)
     rows = []
-    for e, group in by_ensemble.items():
+    for task, group in groups.items():
+        e = task.ensemble
         if len({cell.task.k for cell in group}) < 2:
             continue
         fit = fit_boundary(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -34,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
     except ModuleNotFoundError as error:
         _fail(f"this command needs the package {error.name}: {_remedy(str(error.name))}")
+    except MemoryError as error:
+        _fail(f"not enough memory: {error or 'choose smaller sizes'}")
+    except BrokenPipeError:  # the reader of our output has gone, as in `expander ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:

@@ -114,11 +114,11 @@ class Dictionary:
     @cached_property
     def column_norms(self) -> Floats:
         """l2 norms of the columns, shape (n,), float64."""
-        return np.linalg.norm(self.values.astype(np.float64), axis=1)
+        return _norms(self.values)
 
     def normalised(self) -> Dictionary:
         """The same dictionary with unit-l2 columns (float64 arithmetic, then the dtype of ``values``)."""
-        return Dictionary(self.mask, (self.values / self.column_norms[:, None]).astype(self.dtype))
+        return Dictionary(self.mask, _normalised(self.values))
 
     def astype(self, dtype: np.dtype[Any] | type) -> Dictionary:
         """The same dictionary with values of another floating dtype."""
@@ -230,11 +230,11 @@ class DenseDictionary:
     @cached_property
     def column_norms(self) -> Floats:
         """l2 norms of the columns, shape (n,), float64."""
-        return np.linalg.norm(self.columns.astype(np.float64), axis=1)
+        return _norms(self.columns)
 
     def normalised(self) -> DenseDictionary:
         """The same dictionary with unit-l2 columns."""
-        return DenseDictionary((self.columns / self.column_norms[:, None]).astype(self.dtype))
+        return DenseDictionary(_normalised(self.columns))
 
     def astype(self, dtype: np.dtype[Any] | type) -> DenseDictionary:
         """The same dictionary with values of another floating dtype."""
@@ -286,6 +286,17 @@ def load_dictionary(path: str | os.PathLike[str]) -> AnyDictionary:
         raise InvalidFile(path, f"holds {kind!r}, expected a dictionary ({KIND!r} or {DENSE_KIND!r})")
     fields, arrays = read_arrays(path, KIND, VERSION)
     return Dictionary(Mask(fields["m"], arrays["rows"], fields["recipe"]), arrays["values"])
+
+
+def _norms(values: Floats) -> Floats:
+    """l2 norms of the rows in float64; squares neither overflow nor vanish."""
+    largest = np.abs(values).max(axis=1).astype(np.float64)
+    return largest * np.linalg.norm(values / largest[:, None], axis=1)
+
+
+def _normalised(values: Floats) -> Floats:
+    scaled = values / np.abs(values).max(axis=1, keepdims=True).astype(np.float64)
+    return (scaled / np.linalg.norm(scaled, axis=1, keepdims=True)).astype(values.dtype)
 
 
 def _require_finite_nonzero(values: Floats) -> None:

@@ -12,12 +12,12 @@ from expander_theory.seeds import Seed, generator
 
 def sign_dictionary(mask: Mask, *, seed: Seed) -> Dictionary:
     """Independent fair signs times 1/sqrt(d): every column flat (C_j = 1, THEORY.md section 0)."""
-    return Dictionary(mask, _signs(mask, generator(seed)) / math.sqrt(mask.d))
+    return Dictionary(mask, _signs(mask, generator(seed, "signs")) / math.sqrt(mask.d))
 
 
 def gaussian_dictionary(mask: Mask, *, seed: Seed) -> Dictionary:
     """Independent standard normal values, columns scaled to unit l2 norm."""
-    return Dictionary(mask, generator(seed).standard_normal(mask.rows.shape)).normalised()
+    return Dictionary(mask, generator(seed, "gaussian values").standard_normal(mask.rows.shape)).normalised()
 
 
 def flat_dictionary(mask: Mask, *, flatness: float, seed: Seed) -> Dictionary:
@@ -36,7 +36,7 @@ def flat_dictionary(mask: Mask, *, flatness: float, seed: Seed) -> Dictionary:
         flatness,
         f"must be between 1 and sqrt(d) = {math.sqrt(d):.6g}",
     )
-    rng = generator(seed)
+    rng = generator(seed, "flat values")
     peak = min(flatness / math.sqrt(d), 1.0)
     rest = math.sqrt(max(0.0, 1 - peak**2) / (d - 1)) if d > 1 else 0.0
     moduli = np.full(mask.rows.shape, rest)
@@ -52,7 +52,7 @@ def dense_gaussian_dictionary(m: int, n: int, *, seed: Seed) -> DenseDictionary:
     """
     require(m >= 1, "m", m, "must be at least 1")
     require(n >= 1, "n", n, "must be at least 1")
-    return DenseDictionary(generator(seed).standard_normal((n, m))).normalised()
+    return DenseDictionary(generator(seed, "dense").standard_normal((n, m))).normalised()
 
 
 def _signs(mask: Mask, rng: np.random.Generator) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Errors that the user can act on. The command line prints their text and exits with code 2."""
 
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 
 class ExpanderTheoryError(Exception):
@@ -37,6 +39,14 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise :class:`InvalidArgument` unless ``condition`` holds."""
     if not condition:
         raise InvalidArgument(name, value, allowed)
+
+
+def require_int(name: str, value: Any) -> int:
+    """The value as a plain int, or :class:`InvalidArgument` if it is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InvalidArgument(name, repr(value), "must be an integer") from None
 
 
 def require_choice(name: str, value: str, choices: Sequence[str]) -> None:

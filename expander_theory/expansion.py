@@ -19,8 +19,8 @@ from expander_theory.errors import require
 from expander_theory.geometry import column_overlaps
 from expander_theory.masks import Mask
 
-_BUDGET = 200_000  # sets visited between two looks at the clock
-_MAX_ROOTS = 4096
+_BUDGET = 20_000_000  # columns looked at between two looks at the clock: some hundredths of a second
+_GREEDY = 200_000_000  # columns that greedy search may look at
 
 
 @dataclass(frozen=True)
@@ -82,25 +82,27 @@ def expansion_profile(mask: Mask, max_size: int, *, time_limit: float = 10.0) ->
     with the overlap bound as its lower end. The exact minimum is coNP-hard in general
     (THEORY.md EXP-8).
 
+    Args:
+        time_limit: seconds, for the exhaustive search; the polynomial-time bounds come first in any case.
+
     Raises:
         InvalidArgument: max_size outside 1..n, or a negative time limit.
     """
     require(1 <= max_size <= mask.n, "max_size", max_size, f"must be between 1 and n = {mask.n}")
     require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
-    start, columns = mask.row_lists
-    histogram = column_overlaps(mask)
-    found, witnesses = greedy_losses(mask.rows, start, columns, mask.m, _roots(histogram, max_size), max_size)
-    proved = largest_losses(mask, max_size)
     deadline = time.monotonic() + time_limit
+    found, witnesses = greedy_losses(mask.rows, *mask.row_lists, mask.m, _roots(mask, max_size), max_size)
+    proved = largest_losses(mask, max_size)
     sizes = []
     for size in range(1, max_size + 1):
         loss, witness, bound = int(found[size]), witnesses[size, :size].copy(), int(proved[size])
-        # Transfer from the sizes already settled (THEORY.md EXP-4).
-        for done in sizes[1:]:
+        if sizes:  # a set has at least as many neighbours as its subsets
+            bound = min(bound, mask.d * size - sizes[-1].lower)
+        for done in sizes[1:]:  # transfer from smaller sets (THEORY.md EXP-4)
             settled = done.d * done.size - done.lower
             bound = min(bound, settled * size * (size - 1) // (done.size * (done.size - 1)))
         if loss < bound:
-            search = _ReverseSearch(mask, size, loss, witness)
+            search = _ReverseSearch(mask, size, loss, witness, bound)
             finished = any(search.steps(deadline))
             loss, witness = search.loss, search.witness
             bound = loss if finished else bound
@@ -139,16 +141,16 @@ def _largest_overlap_sums(histogram: NDArray[np.int32], count: int) -> NDArray[n
     return total
 
 
-def _roots(histogram: NDArray[np.int32], max_size: int) -> NDArray[np.int64]:
+def _roots(mask: Mask, max_size: int) -> NDArray[np.int64]:
     """All columns, or the most overlapping ones where there are very many."""
-    sums = _largest_overlap_sums(histogram, max(1, max_size - 1))
-    return np.argsort(-sums, kind="stable")[:_MAX_ROOTS]
+    sums = _largest_overlap_sums(column_overlaps(mask), max(1, max_size - 1))
+    return np.argsort(-sums, kind="stable")[: max(1, _GREEDY // (mask.n * max_size))]
 
 
 class _ReverseSearch:
     """Exhaustive search at one size, in steps that look at the clock (state lives in the arrays)."""
 
-    def __init__(self, mask: Mask, size: int, loss: int, witness: NDArray[np.int32]) -> None:
+    def __init__(self, mask: Mask, size: int, loss: int, witness: NDArray[np.int32], bound: int) -> None:
         self._graph = (mask.rows, *mask.row_lists)
         self._state = (
             np.zeros(mask.m, np.int32),  # multiplicity
@@ -159,6 +161,7 @@ class _ReverseSearch:
             np.zeros(1, np.int64),  # position
         )
         self._best = np.array([loss], np.int64)
+        self._bound = bound  # no set loses more: reaching it ends the search
         self.witness = witness
 
     @property
@@ -168,7 +171,9 @@ class _ReverseSearch:
     def steps(self, deadline: float) -> Iterator[bool]:
         """Yield False after each budget of sets, True once finished; stop at the deadline."""
         while time.monotonic() < deadline:
-            finished = reverse_search(*self._graph, *self._state, self._best, self.witness, _BUDGET) == FINISHED
+            finished = (
+                reverse_search(*self._graph, *self._state, self._best, self.witness, self._bound, _BUDGET) == FINISHED
+            )
             yield finished
             if finished:
                 return

@@ -31,7 +31,8 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with naming(path):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with naming(path), os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -83,7 +84,12 @@ def write_arrays(
     import safetensors.numpy
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    header = {"kind": kind, "version": version, "fields": dict(fields), "sha256": content_hash(fields, contiguous)}
+    header = {
+        "kind": kind,
+        "version": version,
+        "fields": dict(fields),
+        "sha256": _file_hash(kind, version, fields, contiguous),
+    }
     # One entry: safetensors writes several in no fixed order, and equal content shall give equal bytes.
     atomic_write(path, safetensors.numpy.save(contiguous, {_HEADER: canonical_json(header)}))
 
@@ -109,7 +115,7 @@ def read_arrays(
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     fields = header["fields"]
-    if content_hash(fields, arrays) != header["sha256"]:
+    if _file_hash(kind, header["version"], fields, arrays) != header["sha256"]:
         raise InvalidFile(path, "altered: its content does not match its stored SHA-256")
     return fields, arrays
 
@@ -121,6 +127,10 @@ def stored_kind(path: str | os.PathLike[str]) -> str:
         InvalidFile: the file is missing, truncated, or was not written by this project.
     """
     return _header(path)["kind"]
+
+
+def _file_hash(kind: str, version: int, fields: Fields, arrays: Mapping[str, NDArray[Any]]) -> str:
+    return content_hash({"kind": kind, "version": version, "fields": dict(fields)}, arrays)
 
 
 def _header(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -49,9 +49,9 @@ def coherence(dictionary: AnyDictionary) -> float:
 def coherence_certified_k(mu: float) -> int:
     """Largest k with mu < 1/(2k - 1): OMP recovers every k-sparse code (THEORY.md OMP-2).
 
-    Without an upper limit (mu = 0) the answer is 2^31 - 1. Decided with the margin :data:`MARGIN`.
+    mu below 1e-9 (orthogonal columns) gives 2^31 - 1. Decided with the margin :data:`MARGIN`.
     """
-    if mu <= 0:
+    if mu < 1e-9:
         return 2**31 - 1
     k = int((1 / mu + 1) / 2)
     while k >= 1 and not mu * (2 * k - 1) < 1 - MARGIN:
@@ -63,16 +63,19 @@ def babel_certified_k(dictionary: AnyDictionary) -> int:
     """Largest k with mu_1(k) + mu_1(k - 1) < 1: OMP recovers *every* k-sparse code exactly.
 
     Source: Tropp 2004; THEORY.md OMP-3. Decided in float64 with the margin :data:`MARGIN`. At
-    most n - 1 (k = n needs no theorem: n orthonormal columns).
+    most n, with mu_1(n) = mu_1(n - 1): a row of G has no more entries.
     """
-    if dictionary.n == 1:
+    n = dictionary.n
+    if n == 1:
         return 1
-    size = min(64, dictionary.n - 1)
+    size = min(64, n - 1)
     while True:
         mu = np.concatenate([[0.0], babel(dictionary, size)])
+        if size == n - 1:
+            mu = np.append(mu, mu[-1])
         met = np.nonzero(mu[1:] + mu[:-1] < 1 - MARGIN)[0]
         largest = int(met[-1]) + 1 if met.size else 0
-        if largest < size or size == dictionary.n - 1:
+        if largest < size or size == n - 1:
             return largest
         size = min(2 * size, dictionary.n - 1)
 

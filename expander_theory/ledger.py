@@ -49,21 +49,26 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        self._file.close()
-        self._lock.release()
+        try:
+            self._file.close()
+        finally:
+            self._lock.release()
 
     def _open(self) -> None:
         whole = 0
+        header = {"ledger": VERSION, "identity": self.identity}
         self.records: list[dict[str, Any]] = []
         if self.path.exists() and self.path.stat().st_size:
             stored, self.records, whole = _parse(self.path)
+            if stored is None and not _line(header).startswith(self.path.read_bytes()):
+                raise InvalidFile(self.path, "is not a ledger of this project")
             if stored is not None and stored != self.identity:
                 raise InvalidFile(self.path, f"belongs to another experiment: {_difference(stored, self.identity)}")
-        self._file = open(self.path, "ab")  # noqa: SIM115
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         if self._file.tell() != whole:
             self._file.truncate(whole)
         if whole == 0:
-            self._write({"ledger": VERSION, "identity": self.identity})
+            self._write(header)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record; on return it has been handed to the disk."""
@@ -71,9 +76,10 @@ class Ledger:
         self.records.append(dict(record))
 
     def _write(self, record: Mapping[str, Any]) -> None:
+        left = memoryview(_line(record))
         with naming(self.path):
-            self._file.write(canonical_json(dict(record)).encode() + b"\n")
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
 
 
@@ -92,6 +98,10 @@ def read_ledger(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict
     return identity, records
 
 
+def _line(record: Mapping[str, Any]) -> bytes:
+    return canonical_json(dict(record)).encode() + b"\n"
+
+
 def _parse(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]], int]:
     """Identity (None if the header itself is torn), records, and the length of the whole lines."""
     data = path.read_bytes()
@@ -100,7 +110,7 @@ def _parse(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]], int
     if not lines:
         return None, [], 0
     header = lines[0]
-    if "ledger" not in header or "identity" not in header:
+    if not isinstance(header.get("ledger"), int) or not isinstance(header.get("identity"), dict):
         raise InvalidFile(path, "is not a ledger of this project")
     if header["ledger"] > VERSION:
         raise InvalidFile(path, f"format version {header['ledger']} is newer than {VERSION}: upgrade")

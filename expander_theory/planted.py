@@ -11,7 +11,7 @@ import numpy as np
 from expander_theory.dictionary import AnyDictionary
 from expander_theory.errors import require, require_choice
 from expander_theory.problems import COEFFICIENTS, Coefficients, sparse_code
-from expander_theory.seeds import stream
+from expander_theory.seeds import require_seed, stream
 from expander_theory.solvers import SOLVERS
 from expander_theory.statistics import wilson_interval
 from expander_theory.trials import recovered
@@ -44,10 +44,10 @@ def planted_recovery(
     solver: str = "omp",
     seed: int = 0,
 ) -> Iterator[PlantedRate]:
-    """Recovery rate for each k, noiseless, uniform supports.
+    """Recovery rate for each k, noiseless, uniform supports, solved in float64; computed as it is drawn.
 
     Args:
-        dictionary: unit columns; its own dtype is used.
+        dictionary: unit columns.
         ks: sparsities, each 1..min(m, n).
         trials: codes per k.
         coefficients, seed: law and seed of the codes; code t of sparsity k depends on (seed, k, t) only.
@@ -57,15 +57,20 @@ def planted_recovery(
         InvalidArgument: an argument out of range.
     """
     require(trials >= 1, "trials", trials, "must be at least 1")
-    require(seed >= 0, "seed", seed, "must be a non-negative integer")
+    require_seed(seed)
     require_choice("solver", solver, tuple(SOLVERS))
     require_choice("coefficients", coefficients, COEFFICIENTS)
     limit = min(dictionary.m, dictionary.n)
     for k in ks:
         require(1 <= k <= limit, "k", k, f"must be between 1 and min(m, n) = {limit}")
+    return (_rate(dictionary, k, trials, coefficients, solver, seed) for k in ks)
+
+
+def _rate(
+    dictionary: AnyDictionary, k: int, trials: int, coefficients: Coefficients, solver: str, seed: int
+) -> PlantedRate:
     key = hashlib.sha256(f"planted codes, seed {seed}".encode()).hexdigest()
-    for k in ks:
-        codes = [sparse_code(dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in range(trials)]
-        successes = int(recovered(dictionary, np.stack(codes), k, solver).sum())
-        low, high = wilson_interval(successes, trials)
-        yield PlantedRate(k, trials, successes, float(low), float(high))
+    codes = [sparse_code(dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in range(trials)]
+    successes = int(recovered(dictionary, np.stack(codes), k, solver).sum())
+    low, high = wilson_interval(successes, trials)
+    return PlantedRate(k, trials, successes, float(low), float(high))

@@ -26,7 +26,7 @@ def sparse_code(n: int, k: int, *, coefficients: Coefficients = "gaussian", seed
     """
     require(1 <= k <= n, "k", k, f"must be between 1 and n = {n}")
     require_choice("coefficients", coefficients, COEFFICIENTS)
-    rng = generator(seed)
+    rng = generator(seed, "sparse code")
     support = rng.choice(n, size=k, replace=False)
     code = np.zeros(n)
     if coefficients == "gaussian":

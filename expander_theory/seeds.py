@@ -1,5 +1,7 @@
 """Explicit randomness: every random function takes a seed, never global state."""
 
+import hashlib
+
 import numpy as np
 
 from expander_theory.errors import require
@@ -7,16 +9,27 @@ from expander_theory.errors import require
 Seed = int | np.random.Generator
 
 
-def generator(seed: Seed) -> np.random.Generator:
+def require_seed(seed: object) -> None:
+    """Raise :class:`InvalidArgument` unless ``seed`` is a non-negative integer."""
+    require(isinstance(seed, int | np.integer) and seed >= 0, "seed", repr(seed), "must be a non-negative integer")
+
+
+def generator(seed: Seed, purpose: str) -> np.random.Generator:
     """A Philox generator from an integer seed, or the generator itself.
 
+    Args:
+        seed: non-negative integer, or a generator to draw from.
+        purpose: what is drawn ("mask", "signs", ...). One seed gives independent streams for
+            different purposes, so a mask and the values on it may safely share it.
+
     Raises:
-        InvalidArgument: a negative seed.
+        InvalidArgument: no non-negative integer.
     """
     if isinstance(seed, np.random.Generator):
         return seed
-    require(seed >= 0, "seed", seed, "must be a non-negative integer")
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
+    require_seed(seed)
+    entropy = (int(seed), *hashlib.sha256(purpose.encode()).digest()[:16])
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
 
 
 def stream(key: str, *counter: int) -> np.random.Generator:

@@ -26,7 +26,7 @@ class _Piece:
 def run_sweep(
     tasks: Sequence[Task], trials: int, ledger: Ledger, *, worker_count: int = 1, chunk: int = 25, progress: bool = True
 ) -> list[Cell]:
-    """Bring every task to ``trials`` trials and return the counts.
+    """Bring every task to ``trials`` trials and return the counts, one cell a (different) task.
 
     Trials that the (open) ledger holds already are not run again. The counts depend on the tasks
     and ``trials`` only: not on workers, chunks or interruptions.
@@ -43,6 +43,7 @@ def run_sweep(
     """
     require(trials >= 1, "trials", trials, "must be at least 1")
     require(chunk >= 1, "chunk", chunk, "must be at least 1")
+    tasks = list(dict.fromkeys(tasks))
     known = outcomes(ledger.records)
     pieces = [piece for task in tasks for piece in _missing(task, known[task.id], trials, chunk)]
     left = sum(piece.count for piece in pieces)
@@ -63,8 +64,10 @@ def run_certificates(
 
     What the (open) ledger holds already is not computed again.
     """
-    done = {(r["family"], r["m"], r["n"], r["draw"]) for r in ledger.records if "certified_k" in r}
-    todo = [(e, i) for e in dict.fromkeys(ensembles) for i in range(draws) if (e.family, e.m, e.n, i) not in done]
+    require(draws >= 0, "draws", draws, "must be at least 0")
+    done = [{key: r[key] for key in r if key != "certified_k"} for r in ledger.records if "certified_k" in r]
+    cases = [(ensemble, draw) for ensemble in dict.fromkeys(ensembles) for draw in range(draws)]
+    todo = [(ensemble, draw) for ensemble, draw in cases if {**asdict(ensemble), "draw": draw} not in done]
     for ensemble, draw in progress_bar(todo, unit="dictionary", desc="certify", show=progress):
         k = babel_certified_k(Task(ensemble, 1, seed=seed).dictionary(draw))
         ledger.append({**asdict(ensemble), "draw": draw, "certified_k": k})

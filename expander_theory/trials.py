@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory.dictionary import AnyDictionary, Floats
 from expander_theory.ensembles import dense_gaussian_dictionary, flat_dictionary, gaussian_dictionary, sign_dictionary
-from expander_theory.errors import require, require_choice
+from expander_theory.errors import require, require_choice, require_int
 from expander_theory.files import canonical_json
-from expander_theory.masks import polynomial_mask, uniform_mask
-from expander_theory.masks.algebraic import require_polynomial
+from expander_theory.masks import Mask, polynomial_mask, uniform_mask
+from expander_theory.masks.algebraic import is_prime_power, require_polynomial
 from expander_theory.problems import COEFFICIENTS, Coefficients, sparse_code
-from expander_theory.seeds import Seed, generator, stream
+from expander_theory.seeds import Seed, generator, require_seed, stream
 from expander_theory.solvers import SOLVERS
 
 FAMILIES = ("uniform", "polynomial", "dense")
@@ -49,6 +50,8 @@ class Ensemble:
     def __post_init__(self) -> None:
         require_choice("family", self.family, FAMILIES)
         require_choice("values", self.values, VALUES)
+        for name in ("m", "n", "d"):
+            object.__setattr__(self, name, require_int(name, getattr(self, name)))
         require(self.m >= 1, "m", self.m, "must be at least 1")
         require(self.n >= 1, "n", self.n, "must be at least 1")
         require(1 <= self.d <= self.m, "d", self.d, f"must be between 1 and m = {self.m}")
@@ -56,9 +59,16 @@ class Ensemble:
             require(self.d == self.m, "d", self.d, f"must be m = {self.m} for a dense dictionary")
             require(self.values == "gaussian", "values", self.values, "must be gaussian for a dense dictionary")
         if self.family == "polynomial":
-            require(self.m % self.d == 0, "m", self.m, f"must be d q = {self.d} q for a polynomial mask")
-            require_polynomial(self.m // self.d, self.d, self._r, self.n)
-        require((self.values == "flat") == (self.flatness > 0), "flatness", self.flatness, "goes with values = flat")
+            q = self.m // self.d
+            allowed = f"must be d q = {self.d} q, q a prime power, for a polynomial mask"
+            require(self.m % self.d == 0 and is_prime_power(q), "m", self.m, allowed)
+            require_polynomial(q, self.d, self._r, self.n)
+        if self.values == "flat":
+            limit = math.sqrt(self.d)
+            allowed = f"must be between 1 and sqrt(d) = {limit:.6g} for flat values"
+            require(1 <= self.flatness <= limit * (1 + 1e-12), "flatness", self.flatness, allowed)
+        else:
+            require(self.flatness == 0, "flatness", self.flatness, f"must be 0 (not given) for {self.values} values")
 
     @property
     def _r(self) -> int:
@@ -70,16 +80,22 @@ class Ensemble:
 
     def draw(self, seed: Seed) -> AnyDictionary:
         """One dictionary of the ensemble (float64). A polynomial mask is fixed; its values are random."""
-        rng = generator(seed)
+        rng = generator(seed, "ensemble")
         if self.family == "dense":
             return dense_gaussian_dictionary(self.m, self.n, seed=rng)
         if self.family == "polynomial":
-            mask = polynomial_mask(self.m // self.d, self.d, r=self._r, n=self.n)
+            mask = _polynomial(self.m // self.d, self.d, self._r, self.n)
         else:
             mask = uniform_mask(self.m, self.n, self.d, seed=rng)
         if self.values == "flat":
             return flat_dictionary(mask, flatness=self.flatness, seed=rng)
         return (sign_dictionary if self.values == "signs" else gaussian_dictionary)(mask, seed=rng)
+
+
+@lru_cache(maxsize=4)
+def _polynomial(q: int, d: int, r: int, n: int) -> Mask:
+    """The mask of a polynomial ensemble: the same for all its trials."""
+    return polynomial_mask(q, d, r=r, n=n)
 
 
 @dataclass(frozen=True)
@@ -107,13 +123,16 @@ class Task:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("k", "signals_per_dictionary"):
+            object.__setattr__(self, name, require_int(name, getattr(self, name)))
         limit = min(self.ensemble.m, self.ensemble.n)
         require(1 <= self.k <= limit, "k", self.k, f"must be between 1 and min(m, n) = {limit}")
         require_choice("coefficients", self.coefficients, COEFFICIENTS)
         require_choice("solver", self.solver, tuple(SOLVERS))
         shared = self.signals_per_dictionary
         require(shared >= 1, "signals_per_dictionary", shared, "must be at least 1")
-        require(self.seed >= 0, "seed", self.seed, "must be a non-negative integer")
+        require_seed(self.seed)
+        object.__setattr__(self, "seed", int(self.seed))
 
     @cached_property
     def id(self) -> str:

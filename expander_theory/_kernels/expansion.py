@@ -100,26 +100,31 @@ def _is_canonical(rows, multiplicity, members, depth, v):
 
 
 @njit(cache=True)
-def reverse_search(rows, start, columns, multiplicity, hits, members, losses, cursor, position, best, witness, budget):
+def reverse_search(
+    rows, start, columns, multiplicity, hits, members, losses, cursor, position, best, witness, bound, budget
+):
     """Depth-first search for the largest loss over all sets of ``members.size`` columns.
 
-    Every array is state, so that a call stopped by ``budget`` (sets visited) goes on where it was:
+    Every array is state, so that a call stopped by ``budget`` (columns looked at) goes on where it was:
     ``position[0]`` is the depth, ``members[:depth]`` the set, ``losses[t]`` the loss of its first t
     members, ``cursor[t]`` the next column to try at depth t; ``best[0]`` is the largest loss known and
-    ``witness`` a set that has it.
+    ``witness`` a set that has it; ``bound`` is a loss that no set exceeds.
     """
     n, size = rows.shape[0], members.size
     thresholds = np.zeros(size + 1, np.int64)
     _set_thresholds(best[0] + 1, size, thresholds)
-    visited = 0
+    looked = 0
     depth = position[0]
     while True:
-        if visited >= budget:
+        if best[0] >= bound:
+            return FINISHED
+        if looked >= budget:
             position[0] = depth
             return OUT_OF_BUDGET
         need = thresholds[depth + 1] - losses[depth]
         v = cursor[depth]
         descended = False
+        looked += n - v
         while v < n:
             if hits[v] >= need:
                 member = False
@@ -127,7 +132,6 @@ def reverse_search(rows, start, columns, multiplicity, hits, members, losses, cu
                     if members[t] == v:
                         member = True
                 if not member:
-                    visited += 1
                     loss = losses[depth] + hits[v]
                     if depth + 1 == size:
                         # Any set that is good enough may be taken, canonical or not.

@@ -8,7 +8,7 @@ correlation (O(dn) or O(mn)) plus O(t^2 + td). Ties go to the lowest index.
 import numpy as np
 from numba import njit
 
-SPARSITY_REACHED, RESIDUAL_SMALL, DEPENDENT_ATOM = 0, 1, 2
+SPARSITY_REACHED, RESIDUAL_SMALL, DEPENDENT_ATOM, NO_CORRELATION = 0, 1, 2, 3
 
 
 @njit(cache=True)
@@ -78,6 +78,9 @@ def omp_masked(
                     total += values[j, i] * residual[rows[j, i]]
                 scores[j] = total
             atom = _largest_modulus(scores, taken)
+            if scores[atom] == 0:
+                status[b] = NO_CORRELATION
+                break
             norm2, target = dtype.type(0), dtype.type(0)
             for i in range(d):
                 spread[rows[atom, i]] = values[atom, i]
@@ -132,6 +135,9 @@ def omp_dense(columns, h, k, relative_tolerance, pivot_tolerance, indices, coeff
         while size < k and left > floor:
             np.dot(columns, residual, scores)
             atom = _largest_modulus(scores, taken)
+            if scores[atom] == 0:
+                status[b] = NO_CORRELATION
+                break
             new = columns[atom]
             for t in range(size):
                 factor[size, t] = np.dot(chosen[t], new)

@@ -27,11 +27,11 @@ class Build:
     dense: no mask, a Gaussian dictionary."""
     q: int | None = None
     """Order of the field, a prime power (polynomial)."""
-    r: int = 2
-    """Coefficients of the polynomials; two columns share at most r - 1 rows (polynomial)."""
+    r: int | None = None
+    """Coefficients of the polynomials, default 2; two columns share at most r - 1 rows (polynomial)."""
     values: Literal["none", "signs", "gaussian", "flat"] = "none"
     """none: save the mask alone. Otherwise the values of a dictionary of unit columns on it."""
-    flatness: float = 1.0
+    flatness: float | None = None
     """C = sqrt(d) max|w| / ||w|| of every column, between 1 and sqrt(d) (values flat)."""
     seed: int = 0
     """Seed of mask and values."""
@@ -46,10 +46,15 @@ class Build:
             sign_dictionary,
         )
         from expander_theory.masks import polynomial_mask, save_mask, uniform_mask
-        from expander_theory.seeds import generator
+        from expander_theory.seeds import require_seed
 
         require_new(self.out, self.force)
-        require(self.seed >= 0, "seed", self.seed, "must be a non-negative integer")
+        require_seed(self.seed)
+        for name in ("q", "r"):
+            given = getattr(self, name)
+            require(given is None or self.construction == "polynomial", name, given, "goes with polynomial alone")
+        require(self.d is None or self.construction != "dense", "d", self.d, "does not go with a dense dictionary")
+        require(self.flatness is None or self.values == "flat", "flatness", self.flatness, "goes with --values flat")
         if self.construction == "dense":
             require(self.values in ("none", "gaussian"), "values", self.values, "must be gaussian when dense")
             dense = dense_gaussian_dictionary(_given("m", self.m), _given("n", self.n), seed=self.seed)
@@ -60,18 +65,20 @@ class Build:
         if self.construction == "polynomial":
             q = _given("q", self.q)
             require(self.m in (None, d * q), "m", self.m, f"must be d q = {d * q} for the polynomial construction")
-            mask = polynomial_mask(q, d, r=self.r, n=self.n)
+            mask = polynomial_mask(q, d, r=2 if self.r is None else self.r, n=self.n)
         else:
             mask = uniform_mask(_given("m", self.m), _given("n", self.n), d, seed=self.seed)
         if self.values == "none":
             save_mask(mask, self.out)
             print(f"wrote {self.out}: {mask}, sha256 {mask.sha256}")
             return
-        rng = generator(self.seed + 1)
         if self.values == "flat":
-            dictionary = flat_dictionary(mask, flatness=self.flatness, seed=rng)
+            flatness = self.flatness
+            if flatness is None:
+                raise InvalidArgument("flatness", "not given", "--values flat needs --flatness, 1 to sqrt(d)")
+            dictionary = flat_dictionary(mask, flatness=flatness, seed=self.seed)
         else:
-            dictionary = (sign_dictionary if self.values == "signs" else gaussian_dictionary)(mask, seed=rng)
+            dictionary = (sign_dictionary if self.values == "signs" else gaussian_dictionary)(mask, seed=self.seed)
         dictionary.save(self.out)
         print(f"wrote {self.out}: {self.values} dictionary on {mask}, sha256 {dictionary.sha256}")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import tyro
 
-from expander_theory.commands.output import table, write_json
+from expander_theory.commands.output import require_new, table, write_json
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Measure:
     """Seconds for the exact expansion; what is open then is printed as a proved interval."""
     json: Path | None = None
     """Also write everything to this file."""
+    force: bool = False
+    """Overwrite an existing file."""
 
     def run(self) -> None:
         from expander_theory.dictionary import Dictionary, load_dictionary
@@ -29,6 +31,8 @@ class Measure:
         from expander_theory.masks.io import KIND
         from expander_theory.measures import dictionary_measures, expansion_rows, mask_measures
 
+        if self.json is not None:
+            require_new(self.json, self.force)
         result: dict[str, Any] = {}
         dictionary = None
         if stored_kind(self.file) == KIND:

@@ -1,5 +1,7 @@
 """``expander recover``."""
 
+import io
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +12,7 @@ import tyro
 from expander_theory.commands.output import require_new, table, write_json
 from expander_theory.dictionary import AnyDictionary, load_dictionary
 from expander_theory.errors import InvalidArgument, InvalidFile, require
+from expander_theory.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Recover:
     def _planted(self, dictionary: AnyDictionary) -> None:
         from expander_theory.planted import planted_recovery
 
+        suffix = None if self.out is None else self.out.suffix
+        require(suffix in (None, ".json"), "out", self.out, "must end in .json for the rates of planted codes")
         rates = list(
             planted_recovery(
                 dictionary,
@@ -78,13 +83,18 @@ class Recover:
             signals = np.load(path, allow_pickle=False)
         except FileNotFoundError:
             raise InvalidFile(path, "no such file") from None
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InvalidFile(path, f"not a .npy file of numbers ({error})") from None
+        require(isinstance(signals, np.ndarray), "signals", path, "must be a .npy file, not an archive")
+        require(signals.size > 0, "signals", f"array of shape {signals.shape}", "must hold at least one signal")
         found = SOLVERS[self.solver](dictionary, signals, self.k[0])
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        scipy.sparse.save_npz(self.out, found.to_scipy())
-        norms = np.linalg.norm(np.atleast_2d(signals), axis=1)
-        relative = found.residual_norms / np.where(norms > 0, norms, 1)
+        data = io.BytesIO()
+        scipy.sparse.save_npz(data, found.to_scipy())
+        atomic_write(self.out, data.getvalue())
+        scale = np.abs(np.atleast_2d(signals)).max(axis=1)
+        scale[scale == 0] = 1
+        norms = np.linalg.norm(np.atleast_2d(signals) / scale[:, None], axis=1)
+        relative = found.residual_norms / scale / np.maximum(norms, 1)
         print(f"wrote {self.out}: {len(norms)} codes; relative error median {np.median(relative):.3g}")
         for status in RecoveryStatus:
             count = int((found.status == status).sum())

@@ -1,14 +1,16 @@
 """``expander sweep``."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from expander_theory.commands.output import table, write_csv
 from expander_theory.errors import require
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,13 @@ class Sweep:
     """Column flatness C for --values flat, between 1 and sqrt(d)."""
     d: int = 8
     """Left degree of the masks."""
-    n: int = 512
-    """Columns, for a grid in (m/n, k/m)."""
-    m_over_n: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    """Undersampling ratios; m is n times this, rounded (polynomial: to a multiple of d)."""
-    k_over_m: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
-    """Sparsity ratios; k is m times this, rounded, at least 1."""
+    n: int | None = None
+    """Columns, for a grid in (m/n, k/m); default 512."""
+    m_over_n: tuple[float, ...] = ()
+    """Undersampling ratios, default 0.1, 0.2, ..., 0.9; m is n times this, rounded (polynomial: to the nearest
+    d q with q a prime power)."""
+    k_over_m: tuple[float, ...] = ()
+    """Sparsity ratios, default 0.05, 0.1, ..., 0.6; k is m times this, rounded, at least 1."""
     m: int | None = None
     """Rows, for a grid in (n, k)."""
     ns: tuple[int, ...] = ()
@@ -60,13 +63,13 @@ class Sweep:
         from expander_theory.executors import default_workers
         from expander_theory.ledger import Ledger
         from expander_theory.sweep import run_certificates, run_sweep
-        from expander_theory.trials import Ensemble, Task
+        from expander_theory.trials import Task
 
+        require(self.certified_draws >= 0, "certified-draws", self.certified_draws, "must be at least 0")
+        cells = [(self._ensemble(family, m, n), k) for family in self.family for m, n, k in self._cells(family)]
         tasks = [
             Task(ensemble, k, self.coefficients, self.solver, self.signals_per_dictionary, self.seed)
-            for family in self.family
-            for m, n, k in self._cells(family)
-            for ensemble in [self._ensemble(Ensemble, family, m, n)]
+            for ensemble, k in dict.fromkeys(cells)
         ]
         identity = {
             "kind": "sweep",
@@ -75,12 +78,12 @@ class Sweep:
         }
         count = default_workers() if self.workers is None else self.workers
         with Ledger(self.out / "ledger.jsonl", identity) as ledger:
-            cells = run_sweep(tasks, self.trials, ledger, worker_count=count)
+            counted = run_sweep(tasks, self.trials, ledger, worker_count=count)
             run_certificates([task.ensemble for task in tasks], self.certified_draws, ledger, seed=self.seed)
-        rows = cell_rows(cells)
+        rows = cell_rows(counted)
         if len(rows) <= _SHOWN:
             print(f"Success rates, with 95 % Wilson intervals\n\n{table(rows)}")
-        fitted = boundaries(cells)
+        fitted = boundaries(counted)
         if fitted:
             print(f"\nFitted 50 % boundary in k/m (logistic, Firth-penalised; 95 % interval)\n\n{table(fitted)}")
         print(f"\nrates of {len(rows)} cells: {write_csv(self.out / 'cells.csv', rows)}")
@@ -89,19 +92,39 @@ class Sweep:
     def _cells(self, family: str) -> list[tuple[int, int, int]]:
         if self.m is not None:
             require(bool(self.ns) and bool(self.ks), "m", self.m, "goes with --ns and --ks")
+            for name in ("n", "m_over_n", "k_over_m"):
+                given = getattr(self, name)
+                require(not given, name.replace("_", "-"), given, "does not go with --m")
             return [(self.m, n, k) for n in self.ns for k in self.ks]
         require(not self.ns and not self.ks, "ns, ks", (*self.ns, *self.ks), "go with --m")
         for name in ("m_over_n", "k_over_m"):
             for ratio in getattr(self, name):
-                require(0 < ratio <= 1 and math.isfinite(ratio), name.replace("_", "-"), ratio, "must be in (0, 1]")
-        unit = self.d if family == "polynomial" else 1
-        rows = dict.fromkeys(max(unit, unit * round(self.n * ratio / unit)) for ratio in self.m_over_n)
-        return [(m, self.n, k) for m in rows for k in dict.fromkeys(max(1, round(m * r)) for r in self.k_over_m)]
+                require(0 < ratio <= 1, name.replace("_", "-"), ratio, "must be in (0, 1]")
+        n = 512 if self.n is None else self.n
+        require(n >= 1, "n", n, "must be at least 1")
+        rows = [self._rows(family, n * ratio) for ratio in self.m_over_n or _ratios(0.1, 9)]
+        sparsities = self.k_over_m or _ratios(0.05, 12)
+        return [(m, n, max(1, round(m * ratio))) for m in rows for ratio in sparsities]
 
-    def _ensemble(self, make, family: str, m: int, n: int):
+    def _rows(self, family: str, m: float) -> int:
+        """The m nearest to the one asked for that the family has."""
+        if family != "polynomial":
+            return max(1, round(m))
+        from expander_theory.masks.algebraic import is_prime_power
+
+        fields = [q for q in range(max(2, self.d - 1), 2 * round(m / self.d) + self.d + 3) if is_prime_power(q)]
+        return self.d * min(fields, key=lambda q: abs(q * self.d - m))
+
+    def _ensemble(self, family: str, m: int, n: int) -> "Ensemble":
+        from expander_theory.trials import Ensemble
+
         if family == "dense":
-            return make(family, m, n, m, "gaussian")
-        return make(family, m, n, self.d, self.values, self.flatness)
+            return Ensemble(family, m, n, m, "gaussian")
+        return Ensemble(family, m, n, self.d, self.values, self.flatness)
+
+
+def _ratios(step: float, count: int) -> tuple[float, ...]:
+    return tuple(round(step * (i + 1), 6) for i in range(count))
 
 
 _SHOWN = 40  # cells that fit a screen

@@ -1,21 +1,31 @@
 """Explicit masks with guaranteed column overlap (THEORY.md EXP-9)."""
 
+import math
+
 import numpy as np
 
 from expander_theory.errors import require
 from expander_theory.masks.mask import Mask
 
 
-def require_polynomial(q: int, d: int, r: int, n: int) -> None:
-    """Raise :class:`InvalidArgument` unless :func:`polynomial_mask` has these parameters."""
-    require(2 <= q <= 2**16, "q", q, "must be a prime power between 2 and 65536")
+def is_prime_power(q: int) -> bool:
+    """Whether there is a field of q elements (q up to 65536, the largest that is supported)."""
     import galois
 
-    require(galois.is_prime_power(q), "q", q, "must be a prime power (2, 3, 4, 5, 7, 8, 9, 11, ...)")
+    return 2 <= q <= 2**16 and bool(galois.is_prime_power(q))
+
+
+def require_polynomial(q: int, d: int, r: int, n: int | None) -> None:
+    """Raise :class:`InvalidArgument` unless :func:`polynomial_mask` has these parameters."""
+    require(is_prime_power(q), "q", q, "must be a prime power (2, 3, 4, 5, 7, 8, 9, 11, ...), at most 65536")
     require(1 <= d <= q + 1, "d", d, f"must be between 1 and q + 1 = {q + 1}")
     require(1 <= r <= d, "r", r, f"must be between 1 and d = {d}")
-    require(1 <= n <= q**r, "n", n, f"must be between 1 and q^r = {q}^{r} = {q**r} for this construction")
-    require(n * d <= 2**31, "n", n, f"n d = {n * d} values are too many: choose a smaller n")
+    reachable = q**r if r * math.log2(q) < 63 else None
+    shown = f"q^r = {q}^{r}" + (f" = {reachable}" if reachable else "")
+    require(n is None or (n >= 1 and (reachable is None or n <= reachable)), "n", n, f"must be between 1 and {shown}")
+    columns = reachable if n is None else n
+    fits = columns is not None and columns * d <= 2**31
+    require(fits, "n", columns or shown, f"n d values with d = {d} are too many (over 2^31): choose a smaller n")
 
 
 def polynomial_mask(q: int, d: int, *, r: int = 2, n: int | None = None) -> Mask:
@@ -34,14 +44,17 @@ def polynomial_mask(q: int, d: int, *, r: int = 2, n: int | None = None) -> Mask
     Raises:
         InvalidArgument: q not a prime power, d or r out of range, n > q^r.
     """
+    require_polynomial(q, d, r, n)
     columns = q**r if n is None else n
-    require_polynomial(q, d, r, columns)
     import galois
 
     field = galois.GF(q)
     # Digits of the column's index in base q are the coefficients, constant term first, so the
     # first q^s columns are the polynomials of degree < s.
-    coefficients = np.arange(columns)[:, None] // q ** np.arange(r) % q
+    coefficients = np.zeros((columns, r), np.int64)
+    for c in range(r):
+        if q**c < columns:
+            coefficients[:, c] = np.arange(columns) // q**c % q
     values = np.empty((columns, d), np.int64)
     for p in range(min(d, q)):
         point, value = field(p), field.Zeros(columns)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory.errors import InvalidArgument, require
+from expander_theory.errors import InvalidArgument, require, require_int
 from expander_theory.files import content_hash
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class Mask:
             "must have shape (n, d), n, d >= 1",
         )
         require(np.issubdtype(rows.dtype, np.integer), "rows", f"array of {rows.dtype}", "must be of an integer dtype")
-        require(0 < self.m < 2**31, "m", self.m, "must be a positive 32-bit integer")
+        m = require_int("m", self.m)
+        require(0 < m < 2**31, "m", m, "must be a positive 32-bit integer")
+        rows = rows.astype(np.int64)  # unsigned differences would wrap
         require(rows.shape[1] <= self.m, "d", rows.shape[1], f"must be at most m = {self.m}")
         if rows.min() < 0 or rows.max() >= self.m:
             column = int(np.nonzero(((rows < 0) | (rows >= self.m)).any(axis=1))[0][0])
@@ -55,7 +57,7 @@ class Mask:
             raise InvalidArgument(f"rows[{column}]", rows[column].tolist(), "must be distinct and increasing")
         rows = np.array(rows, dtype=np.int32, order="C")
         rows.flags.writeable = False
-        object.__setattr__(self, "m", int(self.m))
+        object.__setattr__(self, "m", m)
         object.__setattr__(self, "rows", rows)
 
     @classmethod

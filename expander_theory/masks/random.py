@@ -20,6 +20,6 @@ def uniform_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
     require(n >= 1, "n", n, "must be at least 1")
     require(1 <= d <= m, "d", d, f"must be between 1 and m = {m}")
     rows = np.empty((n, d), np.int32)
-    floyd_subsets(generator(seed), m, rows)
+    floyd_subsets(generator(seed, "uniform mask"), m, rows)
     named = f", seed={seed})" if isinstance(seed, int) else ")"
     return Mask(m, rows, f"uniform(m={m}, n={n}, d={d}{named}")

@@ -23,6 +23,7 @@ class RecoveryStatus(IntEnum):
     SPARSITY_REACHED = kernel.SPARSITY_REACHED
     RESIDUAL_SMALL = kernel.RESIDUAL_SMALL
     DEPENDENT_ATOM = kernel.DEPENDENT_ATOM
+    NO_CORRELATION = kernel.NO_CORRELATION
 
     @property
     def explanation(self) -> str:
@@ -31,6 +32,7 @@ class RecoveryStatus(IntEnum):
             RecoveryStatus.RESIDUAL_SMALL: "the residual fell to the tolerance with at most k atoms",
             RecoveryStatus.DEPENDENT_ATOM: "the next atom lies in the span of those chosen: no k-sparse code improves "
             "on this one by a greedy step",
+            RecoveryStatus.NO_CORRELATION: "every atom left is orthogonal to the residual: no atom explains more of it",
         }[self]
 
 
