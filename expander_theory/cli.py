@@ -12,7 +12,7 @@ import inspect
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, Protocol
 
 from expander_theory.errors import ExpanderTheoryError
@@ -49,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _dispatch(words: list[str]) -> None:
     commands = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if words == ["--version"]:
+        print(f"expander-theory {version('expander-theory')}")
+        return
     name, rest = _split(words, commands)
     if name not in commands:
         prefix = name
@@ -61,9 +64,8 @@ def _dispatch(words: list[str]) -> None:
         _fail(f"no command {' '.join([*prefix.split(), rest[0]])!r}{hint} (`expander --help` lists them)")
     import tyro
 
-    command: Any = tyro.cli(
-        _load(commands[name]), prog=f"expander {name}", args=rest, config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    style = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+    command: Any = tyro.cli(_load(commands[name]), prog=f"expander {name}", args=rest, config=style)
     command.run()
 
 
@@ -89,7 +91,7 @@ def _overview(prefix: str, commands: dict[str, EntryPoint]) -> str:
             except ModuleNotFoundError as error:
                 about = f"(needs {error.name}: {_remedy(str(error.name))})"
             lines.append(f"  {name:<12} {about}")
-    lines += ["", "`expander COMMAND --help` explains the options."]
+    lines += ["", "`expander COMMAND --help` explains the options; `expander --version` prints the version."]
     return "\n".join(lines)
 
 

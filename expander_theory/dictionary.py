@@ -18,6 +18,7 @@ from expander_theory._kernels.linear import gather, scatter
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import content_hash, read_arrays, stored_kind, write_arrays
 from expander_theory.masks import Mask
+from expander_theory.masks.io import mask_from
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -37,12 +38,7 @@ def checked_signals(name: str, signals: ArrayLike, width: int, dtype: np.dtype[A
         InvalidArgument: not floating, wrong width, or NaN or infinite entries.
     """
     array = np.asarray(signals)
-    require(
-        np.issubdtype(array.dtype, np.floating),
-        name,
-        f"array of {array.dtype}",
-        "must be of a floating dtype (float32 or float64)",
-    )
+    require(array.dtype in (np.float32, np.float64), name, f"array of {array.dtype}", "must be float32 or float64")
     require(
         array.ndim in (1, 2) and array.shape[-1] == width,
         name,
@@ -92,18 +88,22 @@ class Dictionary:
 
     @property
     def m(self) -> int:
+        """Number of rows: the width of an activation."""
         return self.mask.m
 
     @property
     def n(self) -> int:
+        """Number of columns (atoms): the length of a code."""
         return self.mask.n
 
     @property
     def d(self) -> int:
+        """Nonzeros per column; m for a dense dictionary."""
         return self.mask.d
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Dtype of the values."""
         return self.values.dtype
 
     @cached_property
@@ -203,18 +203,22 @@ class DenseDictionary:
 
     @property
     def m(self) -> int:
+        """Number of rows: the width of an activation."""
         return self.columns.shape[1]
 
     @property
     def n(self) -> int:
+        """Number of columns (atoms): the length of a code."""
         return self.columns.shape[0]
 
     @property
     def d(self) -> int:
+        """Nonzeros per column; m for a dense dictionary."""
         return self.m
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Dtype of the values."""
         return self.columns.dtype
 
     @property
@@ -281,11 +285,15 @@ def load_dictionary(path: str | os.PathLike[str]) -> AnyDictionary:
     kind = stored_kind(path)
     if kind == DENSE_KIND:
         _, arrays = read_arrays(path, DENSE_KIND, VERSION)
+        if "columns" not in arrays:
+            raise InvalidFile(path, "damaged: it holds no columns")
         return DenseDictionary(arrays["columns"])
     if kind != KIND:
         raise InvalidFile(path, f"holds {kind!r}, expected a dictionary ({KIND!r} or {DENSE_KIND!r})")
     fields, arrays = read_arrays(path, KIND, VERSION)
-    return Dictionary(Mask(fields["m"], arrays["rows"], fields["recipe"]), arrays["values"])
+    if "values" not in arrays:
+        raise InvalidFile(path, "damaged: it holds no values")
+    return Dictionary(mask_from(path, fields, arrays), arrays["values"])
 
 
 def _norms(values: Floats) -> Floats:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from expander_theory.dictionary import DenseDictionary, Dictionary
-from expander_theory.errors import require
+from expander_theory.errors import require, require_int
 from expander_theory.masks import Mask
 from expander_theory.seeds import Seed, generator
 
@@ -50,6 +50,7 @@ def dense_gaussian_dictionary(m: int, n: int, *, seed: Seed) -> DenseDictionary:
     Raises:
         InvalidArgument: m or n below 1.
     """
+    m, n = require_int("m", m), require_int("n", n)
     require(m >= 1, "m", m, "must be at least 1")
     require(n >= 1, "n", n, "must be at least 1")
     return DenseDictionary(generator(seed, "dense").standard_normal((n, m))).normalised()

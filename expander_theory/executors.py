@@ -42,7 +42,8 @@ def workers(count: int) -> Iterator[Executor]:
         return
     from loky import ProcessPoolExecutor
 
-    executor = ProcessPoolExecutor(max_workers=count, env=_ONE_THREAD)
+    # Idle workers leave by themselves, so none stays behind when this process is killed.
+    executor = ProcessPoolExecutor(max_workers=count, env=_ONE_THREAD, timeout=20)
     try:
         yield executor
     except BaseException:

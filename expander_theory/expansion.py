@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory._kernels.expansion import FINISHED, greedy_losses, reverse_search
-from expander_theory.errors import require
+from expander_theory.errors import require, require_int
 from expander_theory.geometry import column_overlaps
 from expander_theory.masks import Mask
 
@@ -43,6 +43,7 @@ class SizeExpansion:
 
     @property
     def exact(self) -> bool:
+        """Whether the two bounds meet."""
         return self.lower == self.upper
 
 
@@ -88,6 +89,7 @@ def expansion_profile(mask: Mask, max_size: int, *, time_limit: float = 10.0) ->
     Raises:
         InvalidArgument: max_size outside 1..n, or a negative time limit.
     """
+    max_size = require_int("max_size", max_size)
     require(1 <= max_size <= mask.n, "max_size", max_size, f"must be between 1 and n = {mask.n}")
     require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
     deadline = time.monotonic() + time_limit

@@ -141,7 +141,8 @@ def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {})[_HEADER])
-        if not {"kind", "version", "fields", "sha256"} <= set(header):
+        types = {"kind": str, "version": int, "fields": dict, "sha256": str}
+        if not all(isinstance(header[name], kind) for name, kind in types.items()):
             raise KeyError(_HEADER)
     except (SafetensorError, ValueError) as error:
         raise InvalidFile(path, f"truncated or not a file of this project ({error})") from None

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from expander_theory._kernels.pairs import dense_gram_sums, largest_gram_sums, overlap_histograms
 from expander_theory.dictionary import AnyDictionary, Dictionary, Floats
-from expander_theory.errors import require
+from expander_theory.errors import require, require_int
 from expander_theory.masks import Mask
 
 MARGIN = 1e-9
@@ -28,6 +28,7 @@ def babel(dictionary: AnyDictionary, size: int) -> Floats:
     Raises:
         InvalidArgument: size outside 1..n-1.
     """
+    size = require_int("size", size)
     require(1 <= size < dictionary.n, "size", size, f"must be between 1 and n - 1 = {dictionary.n - 1}")
     unit = dictionary.astype(np.float64).normalised()
     if isinstance(unit, Dictionary):

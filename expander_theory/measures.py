@@ -54,7 +54,7 @@ def expansion_rows(mask: Mask, max_size: int, *, time_limit: float) -> list[dict
         edges = mask.d * size.size
         rows.append(
             {
-                "|S|": size.size,
+                "size": size.size,
                 "lower": size.lower / edges,
                 "upper": size.upper / edges,
                 "status": "exact" if size.exact else "lower: proved, upper: found",

@@ -32,6 +32,7 @@ class PlantedRate:
 
     @property
     def rate(self) -> float:
+        """successes / trials."""
         return self.successes / self.trials
 
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from expander_theory.dictionary import Floats
-from expander_theory.errors import require, require_choice
+from expander_theory.errors import require, require_choice, require_int
 from expander_theory.seeds import Seed, generator
 
 Coefficients = Literal["gaussian", "signs", "uniform"]
@@ -24,6 +24,7 @@ def sparse_code(n: int, k: int, *, coefficients: Coefficients = "gaussian", seed
     Raises:
         InvalidArgument: k outside 1..n, or an unknown law.
     """
+    n, k = require_int("n", n), require_int("k", k)
     require(1 <= k <= n, "k", k, f"must be between 1 and n = {n}")
     require_choice("coefficients", coefficients, COEFFICIENTS)
     rng = generator(seed, "sparse code")

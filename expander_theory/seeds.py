@@ -11,7 +11,8 @@ Seed = int | np.random.Generator
 
 def require_seed(seed: object) -> None:
     """Raise :class:`InvalidArgument` unless ``seed`` is a non-negative integer."""
-    require(isinstance(seed, int | np.integer) and seed >= 0, "seed", repr(seed), "must be a non-negative integer")
+    valid = isinstance(seed, int | np.integer) and int(seed) >= 0
+    require(valid, "seed", repr(seed), "must be a non-negative integer")
 
 
 def generator(seed: Seed, purpose: str) -> np.random.Generator:
@@ -30,6 +31,12 @@ def generator(seed: Seed, purpose: str) -> np.random.Generator:
     require_seed(seed)
     entropy = (int(seed), *hashlib.sha256(purpose.encode()).digest()[:16])
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A 63-bit seed for other libraries' generators, different for every (seed, purpose)."""
+    require_seed(seed)
+    return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:8], "little") >> 1
 
 
 def stream(key: str, *counter: int) -> np.random.Generator:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import log_expit, logsumexp
-from scipy.stats import chi2, norm
+from scipy.stats import norm
 
 from expander_theory.errors import require
 
@@ -31,7 +31,7 @@ def wilson_interval(
     x, total = np.broadcast_arrays(np.asarray(successes, float), np.asarray(trials, float))
     require(bool(((x >= 0) & (x <= total)).all()), "successes", successes, "must lie in 0..trials")
     require(0 < level < 1, "level", level, "must be in (0, 1)")
-    z2 = float(norm.ppf((1 + level) / 2)) ** 2
+    z2 = _quantile(level) ** 2
     safe = np.maximum(total, 1)
     p = x / safe
     centre = (p + z2 / (2 * safe)) / (1 + z2 / safe)
@@ -39,6 +39,11 @@ def wilson_interval(
     low = np.where(total > 0, np.where(x == 0, 0.0, centre - half), 0.0)
     high = np.where(total > 0, np.where(x == total, 1.0, centre + half), 1.0)
     return low, high
+
+
+def _quantile(level: float) -> float:
+    """Two-sided standard normal quantile."""
+    return float(norm.ppf((1 + level) / 2))  # type: ignore[arg-type]
 
 
 BoundaryStatus = Literal["fitted", "all_succeed", "all_fail", "not_decreasing", "outside_grid"]
@@ -133,7 +138,7 @@ class _Firth:
         i, j = np.triu_indices(self.u.size, 1)
         apart = self.u[i] != self.u[j]
         i, j = i[apart], j[apart]
-        determinant = logsumexp(weight[i] + weight[j] + 2 * np.log(np.abs(self.u[i] - self.u[j])))
+        determinant: Any = logsumexp(weight[i] + weight[j] + 2 * np.log(np.abs(self.u[i] - self.u[j])))
         return float(-(likelihood + determinant / 2))
 
     def _profile(self, centre: float) -> float:
@@ -151,7 +156,7 @@ class _Firth:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Centres whose profile lies within the chi-square quantile of the best."""
-        allowed = self._best + float(chi2.ppf(level, 1)) / 2
+        allowed = self._best + _quantile(level) ** 2 / 2  # chi-square, one degree of freedom
         return self._end(-1, allowed), self._end(1, allowed)
 
     def _end(self, side: int, allowed: float) -> float:

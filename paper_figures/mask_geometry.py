@@ -8,8 +8,8 @@ from paper_figures.output import write_table
 
 LEDGERS = ("masks/ledger.jsonl",)
 NOTE = (
-    "|N(S)|/(d|S|): smallest over sets S of that size; a single number is exact, an interval is [proved for every set, "
-    "attained by a set that was found]. mu and certified k are those of random signs on the mask."
+    "Expansion: the smallest |N(S)|/(d|S|) over sets S of that size; a single number is exact, an interval is "
+    "[proved for every set, attained by a set that was found]. mu and certified k: random signs on the mask."
 )
 
 
@@ -21,7 +21,7 @@ def draw(ledger: Path, out: Path) -> list[Path]:
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    sizes = {f"|N|/(d|S|), |S| = {e['|S|']}": _bounds(e) for e in record["expansion"] if e["|S|"] > 1}
+    sizes = {f"expansion, size {e['size']}": _bounds(e) for e in record["expansion"] if e["size"] > 1}
     return {
         "mask": record["name"],
         "m": record["m"],

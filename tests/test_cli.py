@@ -136,6 +136,11 @@ BUILD = ["--m", 10, "--n", 20, "--d", 3]
         (["--construction", "polynomial", "--q", 4, "--d", 3, "--n", 99], ["n = 99", "q^r = 4^2 = 16"]),
         (["--construction", "polynomial", "--q", 4, "--d", 3, "--m", 13], ["m = 13", "12"]),
         ([*BUILD, "--seed", -1], ["seed = -1", "non-negative"]),
+        ([*BUILD, "--q", 7], ["q = 7", "polynomial"]),
+        ([*BUILD, "--flatness", 2], ["flatness = 2", "values flat"]),
+        (["--construction", "dense", "--m", 3, "--n", 4, "--d", 2], ["d = 2", "dense"]),
+        (["--construction", "polynomial", "--q", 65536, "--d", 999, "--r", 999], ["n = q^r", "too many"]),
+        (["--m", 100, "--n", 10**13, "--d", 3], ["memory"]),
         ([*BUILD, "--values", "flat", "--flatness", 9], ["flatness = 9", "sqrt(d)"]),
     ],
 )
@@ -166,6 +171,8 @@ def test_nothing_is_overwritten_without_force(run, tmp_path):
         (np.r_[np.ones((1, 30)), np.full((1, 30), np.inf)], ["signals", "row 1"]),
         (np.ones((2, 29)), ["(2, 29)", "(batch, 30)"]),
         (np.ones((2, 30), int), ["int64", "float"]),
+        (np.ones((0, 30)), ["(0, 30)", "at least one"]),
+        (np.ones((2, 30), np.float16), ["float16", "float32 or float64"]),
         (np.array([{}], object), ["not a .npy file of numbers"]),
     ],
 )
@@ -205,11 +212,40 @@ def test_missing_and_wrong_files(run, tmp_path, dictionary):
         (["--d", "600"], "d = 600"),
         (["--ks", "3"], "go with --m"),
         (["--m", "20", "--ns", "30", "--ks", "21"], "k = 21"),
-        (["--family", "polynomial", "--n", "100", "--m-over-n", "0.5"], "q = 6"),
+        (["--family", "polynomial", "--m", "24", "--d", "4", "--ns", "30", "--ks", "3"], "m = 24"),
+        (["--values", "flat", "--flatness", "9"], "flatness = 9"),
+        (["--flatness", "nan"], "flatness = nan"),
+        (["--m", "20", "--ns", "30", "--ks", "3", "--n", "99"], "n = 99"),
+        (["--certified-draws", "-1"], "certified-draws = -1"),
     ],
 )
 def test_bad_sweeps(run, tmp_path, words, says):
-    assert says in run("sweep", tmp_path, "--trials", "1", *words, expect=2).err
+    assert says in run("sweep", tmp_path / "s", "--trials", "1", *words, expect=2).err
+    assert not (tmp_path / "s").exists()  # a refused sweep claims no folder
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash for ulimit")
+def test_a_full_disk_keeps_old_codes_and_ledgers(tmp_path, dictionary):
+    w = load_dictionary(dictionary)
+    np.save(tmp_path / "h.npy", np.random.default_rng(0).standard_normal((200, 30)))
+    out = tmp_path / "codes.npz"
+    out.write_text("precious")
+    program = f"{sys.executable} -m expander_theory.cli"
+    recover = f"{program} recover {dictionary} --signals {tmp_path}/h.npy --k 20 --out {out} --force"
+    done = subprocess.run(["bash", "-c", f"ulimit -f 4; exec {recover}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"expander: error: {out}: File too large\n")
+    assert out.read_text() == "precious"
+    assert w.sha256 == load_dictionary(dictionary).sha256
+
+    sweep = f"{program} sweep {tmp_path}/s --m 24 --ns 40 --ks 1 2 3 4 5 6 7 8 --d 4 --trials 300 --workers 1"
+    done = subprocess.run(["bash", "-c", f"ulimit -f 4; exec {sweep}"], capture_output=True, text=True, check=False)
+    ledger = tmp_path / "s" / "ledger.jsonl"
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"expander: error: {ledger}: File too large"
+    kept = ledger.read_bytes()
+    assert kept.count(b"\n") > 3
+    subprocess.run(["bash", "-c", sweep], capture_output=True, check=True)
+    assert ledger.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash for ulimit")
@@ -232,6 +268,24 @@ def test_a_folder_that_cannot_be_written(run, tmp_path):
     assert "Traceback" not in error
     error = run("sweep", tmp_path / "file", "--trials", 1, "--workers", 1, expect=2).err
     assert str(tmp_path / "file") in error
+
+
+def test_a_reader_that_goes_away_is_no_error(dictionary):
+    command = f"{sys.executable} -m expander_theory.cli measure {dictionary} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_existing_reports_are_kept(run, tmp_path, dictionary):
+    report = tmp_path / "report.json"
+    report.write_text("precious")
+    assert "--force" in run("measure", dictionary, "--json", report, expect=2).err
+    assert report.read_text() == "precious"
+    run("measure", dictionary, "--json", report, "--force")
+
+
+def test_version(run):
+    assert run("--version").out.startswith("expander-theory 0.")
 
 
 def test_doctor(run):

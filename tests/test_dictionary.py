@@ -71,6 +71,33 @@ def test_flatness_is_as_prescribed(d, share, seed):
     np.testing.assert_allclose(w.column_norms, 1, rtol=1e-12)
 
 
+def test_the_peak_of_a_flat_column_is_anywhere():
+    w = flat_dictionary(uniform_mask(30, 4000, 5, seed=0), flatness=2.0, seed=0)
+    places = np.bincount(np.abs(w.values).argmax(axis=1), minlength=5)
+    assert places.min() > 700
+
+
+def test_one_seed_gives_independent_masks_and_values():
+    """A shared random stream would tie the sign of an entry to its row."""
+    mask = uniform_mask(1024, 10_000, 1, seed=0)
+    for values in (sign_dictionary(mask, seed=0).values, gaussian_dictionary(mask, seed=0).values):
+        assert abs(np.corrcoef(np.sign(values[:, 0]), mask.rows[:, 0] >= 512)[0, 1]) < 0.05
+
+
+def test_norms_neither_overflow_nor_vanish():
+    w = gaussian_dictionary(uniform_mask(30, 20, 5, seed=0), seed=0)
+    for power in (-200, 200):
+        scaled = Dictionary(w.mask, w.values * 10.0**power)
+        np.testing.assert_allclose(scaled.normalised().values, w.values, rtol=1e-12)
+        np.testing.assert_allclose(scaled.column_norms, 10.0**power, rtol=1e-12)
+
+
+def test_an_exact_tie_is_not_certified():
+    """mu_1(1) + mu_1(0) = 1 up to rounding: two equal columns."""
+    w = DenseDictionary(np.array([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]) / np.sqrt(3))
+    assert babel_certified_k(w) == 0
+
+
 def test_sign_dictionaries_are_flat_and_use_both_signs():
     w = sign_dictionary(uniform_mask(30, 200, 5, seed=0), seed=1)
     np.testing.assert_allclose(np.abs(w.values), 1 / math.sqrt(5))
@@ -86,8 +113,8 @@ def test_babel_coherence_and_overlaps_agree_with_the_oracle(mask, family, seed):
         np.testing.assert_allclose(babel(w, mask.n - 1), expected, atol=1e-12)
         np.testing.assert_allclose(babel(DenseDictionary(matrix.T.copy()), mask.n - 1), expected, atol=1e-12)
         assert coherence(w) == pytest.approx(expected[0])
-        mu = [0.0, *expected]
-        met = [k for k in range(1, mask.n) if mu[k] + mu[k - 1] < 1 - 1e-9]
+        mu = [0.0, *expected, expected[-1]]
+        met = [k for k in range(1, mask.n + 1) if mu[k] + mu[k - 1] < 1 - 1e-9]
         assert babel_certified_k(w) == max(met, default=0)
     overlaps = mask.to_scipy().T @ mask.to_scipy()
     pairs = overlaps.toarray()[np.triu_indices(mask.n, 1)].astype(int)

@@ -29,6 +29,23 @@ def test_exact_expansion_where_greedy_alone_can_fail(seed):
         assert entry.upper == entry.lower == oracles.least_neighbours(mask.rows.tolist(), entry.size)
 
 
+@pytest.mark.parametrize("budget", [1, 7, 60])
+def test_a_search_cut_into_pieces_finds_the_same(monkeypatch, budget):
+    monkeypatch.setattr("expander_theory.expansion._BUDGET", budget)
+    monkeypatch.setattr("expander_theory.expansion._GREEDY", 1)  # one root: the search has work to do
+    for seed in range(6):
+        mask = uniform_mask(9 + seed, 12, 3, seed=seed)
+        for entry in expansion_profile(mask, 4).sizes:
+            assert entry.upper == entry.lower == oracles.least_neighbours(mask.rows.tolist(), entry.size)
+            assert len(mask.neighbours(entry.witness)) == entry.upper
+
+
+def test_bounds_never_fall_below_those_of_smaller_sets():
+    profile = expansion_profile(uniform_mask(256, 4096, 8, seed=0), 8, time_limit=0.3)
+    lower = [entry.lower for entry in profile.sizes]
+    assert lower == sorted(lower)
+
+
 @given(masks(max_m=9, max_n=8))
 def test_the_overlap_bounds_hold(mask):
     bounds = largest_losses(mask, mask.n)

@@ -67,6 +67,22 @@ def test_a_newer_format_and_another_file_are_refused(tmp_path):
         read_ledger(tmp_path / "absent")
 
 
+@pytest.mark.parametrize("foreign", [b"my precious notes", b'{"precious": 1}', b'{"ledger": "9", "identity": {}}\n'])
+def test_a_foreign_file_is_refused_and_left_alone(tmp_path, foreign):
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(foreign)
+    with pytest.raises(InvalidFile, match="is not a ledger"):
+        write(path)
+    assert path.read_bytes() == foreign
+
+
+@pytest.mark.parametrize("key", ["kind", "sizes"])
+def test_every_part_of_the_identity_counts(tmp_path, key):
+    write(tmp_path / "l", {"x": 1})
+    with pytest.raises(InvalidFile, match=f"{key} is"), Ledger(tmp_path / "l", {**IDENTITY, key: "other"}):
+        pass
+
+
 def test_a_second_writer_is_kept_out(tmp_path):
     path = tmp_path / "ledger.jsonl"
     with Ledger(path, IDENTITY), pytest.raises(InvalidFile, match="another process"):

@@ -104,6 +104,14 @@ def test_conversions_agree(mask):
         (lambda: Mask(3, np.array([[0, 3]])), "rows[0]"),
         (lambda: Mask(1, np.array([[0, 1]])), "d"),
         (lambda: Mask(3, np.array([[0.0, 1.0]])), "rows"),
+        (lambda: Mask(5, np.array([[3, 1], [4, 0]], np.uint32)), "rows[0]"),
+        (lambda: Mask(3.5, np.array([[3]])), "m"),
+        (lambda: uniform_mask(8, 9, 2.0, seed=0), "d"),
+        (lambda: uniform_mask(8, 9, 2, seed=1.5), "seed"),
+        (lambda: polynomial_mask(4.0, 3), "q"),
+        (lambda: Mask.from_columns(3, [0, 1]), "columns"),
+        (lambda: uniform_mask(8, 9, 2, seed=0).neighbours([1.7]), "columns"),
+        (lambda: uniform_mask(8, 9, 2, seed=0).neighbours([9]), "columns"),
     ],
 )
 def test_bad_arguments_are_named(make, name):
@@ -111,6 +119,21 @@ def test_bad_arguments_are_named(make, name):
         make()
     assert caught.value.name == name
     assert str(caught.value).startswith(f"{name} = ")
+
+
+def test_large_r_keeps_the_overlap_and_the_order_of_columns():
+    """q^r beyond 64 bits: the first columns are still the polynomials of low degree."""
+    low, high = polynomial_mask(251, 9, r=2, n=300), polynomial_mask(251, 9, r=9, n=300)
+    assert low == high
+    assert overlap_counts(high)[2:].sum() == 0
+
+
+def test_the_content_hash_sees_names_shapes_and_dtypes():
+    from expander_theory.files import content_hash
+
+    zeros = np.zeros((2, 3), np.int32)
+    variants = [{"a": zeros}, {"b": zeros}, {"a": zeros.reshape(3, 2)}, {"a": zeros.view(np.float32)}]
+    assert len({content_hash({}, arrays) for arrays in variants}) == 4
 
 
 def test_rows_cannot_be_changed():

@@ -9,6 +9,7 @@ from sklearn.linear_model import orthogonal_mp
 from strategies import masks
 
 from expander_theory import (
+    DenseDictionary,
     Dictionary,
     InvalidArgument,
     Mask,
@@ -112,9 +113,13 @@ def test_stop_reasons():
     assert omp(w, np.zeros(32), 3).steps.tolist() == [0]
     assert omp(w, np.ones(32), 2).status.tolist() == [RecoveryStatus.SPARSITY_REACHED]
 
-    mask = Mask(3, np.array([[0], [0], [0]]))
-    duplicates = Dictionary(mask, np.ones((3, 1)))
+    duplicates = Dictionary(Mask(3, np.array([[0], [0], [0]])), np.ones((3, 1)))
     stuck = omp(duplicates, np.array([1.0, 1.0, 0.0]), 2)
+    assert stuck.status.tolist() == [RecoveryStatus.NO_CORRELATION]
+    assert stuck.steps.tolist() == [1]
+
+    nearly = DenseDictionary(np.array([[1.0, 0.0], [np.cos(1e-9), np.sin(1e-9)]]))
+    stuck = omp(nearly, np.array([1.0, 1e-3]), 2)
     assert stuck.status.tolist() == [RecoveryStatus.DEPENDENT_ATOM]
     assert stuck.steps.tolist() == [1]
     assert all(status.explanation for status in RecoveryStatus)
@@ -196,7 +201,7 @@ def test_bad_arguments_are_named(solver, signals, k, name):
 
 def test_non_unit_columns_are_refused():
     """THEORY.md H.7: with unequal norms OMP can fail at k = 1."""
-    scaled = Dictionary(W.mask, 2 * W.values)
+    scaled = Dictionary(W.mask, 1.01 * W.values)
     with pytest.raises(InvalidArgument, match="normalised"):
         omp(scaled, np.ones(8), 1)
     with pytest.raises(InvalidArgument, match="relative_tolerance"):

@@ -47,8 +47,29 @@ def test_complete_separation_has_a_finite_fit_between_the_cells():
     fit = fit_boundary([1, 2, 3, 4], [30, 30, 0, 0], [30] * 4)
     assert fit.status == "fitted"
     assert fit.centre == pytest.approx(2.5, abs=1e-6)
-    assert 2 < fit.low < fit.high < 3
+    assert (fit.low, fit.high) == (2, 3)  # the gap is all that is known
     assert np.isfinite(fit.slope)
+
+
+def test_two_cells_have_a_closed_form():
+    """Firth's penalty on a saturated model adds half a success and half a failure to each cell."""
+    for x, n in (([1, 0], [1, 2]), ([9, 2], [10, 12]), ([20, 1], [21, 40])):
+        a, b = (np.log((x[i] + 0.5) / (n[i] - x[i] + 0.5)) for i in (0, 1))
+        fit = fit_boundary([0.1, 0.5], x, n)
+        assert fit.centre == pytest.approx(0.1 + 0.4 * a / (a - b), abs=1e-6)
+        assert fit.slope == pytest.approx((b - a) / 0.4, rel=1e-5)
+
+
+@pytest.mark.parametrize("slope", [15, 100, 1000])
+def test_the_interval_covers_steep_and_gentle_transitions(slope):
+    rng = np.random.default_rng(1)
+    t, covered = np.linspace(0.05, 0.6, 12), 0
+    for _ in range(60):
+        centre = rng.uniform(0.2, 0.45)
+        p = 1 / (1 + np.exp(np.clip(slope * (t - centre), -500, 500)))
+        fit = fit_boundary(t, rng.binomial(50, p), np.full(12, 50))
+        covered += fit.low <= centre <= fit.high
+    assert covered >= 53  # 95 % of 60 is 57; below 53 has probability 0.02
 
 
 def test_the_boundary_moves_with_the_unit():
@@ -64,7 +85,39 @@ def test_one_sided_data_have_no_boundary(x, status):
     assert np.isnan(fit.centre)
 
 
+@pytest.mark.parametrize(("x", "n"), [([5, 8, 10], 10), ([1, 5, 10], 10)])
+def test_a_rate_that_does_not_fall_has_no_boundary(x, n):
+    fit = fit_boundary([1, 2, 3], x, [n] * 3)
+    assert fit.status == "not_decreasing"
+    assert np.isnan(fit.centre)
+
+
+def test_a_boundary_beyond_the_cells_is_not_extrapolated():
+    assert fit_boundary([1, 2, 3], [20, 19, 9], [20] * 3).status == "fitted"
+    assert fit_boundary([1, 2, 3], [80, 70, 50], [100, 100, 100]).status in ("fitted", "outside_grid")
+    assert (
+        fit_boundary(
+            [1, 2, 3],
+            [
+                16,
+                15,
+                13,
+            ],
+            [20, 20, 26],
+        ).status
+        == "outside_grid"
+    )
+
+
+def test_flat_data_leave_the_interval_open():
+    fit = fit_boundary([1, 2, 3, 4], [5, 4, 5, 4], [9] * 4)
+    assert (fit.low, fit.high) == (-np.inf, np.inf)
+
+
 def test_bad_arguments_are_named():
+    for t in ([1, 2, 3], [1, np.nan]):
+        with pytest.raises(InvalidArgument, match="coordinate"):
+            fit_boundary(t, [1, 1], [2, 2])
     with pytest.raises(InvalidArgument, match="successes"):
         wilson_interval(3, 2)
     with pytest.raises(InvalidArgument, match="level"):

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from expander_theory import InvalidArgument
 from expander_theory.cells import boundaries, cell_rows, cells
 from expander_theory.ledger import Ledger, read_ledger
 from expander_theory.planted import planted_recovery
-from expander_theory.sweep import run_sweep
+from expander_theory.sweep import run_certificates, run_sweep
 from expander_theory.trials import Ensemble, Task, run_trials
 
 UNIFORM = Ensemble("uniform", 24, 60, 4)
@@ -70,6 +71,18 @@ def test_dictionaries_are_shared_as_asked():
     assert not np.array_equal(task.code(0), task.code(1))
 
 
+def test_codes_do_not_share_random_numbers_with_their_dictionary(monkeypatch):
+    """Every stream that a task opens is different."""
+    opened = []
+    monkeypatch.setattr("expander_theory.trials.stream", lambda *name: opened.append(name) or np.random.default_rng(0))
+    task = replace(TASKS[0], signals_per_dictionary=3)
+    for trial in range(9):
+        task.code(trial)
+    for index in range(3):
+        task.dictionary(index)
+    assert len(set(opened)) == 12
+
+
 def test_streams_of_dictionary_and_codes_are_different():
     """A planted code that reused the dictionary's random numbers would be correlated with it."""
     from expander_theory.seeds import stream
@@ -90,7 +103,9 @@ def test_streams_of_dictionary_and_codes_are_different():
         ({"values": "flat"}, "flatness"),
         ({"family": "dense"}, "d"),
         ({"family": "polynomial", "d": 5}, "m"),
-        ({"family": "polynomial", "d": 4}, "q"),
+        ({"family": "polynomial", "d": 4}, "m"),
+        ({"values": "flat", "flatness": 2.5}, "flatness"),
+        ({"flatness": math.nan}, "flatness"),
         ({"family": "polynomial", "d": 3, "n": 5000}, "r"),
     ],
 )
@@ -125,6 +140,32 @@ def test_every_family_draws_its_dictionary(ensemble):
     np.testing.assert_allclose(w.column_norms, 1)
 
 
+def test_boundaries_keep_different_tasks_apart(tmp_path):
+    ensembles = [Ensemble("uniform", 24, n, 4) for n in (40, 60)]
+    tasks = [Task(e, k, solver=s) for e in ensembles for k in (2, 8) for s in ("omp", "topk")]
+    with Ledger(tmp_path / "l", {}) as ledger:
+        found = run_sweep([*tasks, *tasks], 10, ledger, progress=False)
+    assert [cell.task for cell in found] == tasks
+    assert len(boundaries(found)) == 4
+
+
+def test_certificates_are_recorded_once_for_each_ensemble(tmp_path):
+    ensembles = [Ensemble("uniform", 64, 80, d) for d in (4, 16)]
+    with Ledger(tmp_path / "l", {}) as ledger:
+        for chosen in (ensembles[:1], ensembles, ensembles):
+            run_certificates(chosen, 2, ledger, progress=False)
+        records = ledger.records
+    assert [(r["d"], r["draw"]) for r in records] == [(4, 0), (4, 1), (16, 0), (16, 1)]
+    assert all(r["certified_k"] >= 0 for r in records)
+
+
+def test_workers_have_one_thread_each():
+    from expander_theory.executors import workers
+
+    with workers(2) as executor:
+        assert executor.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
+
+
 def test_a_worker_s_error_reaches_the_user_whole(tmp_path, monkeypatch):
     """InvalidArgument crosses the process border with its name, value and range."""
     import pickle
@@ -140,7 +181,8 @@ def test_planted_recovery_falls_with_k_and_is_seeded():
     assert [r.k for r in rates] == [1, 4, 12]
     assert rates[0].rate == 1 > rates[1].rate > rates[2].rate
     assert rates == list(planted_recovery(w, [1, 4, 12], trials=80, seed=3))
-    assert rates[1] != next(planted_recovery(w, [4], trials=80, seed=4))
+    several = [[r.successes for r in planted_recovery(w, range(4, 10), trials=80, seed=s)] for s in (3, 4)]
+    assert several[0] != several[1]
     assert rates[1] == next(planted_recovery(w, [4], trials=80, seed=3))
     topk = list(planted_recovery(w, [4], trials=80, seed=3, solver="topk"))
     assert topk[0].successes < rates[1].successes

@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 
 from expander_theory.commands.output import require_new, table, write_json
+from expander_theory.errors import require
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ class Measure:
             dictionary = load_dictionary(self.file)
             mask = dictionary.mask if isinstance(dictionary, Dictionary) else None
         if mask is not None:
+            require(1 <= self.max_size <= mask.n, "max-size", self.max_size, f"must be between 1 and n = {mask.n}")
+            require(self.time_limit >= 0, "time-limit", self.time_limit, "must be at least 0 seconds")
             result |= mask_measures(mask)
         if dictionary is not None:
             result |= dictionary_measures(dictionary)
         print(table([{"quantity": name, "value": _shown(value)} for name, value in result.items()]))
         if mask is not None:
-            result["expansion"] = expansion_rows(mask, min(self.max_size, mask.n), time_limit=self.time_limit)
+            result["expansion"] = expansion_rows(mask, self.max_size, time_limit=self.time_limit)
             print(f"\nExpansion: smallest |N(S)| / (d|S|) over sets S of each size\n\n{table(result['expansion'])}")
         if self.json is not None:
             write_json(self.json, result)

@@ -35,4 +35,5 @@ def require_new(path: Path, force: bool) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
     atomic_write(path, json.dumps(value, indent=2).encode() + b"\n")

@@ -39,6 +39,7 @@ class Recover:
     """Overwrite an existing file."""
 
     def run(self) -> None:
+        require(len(self.k) > 0, "k", "none", "must name at least one sparsity")
         if self.out is not None:
             require_new(self.out, self.force)
         dictionary = load_dictionary(self.dictionary)

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import tyro
 
 from expander_theory.commands.output import table, write_csv
 from expander_theory.errors import require
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,10 @@ class Sweep:
         from expander_theory.sweep import run_certificates, run_sweep
         from expander_theory.trials import Task
 
+        for name in ("family", "trials", "workers"):
+            given = getattr(self, name)
+            least = given is None or (len(given) if name == "family" else given) >= 1
+            require(least, name, given, "must be at least 1" if name != "family" else "must name at least one")
         require(self.certified_draws >= 0, "certified-draws", self.certified_draws, "must be at least 0")
         cells = [(self._ensemble(family, m, n), k) for family in self.family for m, n, k in self._cells(family)]
         tasks = [
@@ -115,7 +116,7 @@ class Sweep:
         fields = [q for q in range(max(2, self.d - 1), 2 * round(m / self.d) + self.d + 3) if is_prime_power(q)]
         return self.d * min(fields, key=lambda q: abs(q * self.d - m))
 
-    def _ensemble(self, family: str, m: int, n: int) -> "Ensemble":
+    def _ensemble(self, family: str, m: int, n: int) -> Any:
         from expander_theory.trials import Ensemble
 
         if family == "dense":

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from expander_theory.errors import require
+from expander_theory.errors import require, require_int
 from expander_theory.masks.mask import Mask
 
 
@@ -44,6 +44,8 @@ def polynomial_mask(q: int, d: int, *, r: int = 2, n: int | None = None) -> Mask
     Raises:
         InvalidArgument: q not a prime power, d or r out of range, n > q^r.
     """
+    q, d, r = require_int("q", q), require_int("d", d), require_int("r", r)
+    n = None if n is None else require_int("n", n)
     require_polynomial(q, d, r, n)
     columns = q**r if n is None else n
     import galois

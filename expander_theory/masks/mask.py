@@ -63,7 +63,9 @@ class Mask:
     @classmethod
     def from_columns(cls, m: int, columns: ArrayLike) -> Mask:
         """A mask from rows in any order: each column's rows are sorted first."""
-        return cls(m, np.sort(np.asarray(columns), axis=1))
+        given = np.asarray(columns)
+        require(given.ndim == 2, "columns", f"array of shape {given.shape}", "must have shape (n, d)")
+        return cls(m, np.sort(given, axis=1))
 
     @property
     def n(self) -> int:
@@ -102,7 +104,9 @@ class Mask:
         Raises:
             InvalidArgument: a column outside 0..n-1.
         """
-        chosen = np.asarray(columns, dtype=np.int64).ravel()
+        given = np.asarray(columns)
+        require(given.size == 0 or np.issubdtype(given.dtype, np.integer), "columns", columns, "must be integers")
+        chosen = given.astype(np.int64).ravel()
         require(bool(((chosen >= 0) & (chosen < self.n)).all()), "columns", columns, f"must lie in 0..{self.n - 1}")
         return np.unique(self.rows[chosen])
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from expander_theory._kernels.sampling import floyd_subsets
-from expander_theory.errors import require
+from expander_theory.errors import require, require_int
 from expander_theory.masks.mask import Mask
 from expander_theory.seeds import Seed, generator
 
@@ -16,6 +16,7 @@ def uniform_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
     Raises:
         InvalidArgument: m, n or d below 1, or d > m.
     """
+    m, n, d = require_int("m", m), require_int("n", n), require_int("d", d)
     require(m >= 1, "m", m, "must be at least 1")
     require(n >= 1, "n", n, "must be at least 1")
     require(1 <= d <= m, "d", d, f"must be between 1 and m = {m}")
