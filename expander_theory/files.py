@@ -133,6 +133,11 @@ def _file_hash(kind: str, version: int, fields: Fields, arrays: Mapping[str, NDA
     return content_hash({"kind": kind, "version": version, "fields": dict(fields)}, arrays)
 
 
+def stored_sha256(path: str | os.PathLike[str]) -> str:
+    """The content hash that a file declares (checked against its content by :func:`read_arrays`)."""
+    return _header(path)["sha256"]
+
+
 def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 

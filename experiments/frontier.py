@@ -6,7 +6,7 @@ from pathlib import Path
 from expander_theory.ledger import Ledger
 from experiments.presets import Preset
 from sae_bridge.activations import ActivationStore, harvest
-from sae_bridge.evaluate import Losses, baseline_losses, evaluation_row
+from sae_bridge.evaluate import BASELINE, Losses, baseline_losses, evaluation_row, require_trained_on
 from sae_bridge.language_models import LanguageModel, load_language_model
 from sae_bridge.sae import load_sae
 from sae_bridge.text import TextSource
@@ -40,14 +40,18 @@ def train_all(preset: Preset, store: ActivationStore, folder: Path) -> None:
 def evaluate_all(preset: Preset, model: LanguageModel, store: ActivationStore, saes: Path, folder: Path) -> None:
     """Evaluate every trained SAE into a ledger."""
     plan = {key: value for key, value in asdict(preset.frontier).items() if key != "seeds"}
-    with Ledger(folder / "ledger.jsonl", {"kind": "frontier", "activations_sha256": store.sha256, **plan}) as ledger:
+    about = {key: store.description[key] for key in ("model", "layer", "hook", "documents", "contexts", "context")}
+    identity = {"kind": "frontier", "activations_sha256": store.sha256, "note": BASELINE, **about, **plan}
+    with Ledger(folder / "ledger.jsonl", identity) as ledger:
         done = {record["name"] for record in ledger.records if "name" in record}
         todo = [name for name in trainings(preset) if name not in done]
         if not todo:
             return
         baselines = _baselines(model, store, ledger)
         for name in todo:
-            sae, _ = load_sae(saes / name / "sae.safetensors")
+            path = saes / name / "sae.safetensors"
+            sae, training = load_sae(path)
+            require_trained_on(store, training, path)
             ledger.append({**evaluation_row(name, sae, model, store, baselines), "seed": trainings(preset)[name].seed})
 
 

@@ -42,14 +42,14 @@ def run(preset: Preset, saes: Path, folder: Path) -> None:
     """
     identity = {"kind": "meeting point", "planted": asdict(preset.planted), "frontier": asdict(preset.frontier)}
     with Ledger(folder / "ledger.jsonl", {**identity, "seed": preset.seed}) as ledger:
-        done = {(r["dictionary"], r["values"], r.get("solver")) for r in ledger.records}
+        done = {(r["sha256"], r.get("solver")) for r in ledger.records}
         cases = list(dictionaries(preset, saes))
         for name, values, dictionary in progress_bar(cases, unit="dictionary", desc="planted recovery"):
-            key = {"dictionary": name, "values": values}
-            if (name, values, None) not in done:
+            key = {"dictionary": name, "values": values, "sha256": dictionary.sha256}
+            if (dictionary.sha256, None) not in done:
                 ledger.append({**key, "measures": dictionary_measures(dictionary)})
             for solver in SOLVERS:
-                if (name, values, solver) in done:
+                if (dictionary.sha256, solver) in done:
                     continue
                 rates = []
                 for rate in planted_recovery(

@@ -5,112 +5,102 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.lines import Line2D
 
 from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
+from expander_theory.sae_rows import table_row
 from paper_figures.output import write_table
 from paper_figures.style import BLUE, GREEN, ORANGE, panels, save
 
 LEDGERS = ("frontier/ledger.jsonl",)
-NOTE = (
-    "Nats per token on held-out documents. Ablation and reconstruction act on every position but the first of each "
-    "context and tokens of outlying norm. Brackets: 95 % bootstrap over contexts. Learning rate 1e-3 sqrt(m/d) for all "
-    "(dense is d = m), not tuned per d."
+_SERIES = (
+    ("recovered_zero", "against zero ablation", BLUE, "o"),
+    ("recovered_mean", "against mean ablation", ORANGE, "s"),
 )
 
 
 def draw(ledger: Path, out: Path) -> list[Path]:
     """Draw from the experiment's ledger; returns the files written."""
-    _, records = read_ledger(ledger)
+    about, records = read_ledger(ledger)
     rows = [record for record in records if "fvu" in record]
     if not rows:
         return []
+    groups = _by_size(rows)
     figure, (left, right) = panels(2)
-    for name, label, colour, marker in (
-        ("recovered_zero", "against zero ablation", BLUE, "o"),
-        ("recovered_mean", "against mean ablation", ORANGE, "s"),
-    ):
-        _curve(left, rows, name, label, colour, marker)
-    _curve(right, rows, "fvu", "FVU", GREEN, "o")
-    left.set(ylabel="CE loss recovered")
+    for name, _, colour, marker in _SERIES:
+        _curve(left, groups, name, colour, marker)
+    _curve(right, groups, "fvu", GREEN, "o")
+    left.set(ylabel="CE loss recovered (95 % bootstrap over documents)")
     right.set(ylabel="fraction of variance unexplained")
-    left.legend(frameon=False, loc="lower right")
-    m, n, k = rows[0]["m"], rows[0]["n"], rows[0]["k"]
     for axis, name in ((left, "recovered_zero"), (right, "fvu")):
         axis.set_xscale("log")
-        axis.margins(x=0.12, y=0.18)
+        axis.margins(x=0.14, y=0.2)
         axis.set_xlabel("learned decoder values")
-        for row in _by_degree(rows):
-            value = np.mean([r[name] for r in row])
-            label = "dense" if row[0]["architecture"] == "dense" else f"$d = {row[0]['d']}$"
-            axis.annotate(
-                label,
-                (row[0]["decoder_values"], value),
-                xytext=(0, 9),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
-    figure.suptitle(f"TopK SAEs on one residual stream: $m = {m}$, $n = {n}$, $k = {k}$", fontsize=10.5)
+        _label(axis, groups, name)
+    figure.legend(handles=_handles(), loc="outside lower center", ncols=2, frameon=False)
+    m, n, k = rows[0]["m"], rows[0]["n"], rows[0]["k"]
+    model = Path(about["model"]).name.replace("default", "SmolLM2-135M")
+    place = f"{model}, {about['hook']} of layer {about['layer']}"
+    figure.suptitle(f"{place}: $m = {m}$, $n = {n}$, $k = {k}$, {about['steps']} steps", fontsize=10.5)
     flat = [{key: value for key, value in row.items() if not isinstance(value, list)} | _intervals(row) for row in rows]
+    order = sorted(rows, key=lambda row: (-row["decoder_values"], row["name"]))
+    contexts, documents = about["contexts"]["held_out"], about["documents"]["held_out"]
+    held_out = f"{contexts} contexts of {about['context']} tokens from {documents} documents"
+    note = f"{about['note']} Held out: {held_out}. One rule for the rates of all d, not tuned per d."
+    table = [table_row(row) for row in order]
     return [
         *save(figure, out / "frontier"),
         write_csv(out / "frontier.csv", flat),
-        *write_table(out.parent / "tables" / "saes", "Expander SAEs and the dense reference", _table(rows), NOTE),
+        *write_table(out.parent / "tables" / "saes", "Expander SAEs and the dense reference", table, note),
     ]
 
 
-def _by_degree(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def _by_size(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The seeds of each decoder size, sizes increasing."""
     groups: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["decoder_values"]].append(row)
     return [groups[values] for values in sorted(groups)]
 
 
-def _curve(axis: Any, rows: list[dict[str, Any]], name: str, label: str, colour: str, marker: str) -> None:
-    """Seed mean per decoder size, joined; one point and bootstrap bar per seed."""
-    groups = _by_degree(rows)
+def _mean(group: list[dict[str, Any]], name: str) -> float:
+    values = [row[name] for row in group if row[name] is not None]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _curve(axis: Any, groups: list[list[dict[str, Any]]], name: str, colour: str, marker: str) -> None:
+    """Seed mean per decoder size, joined; a point and bar per seed, dense hollow. Undefined ratios are left out."""
     x = [group[0]["decoder_values"] for group in groups]
-    axis.plot(x, [np.mean([row[name] for row in group]) for group in groups], color=colour, lw=1, alpha=0.7)
-    for row in rows:
-        low, high = row.get(f"{name}_interval", (row[name], row[name]))
+    axis.plot(x, [_mean(group, name) for group in groups], color=colour, lw=1, alpha=0.7)
+    for row in (row for group in groups for row in group if row[name] is not None):
+        low, high = row.get(f"{name}_interval") or (row[name], row[name])
         bars = [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]
         fill = "white" if row["architecture"] == "dense" else colour
-        axis.errorbar(
-            row["decoder_values"], row[name], yerr=bars, fmt=marker, color=colour, mfc=fill, ms=5, capsize=2, lw=1,
-            label=label if row is rows[0] else None,
-        )  # fmt: skip
+        style = {"fmt": marker, "color": colour, "mfc": fill, "ms": 5, "capsize": 2, "lw": 1}
+        axis.errorbar(row["decoder_values"], row[name], yerr=bars, **style)
 
 
-def _intervals(row: dict[str, Any]) -> dict[str, float]:
+def _label(axis: Any, groups: list[list[dict[str, Any]]], name: str) -> None:
+    """d at each point, above and to the right: off a falling curve, and off a rising one's bars."""
+    for group in groups:
+        label = "dense" if group[0]["architecture"] == "dense" else f"$d = {group[0]['d']}$"
+        place = (group[0]["decoder_values"], _mean(group, name))
+        shift = (-4, 9) if name != "fvu" else (6, 6)
+        side = "right" if name != "fvu" else "left"
+        axis.annotate(label, place, xytext=shift, textcoords="offset points", ha=side, fontsize=8)
+
+
+def _handles() -> list[Line2D]:
+    lines = [Line2D([], [], color=colour, marker=marker, lw=1, label=label) for _, label, colour, marker in _SERIES]
+    fvu = Line2D([], [], color=GREEN, marker="o", lw=1, label="FVU, held out")
+    hollow = Line2D([], [], color="0.3", marker="o", mfc="white", lw=0, label="hollow: dense reference")
+    return [*lines, fvu, hollow]
+
+
+def _intervals(row: dict[str, Any]) -> dict[str, float | None]:
     return {
-        f"{name}_{end}": row[f"{name}_interval"][place]
-        for name in ("recovered_zero", "recovered_mean")
+        f"{name}_{end}": (row[f"{name}_interval"] or (None, None))[place]
+        for name in ("delta", "recovered_zero", "recovered_mean")
         for place, end in enumerate(("low", "high"))
     }
-
-
-def _table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    def with_interval(row: dict[str, Any], name: str) -> str:
-        low, high = row[f"{name}_interval"]
-        return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
-
-    return [
-        {
-            "SAE": row["name"],
-            "d": row["d"],
-            "decoder values": row["decoder_values"],
-            "m/d": row["m"] / row["d"],
-            "FVU": row["fvu"],
-            "L0": row["l0"],
-            "dead features": row["dead"],
-            "CE clean": row["ce_clean"],
-            "CE zero-abl.": row["ce_zero"],
-            "CE mean-abl.": row["ce_mean"],
-            "CE with SAE": row["ce"],
-            "delta CE": row["delta"],
-            "recovered (zero)": with_interval(row, "recovered_zero"),
-            "recovered (mean)": with_interval(row, "recovered_mean"),
-        }
-        for row in sorted(rows, key=lambda row: (-row["decoder_values"], row["name"]))
-    ]

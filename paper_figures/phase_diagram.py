@@ -39,8 +39,11 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     if entries:
         place = {"loc": "outside lower center", "ncols": 2, "frameon": False}
         figure.legend(list(entries.values()), list(entries), **place)
-    solver = {"omp": "OMP", "topk": "tied TopK"}[counted[0].task.solver]
-    figure.colorbar(image, ax=list(axes), label=f"exact support recovery rate, {solver}", pad=0.02)
+    task, trials = counted[0].task, counted[0].trials
+    solver = {"omp": "OMP", "topk": "tied TopK"}[task.solver]
+    figure.colorbar(image, ax=list(axes), label=f"exact support recovery, {solver}", pad=0.02)
+    law = f"{trials} noiseless trials a cell, {task.coefficients} coefficients"
+    figure.suptitle(law, fontsize=9)
     files = [*save(figure, out / "phase_diagram"), write_csv(out / "phase_diagram_cells.csv", cell_rows(counted))]
     if fitted:
         files.append(write_csv(out / "phase_diagram_boundary.csv", fitted))
@@ -73,6 +76,7 @@ def _boundary(axis: Any, rows: list[dict[str, Any]]) -> None:
         rows = sorted(rows, key=lambda row: row["m"] / row["n"])
         x = np.array([row["m"] / row["n"] for row in rows])
         centre, low, high = (np.array([row[key] for row in rows]) for key in ("k/m at 50 %", "low", "high"))
+        low, high = np.maximum(low, 0), np.minimum(high, 1)  # an open interval ends at the frame
         axis.fill_between(x, low, high, color=RED, alpha=0.35, lw=0)
         axis.plot(x, centre, color=RED, lw=1.8, marker="o", ms=3, label="fitted 50 % boundary, 95 % interval")
 
@@ -80,7 +84,7 @@ def _boundary(axis: Any, rows: list[dict[str, Any]]) -> None:
 def _certificates(axis: Any, certified: dict[tuple[int, int], float]) -> None:
     if certified:
         points = sorted((m / n, k / m) for (m, n), k in certified.items())
-        label = "certified for every code (Babel, OMP-3)"
+        label = "certified for every code (Babel; median over drawn dictionaries)"
         axis.plot(*zip(*points, strict=True), "k--", marker="s", ms=3, lw=1.3, label=label, clip_on=False)
 
 

@@ -1,8 +1,9 @@
 """Residual-stream activations on disk: harvested shard by shard, resumed, checked on reading.
 
 A store is a folder with ``activations.json`` (what was harvested, and from what) and safetensors
-shards, each with ``tokens`` (contexts, context) int32 and ``activations`` (contexts, context - 1, m)
-float32: the first token of every context is left out, because its norm dwarfs the rest.
+shards, each with ``tokens`` (contexts, context) int32, ``documents`` (contexts,) int32 (the document
+that each came from) and ``activations`` (contexts, context - 1, m) float32: the first token of every
+context is left out, because its norm dwarfs the rest.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,14 +21,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
 from expander_theory.errors import InvalidFile, require
-from expander_theory.files import atomic_write, read_arrays, write_arrays
+from expander_theory.files import atomic_write, read_arrays, stored_sha256, write_arrays
 from expander_theory.progress import progress_bar
 from sae_bridge.language_models import Hook, LanguageModel
-from sae_bridge.text import TextSource
+from sae_bridge.text import Contexts, TextSource
 
 KIND, VERSION = "expander-activations", 1
 SPLITS = ("train", "held_out")
@@ -74,39 +77,63 @@ def harvest(
     folder = Path(folder)
     layer = len(model.layers) // 2 - 1 if what.layer is None else what.layer
     model.block(layer)
-    tokens = {
-        split: text.contexts(model.tokenizer, context=what.context, count=count, held_out=split == "held_out")
-        for split, count in zip(SPLITS, (what.train_contexts, what.held_out_contexts), strict=True)
+    longest = model.longest_context
+    allowed = f"must be at most {longest}, the positions of {model.name}"
+    require(longest is None or what.context <= longest, "context", what.context, allowed)
+    wanted = {"train": (what.train_contexts, 8), "held_out": (what.held_out_contexts, 2)}
+    contexts = {
+        split: text.contexts(
+            model.tokenizer, context=what.context, count=count, held_out=split == "held_out", per_document=most
+        )
+        for split, (count, most) in wanted.items()
     }
+    largest = max(int(found.tokens.max()) for found in contexts.values())
+    require(largest < model.vocabulary, "token id", largest, f"is not below the model's vocabulary {model.vocabulary}")
     description = {
         "kind": KIND,
         "version": VERSION,
         "model": model.name,
-        "model_fingerprint": fingerprint(model),
+        "model_fingerprint": model.fingerprint,
         "layer": layer,
         "hook": what.hook,
         "m": model.m,
         "context": what.context,
         "text": list(text.names),
         "text_sha256": text.sha256,
-        "contexts": {split: len(tokens[split]) for split in SPLITS},
-        "tokens_sha256": {split: hashlib.sha256(tokens[split].tobytes()).hexdigest() for split in SPLITS},
+        "contexts": {split: len(contexts[split].tokens) for split in SPLITS},
+        "documents": {split: len(set(contexts[split].documents.tolist())) for split in SPLITS},
+        "tokens_sha256": {split: _sha256(contexts[split].tokens) for split in SPLITS},
         "left_out": "the first token of each context; no special tokens are added",
     }
     _claim(folder, description)
-    todo = [(s, i) for s in SPLITS for i in range(_shards(len(tokens[s]))) if not _shard_path(folder, s, i).is_file()]
-    total = sum(len(_part(tokens[s], i)) for s, i in todo) * what.context
+    if progress:
+        print(estimate(model, what), file=sys.stderr, flush=True)
+    with FileLock(folder / ".harvest.lock", timeout=0):
+        _run(model, what, folder, layer, contexts, progress)
+    return ActivationStore(folder)
+
+
+def _run(
+    model: LanguageModel, what: Harvest, folder: Path, layer: int, contexts: dict[str, Contexts], progress: bool
+) -> None:
+    """Write every shard that is not there yet."""
+    parts = [(s, i, part) for s in SPLITS for i in range(_shards(len(contexts[s].tokens))) for part in [_part(i)]]
+    todo = [(s, i, part) for s, i, part in parts if not _shard_path(folder, s, i).is_file()]
+    total = sum(contexts[s].tokens[part].size for s, _, part in todo)
     with progress_bar(total=total, unit="token", unit_scale=True, desc="harvest", show=progress) as bar:
-        for split, index in todo:
-            part = _part(tokens[split], index)
+        for split, index, part in todo:
+            tokens = contexts[split].tokens[part]
             found = []
-            for first in range(0, len(part), what.batch):
-                batch = torch.from_numpy(part[first : first + what.batch]).long()
+            for first in range(0, len(tokens), what.batch):
+                batch = torch.from_numpy(tokens[first : first + what.batch]).long()
                 found.append(model.activations(batch, layer, what.hook)[:, 1:].float().cpu())
                 bar.update(batch.numel())
-            arrays = {"tokens": part, "activations": torch.cat(found).numpy()}
+            arrays = {
+                "tokens": tokens,
+                "documents": contexts[split].documents[part],
+                "activations": torch.cat(found).numpy(),
+            }
             write_arrays(_shard_path(folder, split, index), KIND, VERSION, {"split": split, "index": index}, arrays)
-    return ActivationStore(folder)
 
 
 class ActivationStore:
@@ -122,6 +149,7 @@ class ActivationStore:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.description = _description(self.folder)
+        self._rows: dict[str, Tensor] = {}
         missing = [
             path.name
             for split in SPLITS
@@ -137,8 +165,9 @@ class ActivationStore:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the description: names the model, layer, text and tokens."""
-        return hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()
+        """Hash of the description (without spellings of paths) and of every shard's content."""
+        shards = [stored_sha256(_shard_path(self.folder, s, i)) for s in SPLITS for i in range(self._count(s))]
+        return hashlib.sha256(json.dumps([_identity(self.description), shards], sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def norm_limit(self) -> float:
@@ -147,35 +176,52 @@ class ActivationStore:
         return OUTLIER_RATIO * float(np.median(norms))
 
     def rows(self, split: str) -> Tensor:
-        """Activations (N, m) of a split, float32, without first tokens and outliers."""
-        kept = []
-        for shard in self._shards(split):
-            flat = torch.from_numpy(shard["activations"]).flatten(0, 1)
-            kept.append(flat[flat.norm(dim=1) <= self.norm_limit])
-        return torch.cat(kept)
+        """Activations (N, m) of a split, float32, without first tokens and outliers; kept in memory once read."""
+        if split not in self._rows:
+            limit, about = self.norm_limit, self.description
+            rows = torch.empty(about["contexts"][split] * (about["context"] - 1), self.m)
+            filled = 0
+            for shard in self._shards(split):
+                flat = torch.from_numpy(shard["activations"]).flatten(0, 1)
+                kept = flat[flat.norm(dim=1) <= limit]
+                rows[filled : filled + len(kept)] = kept
+                filled += len(kept)
+            self._rows[split] = rows[:filled]
+        return self._rows[split]
 
     def tokens(self, split: str) -> Tensor:
         """Token ids (contexts, context) of a split, int64."""
-        return torch.from_numpy(np.concatenate([shard["tokens"] for shard in self._shards(split)])).long()
+        tokens = np.concatenate([shard["tokens"] for shard in self._shards(split)])
+        if _sha256(tokens) != self.description["tokens_sha256"][split]:
+            raise InvalidFile(self.folder, f"its {split} shards do not hold the tokens of activations.json")
+        return torch.from_numpy(tokens).long()
+
+    def documents(self, split: str) -> NDArray[np.int32]:
+        """Number of the document that each context of a split came from, shape (contexts,)."""
+        return np.concatenate([shard["documents"] for shard in self._shards(split)])
 
     def _shards(self, split: str) -> Iterator[dict[str, NDArray[Any]]]:
         for index in range(self._count(split)):
             yield self._shard(split, index)
 
     def _shard(self, split: str, index: int) -> dict[str, NDArray[Any]]:
-        return read_arrays(_shard_path(self.folder, split, index), KIND, VERSION)[1]
+        path = _shard_path(self.folder, split, index)
+        fields, arrays = read_arrays(path, KIND, VERSION)
+        if fields != {"split": split, "index": index}:
+            raise InvalidFile(path, f"holds shard {fields.get('index')} of split {fields.get('split')!r}")
+        return arrays
 
     def _count(self, split: str) -> int:
         return _shards(self.description["contexts"][split])
 
 
-def fingerprint(model: LanguageModel) -> str:
-    """Short hash of the model's parameters: names, shapes and the first values of each."""
-    digest = hashlib.sha256()
-    for name, parameter in model.model.named_parameters():
-        head = parameter.detach().flatten()[:64].float().cpu().numpy().tobytes()
-        digest.update(f"{name} {tuple(parameter.shape)} ".encode() + head)
-    return digest.hexdigest()[:16]
+def _identity(description: dict[str, Any]) -> dict[str, Any]:
+    """What makes a harvest this one: fingerprints and hashes, not the names of files."""
+    return {key: value for key, value in description.items() if key not in ("model", "text")}
+
+
+def _sha256(array: NDArray[Any]) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
 
 
 def _claim(folder: Path, description: dict[str, Any]) -> None:
@@ -187,7 +233,7 @@ def _claim(folder: Path, description: dict[str, Any]) -> None:
         atomic_write(path, json.dumps(description, indent=2).encode() + b"\n")
         return
     stored = _description(folder)
-    if stored != description:
+    if _identity(stored) != _identity(description):
         keys = sorted(k for k in {*stored, *description} if stored.get(k) != description.get(k))
         changes = "; ".join(f"{k} is {stored.get(k)!r} there and {description.get(k)!r} here" for k in keys)
         raise InvalidFile(folder, f"belongs to another harvest: {changes}; choose another folder")
@@ -204,8 +250,13 @@ def _description(folder: Path) -> dict[str, Any]:
         raise InvalidFile(path, "damaged") from None
     if kind != KIND:
         raise InvalidFile(path, f"holds {kind!r}, expected {KIND!r}")
-    if version > VERSION:
+    if not isinstance(version, int) or version > VERSION:
         raise InvalidFile(path, f"format version {version} is newer than {VERSION}: upgrade")
+    missing = [
+        key for key in ("m", "context", "contexts", "tokens_sha256", "model_fingerprint") if key not in description
+    ]
+    if missing:
+        raise InvalidFile(path, f"damaged: it lacks {', '.join(missing)}")
     return description
 
 
@@ -213,8 +264,8 @@ def _shards(contexts: int) -> int:
     return -(-contexts // _CONTEXTS_PER_SHARD)
 
 
-def _part(tokens: NDArray[np.int32], index: int) -> NDArray[np.int32]:
-    return tokens[index * _CONTEXTS_PER_SHARD : (index + 1) * _CONTEXTS_PER_SHARD]
+def _part(index: int) -> slice:
+    return slice(index * _CONTEXTS_PER_SHARD, (index + 1) * _CONTEXTS_PER_SHARD)
 
 
 def _shard_path(folder: Path, split: str, index: int) -> Path:
@@ -232,6 +283,6 @@ def estimate(model: LanguageModel, what: Harvest) -> str:
     model.activations(batch, layer, what.hook)
     seconds = (time.perf_counter() - start) * tokens / batch.numel()
     return (
-        f"harvest of {tokens:,} tokens: about {disk:.2f} GiB on disk (and of memory when an SAE trains on it), "
-        f"about {max(1, round(seconds / 60))} min"
+        f"harvest of {tokens:,} tokens: about {disk:.2f} GiB on disk, the same again in memory when an SAE trains "
+        f"on it, about {max(1, round(seconds / 60))} min"
     )

@@ -1,8 +1,10 @@
 """What an SAE keeps of the activations (FVU, L0, dead features) and of the model (cross-entropy).
 
 Everything is measured on held-out documents. The first token of each context, and tokens of
-outlying norm, keep their original activation in every run and enter no mean; this moves
-"recovered" by several points against ablating every position, so it is stated with the result.
+outlying norm, keep their original activation in every run; this moves "recovered" by several
+points against ablating every position, so it is stated with the result. They enter no mean over
+activations, and the first token's prediction, which no run changes, enters no mean loss.
+Intervals resample whole documents: contexts of one document are not independent.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from torch import Tensor
 
 from expander_theory.errors import InvalidFile, require
 from expander_theory.progress import progress_bar
-from sae_bridge.activations import ActivationStore, fingerprint
+from sae_bridge.activations import ActivationStore
 from sae_bridge.language_models import LanguageModel
 from sae_bridge.sae import SparseAutoencoder
 
-_RESAMPLES = 1000
+_RESAMPLES = 2000
+_TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,7 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Losses:
-    """Mean cross-entropy (nats per token) per held-out context, shape (contexts,).
-
-    Predictions from the first token are left out: no run changes them.
-    """
+    """Mean cross-entropy (nats per token) per held-out context, shape (contexts,), by kind of run."""
 
     clean: np.ndarray
     zero: np.ndarray
@@ -58,13 +58,16 @@ class Losses:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Fidelity to the model, in nats per token; intervals are 95 % bootstrap over contexts.
+    """Fidelity to the model, in nats per token; intervals are 95 % bootstrap over documents.
 
     Attributes:
         ce: with the reconstruction in place.
+        ce_clean, ce_zero, ce_mean: without any change, and with zero and mean ablation.
         delta: ce - ce_clean.
-        recovered_zero: (ce_zero - ce) / (ce_zero - ce_clean), and its interval.
+        recovered_zero: (ce_zero - ce) / (ce_zero - ce_clean); None, with its interval, where ablation does
+            not clearly raise the loss (the interval of the denominator reaches zero).
         recovered_mean: the same against mean ablation.
+        documents: held-out documents that the intervals resample.
     """
 
     ce: float
@@ -72,10 +75,12 @@ class Fidelity:
     ce_zero: float
     ce_mean: float
     delta: float
-    recovered_zero: float
-    recovered_zero_interval: tuple[float, float]
-    recovered_mean: float
-    recovered_mean_interval: tuple[float, float]
+    delta_interval: tuple[float, float]
+    recovered_zero: float | None
+    recovered_zero_interval: tuple[float, float] | None
+    recovered_mean: float | None
+    recovered_mean_interval: tuple[float, float] | None
+    documents: int
 
 
 @torch.no_grad()
@@ -101,6 +106,17 @@ def reconstruction(sae: SparseAutoencoder, store: ActivationStore, *, batch: int
     variance = float((held_out - held_out.mean(dim=0)).square().sum(dtype=torch.float64))
     count = len(held_out)
     return Reconstruction(error / variance, active / count, int((~fired).sum()), count, seen)
+
+
+def require_trained_on(store: ActivationStore, training: dict[str, Any], path: object) -> None:
+    """Raise :class:`InvalidFile` unless an SAE's training fields name the activations of ``store``.
+
+    Its training documents might be held-out ones elsewhere.
+    """
+    if training.get("activations_sha256") != store.sha256:
+        raise InvalidFile(
+            path, f"was trained on other activations than {store.folder} (--other-activations accepts it)"
+        )
 
 
 def baseline_losses(model: LanguageModel, store: ActivationStore, *, progress: bool = True) -> Losses:
@@ -131,17 +147,21 @@ def fidelity(
 
     losses = context_losses(model, store, reconstruct, "with SAE", progress)
     clean = baselines.clean
-    recovered = {name: _recovered(getattr(baselines, name), losses, clean) for name in ("zero", "mean")}
+    bootstrap = _Bootstrap(store.documents("held_out"))
+    zero, zero_interval = bootstrap.ratio(baselines.zero - losses, baselines.zero - clean)
+    mean, mean_interval = bootstrap.ratio(baselines.mean - losses, baselines.mean - clean)
     return Fidelity(
         ce=float(losses.mean()),
         ce_clean=float(clean.mean()),
         ce_zero=float(baselines.zero.mean()),
         ce_mean=float(baselines.mean.mean()),
         delta=float((losses - clean).mean()),
-        recovered_zero=recovered["zero"][0],
-        recovered_zero_interval=recovered["zero"][1],
-        recovered_mean=recovered["mean"][0],
-        recovered_mean_interval=recovered["mean"][1],
+        delta_interval=bootstrap.interval(losses - clean),
+        recovered_zero=zero,
+        recovered_zero_interval=zero_interval,
+        recovered_mean=mean,
+        recovered_mean_interval=mean_interval,
+        documents=bootstrap.documents,
     )
 
 
@@ -157,7 +177,7 @@ def context_losses(
 ) -> np.ndarray:
     """Mean loss of each held-out context with ``change`` applied to the (N, m) activations that count."""
     about = store.description
-    if fingerprint(model) != about["model_fingerprint"]:
+    if model.fingerprint != about["model_fingerprint"]:
         raise InvalidFile(store.folder, f"was harvested from another model ({about['model']}, not {model.name})")
     limit = store.norm_limit
 
@@ -179,20 +199,37 @@ def context_losses(
     return torch.cat(found).numpy()
 
 
-def _recovered(ablated: np.ndarray, losses: np.ndarray, clean: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """Ratio of means over contexts, and its percentile bootstrap interval."""
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(clean), (_RESAMPLES, len(clean)))
-    top = (ablated - losses)[drawn].mean(axis=1)
-    bottom = (ablated - clean)[drawn].mean(axis=1)
-    low, high = np.quantile(top / bottom, [0.025, 0.975])
-    return float((ablated - losses).mean() / (ablated - clean).mean()), (float(low), float(high))
+class _Bootstrap:
+    """Percentile intervals of means over contexts, resampling the documents that they came from."""
+
+    def __init__(self, documents: np.ndarray) -> None:
+        numbers, self._document = np.unique(documents, return_inverse=True)
+        self.documents = len(numbers)
+        drawn = np.random.default_rng(0).integers(0, self.documents, (_RESAMPLES, self.documents))
+        self._weights = np.stack([np.bincount(draw, minlength=self.documents) for draw in drawn])
+
+    def _means(self, values: np.ndarray) -> np.ndarray:
+        """The mean of per-context values in each resample."""
+        sums = np.bincount(self._document, values, minlength=self.documents)
+        counts = np.bincount(self._document, minlength=self.documents)
+        return (self._weights @ sums) / (self._weights @ counts)
+
+    def interval(self, values: np.ndarray) -> tuple[float, float]:
+        low, high = np.quantile(self._means(values), _TAILS)
+        return float(low), float(high)
+
+    def ratio(self, top: np.ndarray, bottom: np.ndarray) -> tuple[float | None, tuple[float, float] | None]:
+        """mean(top) / mean(bottom) and its interval, or None where the denominator may be zero."""
+        if self.interval(bottom)[0] <= 0:
+            return None, None
+        low, high = np.quantile(self._means(top) / self._means(bottom), _TAILS)
+        return float(top.mean() / bottom.mean()), (float(low), float(high))
 
 
 BASELINE = (
     "Nats per token on held-out documents. Ablation and reconstruction act on every position but the first of each "
     "context and tokens of outlying norm; predictions from the first token are left out. "
-    "Intervals: 95 % bootstrap over contexts."
+    "Brackets: 95 % bootstrap over documents."
 )
 
 
@@ -216,28 +253,4 @@ def evaluation_row(
         "decoder_values": sae.decoder_values,
         **asdict(reconstruction(sae, store)),
         **asdict(fidelity(sae, model, store, baselines, progress=progress)),
-    }
-
-
-def short_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The columns of an evaluation record that fit a table."""
-
-    def with_interval(name: str) -> str:
-        low, high = row[f"{name}_interval"]
-        return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
-
-    return {
-        "SAE": row["name"],
-        "d": row["d"],
-        "decoder values": row["decoder_values"],
-        "FVU": row["fvu"],
-        "L0": row["l0"],
-        "dead": f"{row['dead']}/{row['n']}",
-        "CE clean": row["ce_clean"],
-        "CE zero": row["ce_zero"],
-        "CE mean": row["ce_mean"],
-        "CE SAE": row["ce"],
-        "delta CE": row["delta"],
-        "recovered (zero)": with_interval("recovered_zero"),
-        "recovered (mean)": with_interval("recovered_mean"),
     }

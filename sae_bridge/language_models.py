@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +42,7 @@ class LanguageModel:
     """A causal LM with named residual-stream hook points.
 
     Attributes:
-        name: what the user asked for.
+        name: what :func:`load_language_model` finds it by from anywhere: "default", a full path, or a hub name.
         model: the transformers model, in evaluation mode.
         tokenizer: its tokenizer.
     """
@@ -65,8 +67,39 @@ class LanguageModel:
 
     @property
     def m(self) -> int:
-        """Width of the residual stream."""
-        return int(self.model.config.hidden_size)  # type: ignore[union-attr]
+        """Width of the residual stream.
+
+        Raises:
+            InvalidArgument: a configuration that does not tell it.
+        """
+        width = getattr(self._config, "hidden_size", None)
+        require(width is not None, "model", self.name, "has a configuration without hidden_size: not a causal LM")
+        return int(width)  # type: ignore[arg-type]
+
+    @property
+    def longest_context(self) -> int | None:
+        """Positions that the model has; None where its configuration does not tell."""
+        return getattr(self._config, "max_position_embeddings", None)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids that the model embeds."""
+        return self.model.get_input_embeddings().weight.shape[0]  # type: ignore[operator,union-attr]
+
+    @property
+    def _config(self) -> Any:
+        config: Any = self.model.config
+        return config.get_text_config()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short hash of the parameters: names, shapes and up to 4,096 evenly spaced values of each."""
+        digest = hashlib.sha256()
+        for name, parameter in self.model.named_parameters():
+            flat = parameter.detach().flatten()
+            sample = flat[:: max(1, flat.numel() // 4096)].float().cpu().numpy()
+            digest.update(f"{name} {tuple(parameter.shape)} ".encode() + sample.tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def device(self) -> torch.device:
@@ -156,8 +189,9 @@ def load_language_model(source: str = "default", *, device: str = "cpu") -> Lang
     import transformers
 
     target = checked_device(device)
+    require(source.strip() != "", "model", repr(source), "must be a folder, a .gguf file or a name on the hub")
     path = _default_folder() if source == "default" else Path(source).expanduser()
-    local = source == "default" or path.exists() or source.startswith((".", "/", "~")) or source.endswith(".gguf")
+    local = source == "default" or path.exists() or _looks_local(source)
     if local and not path.exists():
         raise InvalidFile(path, "no such model folder or file")
     if path.is_dir() and not (path / "config.json").is_file():
@@ -179,7 +213,15 @@ def load_language_model(source: str = "default", *, device: str = "cpu") -> Lang
             if local:
                 raise InvalidFile(path, problem) from error
             raise InvalidArgument("model", source, f"{problem} (a folder, a .gguf file, or a hub name)") from error
-    return LanguageModel(source, model.to(target).eval(), tokenizer)
+    name = str(path.resolve()) if local and source != "default" else source
+    return LanguageModel(name, model.to(target).eval(), tokenizer)
+
+
+def _looks_local(source: str) -> bool:
+    """Whether a name that does not exist here was meant as a path: hub names are NAME or OWNER/NAME."""
+    first = Path(source).parts[0]
+    nested = source.count("/") > 1 or ("/" in source and Path(first).is_dir())
+    return source.startswith((".", "/", "~")) or source.endswith(".gguf") or nested
 
 
 def _default_folder() -> Path:

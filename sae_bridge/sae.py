@@ -19,13 +19,14 @@ from expander_theory.dictionary import AnyDictionary, DenseDictionary, Dictionar
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import read_arrays, write_arrays
 from expander_theory.masks import Mask
+from expander_theory.seeds import derived_seed
 from sae_bridge.kernels import backend
 
 KIND, VERSION = "expander-sae", 1
 
 
 class _Encode(torch.autograd.Function):
-    """ReLU of the k largest scores; backward costs O(B k d)."""
+    """ReLU of the k largest scores; backward costs O(B k d) and one pass over the weights."""
 
     @staticmethod
     def forward(
@@ -49,7 +50,7 @@ class _Encode(torch.autograd.Function):
 
 
 class _Decode(torch.autograd.Function):
-    """sum_i acts_i w_{indices_i}; backward costs O(B k d)."""
+    """sum_i acts_i w_{indices_i}; backward costs O(B k d) and one pass over the weights."""
 
     @staticmethod
     def forward(ctx: Any, acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int) -> Tensor:
@@ -228,5 +229,4 @@ def load_sae(path: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[str,
 
 
 def _gaussian(shape: tuple[int, ...], seed: int) -> Tensor:
-    require(seed >= 0, "seed", seed, "must be a non-negative integer")
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(derived_seed(seed, "initial weights")))

@@ -8,6 +8,7 @@ import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,8 +19,10 @@ from expander_theory.errors import InvalidArgument, InvalidFile, require
 from sae_bridge.resources import TEXT, find
 
 HELD_OUT_SHARE = 10
-"""One document in this many is held out, decided by a hash of its name."""
+"""One document in this many is held out, decided by a hash of its text: copies fall on the same side."""
 
+_FEW = 20  # with fewer documents than this, each is cut into sections that count as documents
+_SECTION = 8000  # characters
 _SHORTEST_ARTICLE = 2000  # characters of wiki markup: leaves out redirects and stubs
 _SHORTEST_LINE = 40  # characters: leaves out headings and list items
 _NAMESPACE = "{http://www.mediawiki.org/xml/export-0.3/}"
@@ -27,14 +30,30 @@ _NAMESPACE = "{http://www.mediawiki.org/xml/export-0.3/}"
 
 @dataclass(frozen=True)
 class Document:
-    """A named text; the name decides on which side of the split it falls."""
+    """A text, or wiki markup that is stripped when it is read."""
 
-    name: str
-    text: str
+    raw: str
+    is_wiki: bool = False
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.raw.encode()).hexdigest()
 
     @property
     def held_out(self) -> bool:
-        return int(_digest(self.name)[:8], 16) % HELD_OUT_SHARE == 0
+        return int(self.sha256[:8], 16) % HELD_OUT_SHARE == 0
+
+    @property
+    def text(self) -> str:
+        return _prose(self.raw) if self.is_wiki else self.raw
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Token ids (count, context) int32, and the number of the document (count,) int32 that each came from."""
+
+    tokens: NDArray[np.int32]
+    documents: NDArray[np.int32]
 
 
 class TextSource:
@@ -42,7 +61,9 @@ class TextSource:
 
     Args:
         names: "enwik8" (the default text), or paths of ``.txt`` files (a document each), ``.jsonl`` files
-            (a document a line, in its field "text") and folders of both.
+            (a document a line, in its field "text") and folders of both, all in UTF-8. Where there are
+            fewer than 20 documents in all, each is cut at line ends into sections of about 8,000 characters,
+            which then count as documents.
 
     Raises:
         MissingResource: the default text has not been fetched.
@@ -53,26 +74,18 @@ class TextSource:
     def __init__(self, names: Sequence[str] = ("enwik8",)) -> None:
         require(len(names) > 0, "text", list(names), "must name at least one source")
         self.names = tuple(names)
-        raw = [document for name in names for document in (_enwik8() if name == "enwik8" else _files(Path(name)))]
-        self._raw = sorted(raw, key=lambda document: _digest(f"order of {document[0]}"))
+        found = [d for name in names for d in (_enwik8() if name == "enwik8" else _files(Path(name)))]
+        if len(found) < _FEW:
+            found = [Document(section) for d in found for section in _sections(d.text)]
+        self.documents = sorted(found, key=lambda d: d.sha256[8:])  # the first digits decide the split
 
     @property
     def sha256(self) -> str:
-        """Hash of every document's name and raw text, whatever their order on disk."""
-        digest = hashlib.sha256()
-        for name, text, _ in self._raw:
-            digest.update(f"{name}\0{_digest(text)}\n".encode())
-        return digest.hexdigest()
+        """Hash of all documents, whatever their names and their order on disk."""
+        return hashlib.sha256("".join(d.sha256 for d in self.documents).encode()).hexdigest()
 
-    def documents(self) -> Iterator[Document]:
-        """All documents; wiki markup is stripped as they are drawn."""
-        for name, text, is_wiki in self._raw:
-            yield Document(name, _prose(text) if is_wiki else text)
-
-    def contexts(
-        self, tokenizer: Any, *, context: int, count: int, held_out: bool, per_document: int = 8
-    ) -> NDArray[np.int32]:
-        """Token ids (count, context) of the first contexts of successive documents, no special tokens added.
+    def contexts(self, tokenizer: Any, *, context: int, count: int, held_out: bool, per_document: int = 8) -> Contexts:
+        """The first contexts of successive documents, no special tokens added.
 
         A context never crosses documents; what is left at a document's end is dropped.
 
@@ -80,64 +93,89 @@ class TextSource:
             context: tokens a context, at least 2.
             count: contexts wanted.
             held_out: from the held-out documents, or from the others.
-            per_document: at most so many contexts of one document, for variety.
+            per_document: so many contexts of one document at most, for variety; the rest of the documents
+                is used only once all have given that many.
 
         Raises:
             InvalidArgument: the text is shorter than one context, or holds fewer contexts than asked for.
         """
         require(context >= 2, "context", context, "must be at least 2 tokens")
         require(count >= 1, "count", count, "must be at least 1 context")
-        found: list[NDArray[np.int32]] = []
-        for document in self.documents():
-            if document.held_out != held_out:
-                continue
-            limit = 12 * context * per_document  # characters: more than the tokens needed ever take
-            ids = tokenizer(document.text[:limit], add_special_tokens=False, verbose=False)["input_ids"]
-            whole = min(len(ids) // context, per_document, count - len(found))
-            found.extend(np.asarray(ids[: whole * context], np.int32).reshape(whole, context))
-            if len(found) == count:
-                return np.stack(found)
-        side = f"{'held-out' if held_out else 'training'} documents"
-        if not found:
+        side = [(i, d) for i, d in enumerate(self.documents) if d.held_out == held_out]
+        tokens: list[NDArray[np.int32]] = []
+        documents: list[int] = []
+        for taken in (slice(0, per_document), slice(per_document, None)):
+            for number, document in side:
+                if len(tokens) == count:
+                    break
+                ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+                whole = np.asarray(ids[: len(ids) // context * context], np.int32).reshape(-1, context)
+                found = whole[taken][: count - len(tokens)]
+                tokens.extend(found)
+                documents += [number] * len(found)
+        name = "held-out" if held_out else "training"
+        if not tokens:
             raise InvalidArgument(
                 "text",
                 ", ".join(self.names),
-                f"its {side} are all shorter than one context of {context} tokens "
+                f"its {len(side)} {name} documents are all shorter than one context of {context} tokens "
                 f"(one document in {HELD_OUT_SHARE} is held out: give more or longer documents)",
             )
-        raise InvalidArgument(
-            "text",
-            ", ".join(self.names),
-            f"its {side} hold {len(found)} contexts of {context} tokens, {count} are needed",
-        )
+        if len(tokens) < count:
+            raise InvalidArgument(
+                "text",
+                ", ".join(self.names),
+                f"its {len(side)} {name} documents hold {len(tokens)} contexts of {context} tokens, {count} are needed",
+            )
+        return Contexts(np.stack(tokens), np.array(documents, np.int32))
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _sections(text: str) -> Iterator[str]:
+    section: list[str] = []
+    length = 0
+    for line in text.splitlines(keepends=True):
+        section.append(line)
+        length += len(line)
+        if length >= _SECTION:
+            yield "".join(section)
+            section, length = [], 0
+    if section:
+        yield "".join(section)
 
 
-def _files(path: Path) -> Iterator[tuple[str, str, bool]]:
+def _files(path: Path) -> Iterator[Document]:
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".jsonl"))
         if not inside:
             raise InvalidFile(path, "holds no .txt or .jsonl file")
         for file in inside:
-            for name, text, is_wiki in _files(file):
-                yield f"{file.relative_to(path)}/{name}", text, is_wiki
+            yield from _files(file)
         return
     try:
         if path.suffix == ".jsonl":
-            for number, line in enumerate(path.read_text().splitlines()):
-                yield f"{path.name}:{number}", json.loads(line)["text"], False
+            with path.open(encoding="utf-8", newline="\n") as lines:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield Document(_text_field(path, number, line))
         else:
-            yield path.name, path.read_text(), False
+            yield Document(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InvalidFile(path, "no such text file") from None
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-        raise InvalidFile(path, f"not readable as text ({type(error).__name__}: {error})") from None
+    except UnicodeDecodeError as error:
+        raise InvalidFile(path, f"is not UTF-8 text ({error})") from None
 
 
-def _enwik8() -> Iterator[tuple[str, str, bool]]:
+def _text_field(path: Path, number: int, line: str) -> str:
+    try:
+        text = json.loads(line)["text"]
+        text.encode()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f'line {number} is no JSON object with a string "text" ({type(error).__name__}: {error})'
+        raise InvalidFile(path, problem) from None
+    return text
+
+
+def _enwik8() -> Iterator[Document]:
     """Articles of enwik8 in wiki markup; the archive's last page is cut short and is left out."""
     parser = ElementTree.XMLPullParser(["end"])
     with gzip.open(find(TEXT), "rb") as file:
@@ -151,7 +189,7 @@ def _enwik8() -> Iterator[tuple[str, str, bool]]:
                 element.clear()
                 redirect = text[:9].lower() == "#redirect"
                 if ":" not in title and len(text) >= _SHORTEST_ARTICLE and not redirect:
-                    yield title, text, True
+                    yield Document(text, is_wiki=True)
 
 
 def _prose(markup: str) -> str:

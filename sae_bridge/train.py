@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from expander_theory.files import read_arrays, write_arrays
 from expander_theory.ledger import Ledger
 from expander_theory.masks import Mask, load_mask, uniform_mask
 from expander_theory.progress import progress_bar
+from expander_theory.seeds import derived_seed, require_seed
 from sae_bridge.activations import ActivationStore
 from sae_bridge.sae import ExpanderSAE, SparseAutoencoder, TopKSAE, load_sae
 
@@ -36,9 +38,9 @@ class Training:
         mask: a saved mask to use instead of a uniform random one (then d and n are the mask's).
         steps: optimiser steps.
         batch: tokens per step.
-        learning_rate: peak rate of Adam; None for the rule 1e-3 sqrt(m / d). A unit column on d rows has
-            entries of size 1/sqrt(d) and Adam moves each by about the rate, so the rule keeps the
-            relative step of all d equal; dense is d = m.
+        learning_rate: peak rate of Adam for the biases; decoder values move at sqrt(m / d) times that. A
+            unit column on d rows has entries of size 1/sqrt(d) and Adam moves each by about the rate, so
+            the relative step of a column is the same for all d; dense is d = m.
         seed: of the mask, the initial weights and the order of the batches.
     """
 
@@ -48,16 +50,14 @@ class Training:
     mask: Path | None = None
     steps: int = 500
     batch: int = 1024
-    learning_rate: float | None = None
+    learning_rate: float = 1e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("n", "k", "steps", "batch"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        require(self.k <= self.n, "k", self.k, f"must be at most n = {self.n}")
-        rate = self.learning_rate
-        require(rate is None or 0 < rate < 1, "learning_rate", rate, "must be in (0, 1)")
-        require(self.seed >= 0, "seed", self.seed, "must be a non-negative integer")
+        require(0 < self.learning_rate < 1, "learning_rate", self.learning_rate, "must be in (0, 1)")
+        require_seed(self.seed)
 
     def build(self, m: int) -> SparseAutoencoder:
         """The untrained SAE for activations of width m."""
@@ -69,10 +69,6 @@ class Training:
         else:
             return TopKSAE(m, self.n, self.k, seed=self.seed)
         return ExpanderSAE(mask, self.k, seed=self.seed)
-
-    def peak_rate(self, sae: SparseAutoencoder) -> float:
-        """The learning rate after warm-up."""
-        return self.learning_rate or 1e-3 * math.sqrt(sae.m / sae.weight.shape[1])
 
     def rate_at(self, step: int) -> float:
         """Share of the peak rate: linear warm-up over 5 % of the steps, then cosine to 1 %."""
@@ -108,16 +104,22 @@ def train(
     folder = Path(folder)
     sae = how.build(store.m)
     mask = sae.mask if isinstance(sae, ExpanderSAE) else None
-    identity = _identity(store, how, mask)
+    identity = _identity(store, how, mask, torch.device(device))
+    finished = folder / "sae.safetensors"
+    if not (folder / "metrics.jsonl").exists() and folder.exists() and any(folder.iterdir()):
+        raise InvalidFile(folder, "is not empty and holds no training run; choose another folder")
     with Ledger(folder / "metrics.jsonl", identity) as metrics:
-        finished = folder / "sae.safetensors"
         if finished.is_file():
-            return load_sae(finished)[0]
+            stored, fields = load_sae(finished)
+            if fields != metrics.identity:
+                raise InvalidFile(finished, "is the SAE of another run; choose another folder")
+            return stored
         data = store.rows("train")
-        sae.fit_normalisation(data.mean(dim=0), float(data.square().sum(dim=1).mean()))
-        variance = float((data - data.mean(dim=0)).square().sum(dim=1).mean())
+        mean, mean_square = data.mean(dim=0), float(torch.linalg.vector_norm(data, dim=1).square().mean())
+        sae.fit_normalisation(mean, mean_square)
+        variance = mean_square - float(mean.square().sum())
         sae.to(device)
-        optimiser = torch.optim.Adam(sae.parameters(), lr=how.peak_rate(sae))
+        optimiser = _optimiser(sae, how)
         checkpoint = folder / "checkpoint.safetensors"
         first = _restore(checkpoint, sae, optimiser) if checkpoint.is_file() else 0
         logged = max((record["step"] for record in metrics.records), default=-1)
@@ -136,10 +138,21 @@ def train(
     return sae
 
 
+def _optimiser(sae: SparseAutoencoder, how: Training) -> torch.optim.Adam:
+    """Adam with the rate of the biases, and sqrt(m / d) times that for the decoder values."""
+    values = how.learning_rate * math.sqrt(sae.m / sae.weight.shape[1])
+    return torch.optim.Adam(
+        [
+            {"params": [sae.weight], "lr": values, "peak": values},
+            {"params": [sae.b_enc, sae.b_dec], "lr": how.learning_rate, "peak": how.learning_rate},
+        ]
+    )
+
+
 def _step(sae: SparseAutoencoder, optimiser: torch.optim.Adam, how: Training, h: Tensor, step: int) -> float:
     """One optimiser step on activations h; returns the mean squared error in the units of h."""
     for group in optimiser.param_groups:
-        group["lr"] = how.peak_rate(sae) * how.rate_at(step)
+        group["lr"] = group["peak"] * how.rate_at(step)
     reconstruction, _, _ = sae(h)
     error = (reconstruction - h).square().sum(dim=1).mean()
     loss = error * sae.scale**2 / sae.m
@@ -158,16 +171,20 @@ def _batch_rows(count: int, how: Training, step: int) -> Tensor:
     the same order, and a resumed run goes on where it stopped.
     """
     batch = min(how.batch, count)
-    per_pass = count // batch
-    epoch, place = divmod(step, per_pass)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(how.seed * 1_000_003 + epoch))
-    return order[place * batch : (place + 1) * batch]
+    epoch, place = divmod(step, count // batch)
+    return _order(count, how.seed, epoch)[place * batch : (place + 1) * batch]
 
 
-def _identity(store: ActivationStore, how: Training, mask: Mask | None) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def _order(count: int, seed: int, epoch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(derived_seed(seed, f"order of pass {epoch}"))
+    return torch.randperm(count, generator=generator)
+
+
+def _identity(store: ActivationStore, how: Training, mask: Mask | None, device: torch.device) -> dict[str, Any]:
     content = {key: value for key, value in asdict(how).items() if key != "mask"}
     shape = {"d": None} if mask is None else {"d": mask.d, "n": mask.n, "mask_sha256": mask.sha256}
-    return {"kind": "sae training", **content, **shape, "activations_sha256": store.sha256}
+    return {"kind": "sae training", **content, **shape, "device": device.type, "activations_sha256": store.sha256}
 
 
 def _save_checkpoint(path: Path, sae: SparseAutoencoder, optimiser: torch.optim.Adam, step: int) -> None:

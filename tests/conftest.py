@@ -16,13 +16,14 @@ WORDS = [
 
 @pytest.fixture(scope="session")
 def text_folder(tmp_path_factory):
-    """Sixty documents of random words, as a folder of .txt files."""
+    """Sixty documents in which each word is followed by one of two others, as a folder of .txt files."""
     import numpy as np
 
     folder = tmp_path_factory.mktemp("text")
     rng = np.random.default_rng(0)
     for i in range(60):
-        (folder / f"doc{i:02d}.txt").write_text(" ".join(rng.choice(WORDS, 120)))
+        places = (rng.integers(len(WORDS)) + np.cumsum(rng.choice([1, 5], 120))) % len(WORDS)
+        (folder / f"doc{i:02d}.txt").write_text(" ".join(WORDS[place] for place in places))
     return folder
 
 
@@ -49,8 +50,27 @@ def save_tiny_model(folder, architecture="llama", seed=0):
 
 
 @pytest.fixture(scope="session")
-def tiny_model_folder(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
+def tiny_model_folder(tmp_path_factory, text_folder):
+    """The small Llama after a few seconds of training: it knows which words follow which."""
+    import torch
+
+    from sae_bridge.language_models import load_language_model
+    from sae_bridge.text import TextSource
+
+    folder = save_tiny_model(tmp_path_factory.mktemp("model"))
+    language_model = load_language_model(str(folder))
+    source = TextSource([str(text_folder)])
+    contexts = source.contexts(language_model.tokenizer, context=30, count=160, held_out=False)
+    tokens, model = torch.from_numpy(contexts.tokens).long(), language_model.model.train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(60):
+        loss = model(input_ids=tokens, labels=tokens).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 1.5
+    model.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

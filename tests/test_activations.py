@@ -41,8 +41,12 @@ def test_the_splits_share_no_document(tiny_store, text_folder):
     train = {tuple(context) for context in store.tokens("train").tolist()}
     held_out = {tuple(context) for context in store.tokens("held_out").tolist()}
     assert not train & held_out
-    names = {d.name: d.held_out for d in TextSource([str(text_folder)]).documents()}
-    assert sum(names.values()) > 0
+    documents = TextSource([str(text_folder)]).documents
+    for split in ("train", "held_out"):
+        numbers = store.documents(split)
+        assert len(numbers) == len(store.tokens(split))
+        assert all(documents[i].held_out == (split == "held_out") for i in numbers)
+        assert store.description["documents"][split] == len(set(numbers.tolist()))
 
 
 def test_outliers_are_left_out(tiny_store, monkeypatch):
@@ -55,23 +59,65 @@ def test_outliers_are_left_out(tiny_store, monkeypatch):
 
 def test_a_harvest_resumes_and_gives_the_same_bytes(again):
     folder, run = again
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = _bytes(folder)
     (folder / "train-00001.safetensors").unlink()
     (folder / "held_out-00000.safetensors").unlink()
     with pytest.raises(InvalidFile, match="2 shards missing"):
         ActivationStore(folder)
     run()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert _bytes(folder) == before
+
+
+def _bytes(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def test_the_spelling_of_paths_is_no_part_of_a_harvest(again, text_folder, tiny_model_folder):
+    folder, run = again
+    before = _bytes(folder)
+    run(model=load_language_model(f"{tiny_model_folder}/../{tiny_model_folder.name}"))
+    assert _bytes(folder) == before
+
+
+def test_the_fingerprint_sees_changes_anywhere(tiny_model_folder):
+    one, other = (load_language_model(str(tiny_model_folder)) for _ in range(2))
+    assert one.fingerprint == other.fingerprint
+    with torch.no_grad():
+        other = load_language_model(str(tiny_model_folder))
+        other.model.model.layers[2].mlp.up_proj.weight[-1, -1] += 1
+    assert one.fingerprint != other.fingerprint
+
+
+def test_shards_out_of_place_are_refused(again):
+    folder, _ = again
+    (folder / "held_out-00000.safetensors").write_bytes((folder / "train-00000.safetensors").read_bytes())
+    store = ActivationStore(folder)
+    for read in (store.rows, store.tokens, store.documents):
+        with pytest.raises(InvalidFile, match="holds shard 0 of split 'train'"):
+            read("held_out")
+
+
+def test_contexts_and_tokens_beyond_the_model_are_refused_before_a_folder_is_claimed(
+    tiny_store, text_folder, tmp_path, monkeypatch
+):
+    model, _ = tiny_store
+    text = TextSource([str(text_folder)])
+    with pytest.raises(InvalidArgument, match="context = 65: must be at most 64"):
+        harvest(model, text, Harvest(context=65), tmp_path / "a", progress=False)
+    monkeypatch.setattr(type(model), "vocabulary", 3)
+    with pytest.raises(InvalidArgument, match="token id"):
+        harvest(model, text, WHAT, tmp_path / "a", progress=False)
+    assert not (tmp_path / "a").exists()
 
 
 def test_another_harvest_in_the_same_folder_is_refused(again, tmp_path):
     folder, run = again
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = _bytes(folder)
     with pytest.raises(InvalidFile, match="layer is 1 there and 2 here"):
         run(Harvest(layer=2, context=16, train_contexts=90, held_out_contexts=10))
     with pytest.raises(InvalidFile, match="model_fingerprint"):
         run(model=load_language_model(str(save_tiny_model(tmp_path / "other", seed=5))))
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert _bytes(folder) == before
 
 
 def test_a_folder_of_other_things_is_refused(tiny_store, text_folder, tmp_path):
@@ -91,6 +137,9 @@ def test_damage_is_reported(again):
     description = json.loads((folder / "activations.json").read_text())
     (folder / "activations.json").write_text(json.dumps({**description, "version": 9}))
     with pytest.raises(InvalidFile, match="newer"):
+        ActivationStore(folder)
+    (folder / "activations.json").write_text('{"kind": "expander-activations", "version": 1}')
+    with pytest.raises(InvalidFile, match="lacks m"):
         ActivationStore(folder)
     (folder / "activations.json").write_text("{")
     with pytest.raises(InvalidFile, match="damaged"):

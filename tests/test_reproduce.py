@@ -57,7 +57,7 @@ def test_every_figure_and_table_is_there(folder):
     for name in ("saes", "meeting_point", "masks"):
         assert (folder / "tables" / f"{name}.md").read_text().startswith("# ")
     table = (folder / "tables" / "saes.md").read_text()
-    for column in ("CE clean", "CE zero-abl.", "CE mean-abl.", "CE with SAE", "decoder values"):
+    for column in ("CE clean", "CE zero", "CE mean", "CE SAE", "decoder values"):
         assert column in table
     assert table.count("seed0") == 4
 
@@ -134,6 +134,15 @@ def test_the_bridge_from_the_command_line(tmp_path, tiny_model_folder, text_fold
     main(["sae", "eval", str(acts), str(out), "--out", str(tmp_path / "eval.json")])
     assert "recovered (mean)" in capsys.readouterr().out
     assert json.loads((tmp_path / "eval.json").read_text())[0]["n"] == 64
+    other = tmp_path / "other"
+    main(["sae", "harvest", str(other), *common, "--tokens", "900", "--held-out-tokens", "100", "--layer", "1"])
+    with pytest.raises(SystemExit, match="2"):
+        main(["sae", "eval", str(other), str(out)])
+    assert "trained on other activations" in capsys.readouterr().err
+    main(["sae", "eval", str(other), str(out), "--other-activations"])
+    with pytest.raises(SystemExit, match="2"):
+        main(["sae", "train", str(acts), str(tmp_path / "x"), "--device", "nonsense"])
+    assert "device = 'nonsense'" in capsys.readouterr().err
     main(["measure", str(out / "dictionary.safetensors")])
     assert "k certified by Babel" in capsys.readouterr().out
 

@@ -17,65 +17,103 @@ class Letters:
         return {"input_ids": [ord(c) % 256 for c in text]}
 
 
+def decoded(contexts):
+    return [bytes(context.astype(np.uint8)).decode() for context in contexts]
+
+
 @pytest.fixture
 def folder(tmp_path):
-    for i in range(40):
+    for i in range(60):
         (tmp_path / f"{i}.txt").write_text(f"{i:03d} " + "abcdefgh" * (i + 1))
     return tmp_path
 
 
 def test_documents_are_split_whole_and_reproducibly(folder):
-    documents = list(TextSource([str(folder)]).documents())
-    assert len(documents) == 40
-    held_out = {d.name for d in documents if d.held_out}
-    assert 0 < len(held_out) < 15
-    assert held_out == {d.name for d in TextSource([str(folder)]).documents() if d.held_out}
-    names = [d.name for d in documents]
-    assert names != sorted(names)
+    source = TextSource([str(folder)])
+    assert len(source.documents) == 60
+    held_out = {d.sha256 for d in source.documents if d.held_out}
+    assert 0 < len(held_out) < 18
+    assert held_out == {d.sha256 for d in TextSource([str(folder)]).documents if d.held_out}
+    texts = [d.text for d in source.documents]
+    assert texts != sorted(texts)
+
+
+def test_the_split_depends_on_the_text_alone(folder, tmp_path_factory):
+    """Copies under other names, and lines inserted before them, change nothing."""
+    other = tmp_path_factory.mktemp("other")
+    files = sorted(folder.iterdir())
+    lines = [json.dumps({"text": path.read_text()}) for path in files]
+    (other / "all.jsonl").write_text("\n".join([json.dumps({"text": "inserted"}), "", *lines]))
+    side = {d.sha256: d.held_out for d in TextSource([str(other)]).documents}
+    for document in TextSource([str(folder)]).documents:
+        assert side[document.sha256] == document.held_out
 
 
 def test_contexts_come_from_their_side_and_never_cross_documents(folder):
     source = TextSource([str(folder)])
-    sides = {}
     for held_out in (False, True):
         found = source.contexts(Letters(), context=20, count=8, held_out=held_out, per_document=3)
-        assert found.shape == (8, 20)
-        assert found.dtype == np.int32
-        sides[held_out] = {bytes(context.astype(np.uint8)).decode() for context in found}
-        whole = [d.text for d in source.documents() if d.held_out == held_out]
-        assert all(any(context in document for document in whole) for context in sides[held_out])
+        assert found.tokens.shape == (8, 20)
+        assert found.tokens.dtype == np.int32
+        for context, number in zip(decoded(found.tokens), found.documents, strict=True):
+            assert context in source.documents[number].text
+            assert source.documents[number].held_out == held_out
+        assert np.bincount(found.documents).max() <= 3
     first = source.contexts(Letters(), context=20, count=4, held_out=False)
-    np.testing.assert_array_equal(first[:2], source.contexts(Letters(), context=20, count=2, held_out=False))
+    two = source.contexts(Letters(), context=20, count=2, held_out=False)
+    np.testing.assert_array_equal(first.tokens[:2], two.tokens)
+
+
+def test_the_rest_of_the_documents_is_used_once_all_have_given_their_share(folder):
+    source = TextSource([str(folder)])
+    whole = sum(len(d.text) // 20 for d in source.documents if not d.held_out)
+    found = source.contexts(Letters(), context=20, count=whole, held_out=False, per_document=2)
+    assert len({*zip(decoded(found.tokens), found.documents.tolist(), range(whole), strict=True)}) == whole
+    assert np.bincount(found.documents).max() > 2
+    with pytest.raises(InvalidArgument, match=rf"hold {whole} contexts of 20 tokens, {whole + 1} are needed"):
+        source.contexts(Letters(), context=20, count=whole + 1, held_out=False)
 
 
 def test_hash_depends_on_content_and_not_on_place(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
-    for path in folder.iterdir():
-        (other / path.name).write_text(path.read_text())
+    for i, path in enumerate(sorted(folder.iterdir())):
+        (other / f"{100 - i}.txt").write_text(path.read_text())
     assert TextSource([str(folder)]).sha256 == TextSource([str(other)]).sha256
-    (other / "0.txt").write_text("changed")
+    (other / "50.txt").write_text("changed")
     assert TextSource([str(folder)]).sha256 != TextSource([str(other)]).sha256
 
 
+def test_one_long_file_is_cut_into_sections(tmp_path):
+    lines = [f"line {i} of a long book\n" for i in range(20_000)]
+    (tmp_path / "book.txt").write_text("".join(lines))
+    source = TextSource([str(tmp_path / "book.txt")])
+    assert 40 < len(source.documents) < 80
+    assert sorted("".join(d.text for d in source.documents).splitlines()) == sorted(line.strip() for line in lines)
+    for held_out in (False, True):
+        assert len(source.contexts(Letters(), context=50, count=9, held_out=held_out).tokens) == 9
+
+
 def test_jsonl(tmp_path):
-    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": f"document {i}"}) for i in range(5)))
-    assert {d.text for d in TextSource([str(tmp_path / "a.jsonl")]).documents()} == {f"document {i}" for i in range(5)}
-    (tmp_path / "a.jsonl").write_text('{"txt": 1}')
-    with pytest.raises(InvalidFile, match="KeyError"):
+    path = tmp_path / "a.jsonl"
+    texts = [f"document {i} with a line\u2028separator" for i in range(30)]
+    path.write_text("\n\n".join(json.dumps({"text": t}, ensure_ascii=False) for t in texts), encoding="utf-8")
+    assert {d.text for d in TextSource([str(path)]).documents} == set(texts)
+
+
+@pytest.mark.parametrize("line", ['{"txt": 1}', '{"text": null}', '{"text": 5}', '{"text": "\\ud800"}', "[1]", "{"])
+def test_a_bad_line_is_named(tmp_path, line):
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' + line)
+    with pytest.raises(InvalidFile, match=r"line 2 is no JSON object"):
         TextSource([str(tmp_path / "a.jsonl")])
 
 
-def test_too_little_text_is_reported(folder, tmp_path_factory):
+def test_too_little_text_is_reported(folder, tmp_path):
     with pytest.raises(InvalidArgument, match="shorter than one context of 5000 tokens"):
         TextSource([str(folder)]).contexts(Letters(), context=5000, count=1, held_out=False)
-    with pytest.raises(InvalidArgument, match=r"hold \d+ contexts of 100 tokens, 999 are needed"):
-        TextSource([str(folder)]).contexts(Letters(), context=100, count=999, held_out=False)
-    single = tmp_path_factory.mktemp("single") / "one.txt"
-    single.write_text("abc " * 1000)
-    source = TextSource([str(single)])
-    (document,) = source.documents()
+    (tmp_path / "one.txt").write_text("abc " * 10)
+    source = TextSource([str(tmp_path / "one.txt")])
     with pytest.raises(InvalidArgument, match="one document in 10 is held out"):
-        source.contexts(Letters(), context=10, count=1, held_out=not document.held_out)
+        source.contexts(Letters(), context=10, count=1, held_out=not source.documents[0].held_out)
 
 
 def test_unreadable_text_is_reported(tmp_path):
@@ -84,7 +122,7 @@ def test_unreadable_text_is_reported(tmp_path):
     with pytest.raises(InvalidFile, match=r"holds no \.txt"):
         TextSource([str(tmp_path)])
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(InvalidFile, match="not readable as text"):
+    with pytest.raises(InvalidFile, match="not UTF-8"):
         TextSource([str(tmp_path / "bad.txt")])
     with pytest.raises(InvalidArgument, match="text"):
         TextSource([])
@@ -107,9 +145,10 @@ def test_enwik8_is_read_as_articles(tmp_path, monkeypatch):
     monkeypatch.setenv("EXPANDER_CACHE", str(tmp_path))
     resources.TEXT.path.parent.mkdir(parents=True)
     resources.TEXT.path.write_bytes(gzip.compress((xml + "<page><title>Cut").encode()))
-    documents = list(TextSource().documents())
-    assert [d.name for d in documents] == ["Zebra"]
-    assert documents[0].text.startswith("A long sentence about something")
+    monkeypatch.setattr(text, "_FEW", 1)
+    (document,) = TextSource().documents
+    assert document.is_wiki
+    assert document.text.startswith("A long sentence about something")
 
 
 def test_the_missing_default_text_names_its_command(tmp_path, monkeypatch):

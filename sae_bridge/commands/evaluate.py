@@ -18,6 +18,8 @@ class Evaluate:
     """The language model; default: the one that the activations were harvested from."""
     out: Path | None = None
     """Also write everything to this JSON file."""
+    other_activations: bool = False
+    """Accept SAEs that were trained on other activations than these (another layer, model or text)."""
     force: bool = False
     """Overwrite an existing file."""
     device: str = "cpu"
@@ -26,8 +28,9 @@ class Evaluate:
     def run(self) -> None:
         from expander_theory.commands.output import require_new, table, write_json
         from expander_theory.errors import require
+        from expander_theory.sae_rows import table_row
         from sae_bridge.activations import ActivationStore
-        from sae_bridge.evaluate import BASELINE, baseline_losses, evaluation_row, short_row
+        from sae_bridge.evaluate import BASELINE, baseline_losses, evaluation_row, require_trained_on
         from sae_bridge.language_models import checked_device, load_language_model
         from sae_bridge.sae import load_sae
 
@@ -35,14 +38,18 @@ class Evaluate:
         if self.out is not None:
             require_new(self.out, self.force)
         store = ActivationStore(self.activations)
-        saes = [
-            (folder.name, load_sae(folder / "sae.safetensors")[0].to(checked_device(self.device)))
-            for folder in self.saes
-        ]
+        device = checked_device(self.device)
+        saes = []
+        for folder in self.saes:
+            sae, training = load_sae(folder / "sae.safetensors")
+            require(sae.m == store.m, str(folder), f"m = {sae.m}", f"must have the activations' width {store.m}")
+            if not self.other_activations:
+                require_trained_on(store, training, folder)
+            saes.append((str(folder), sae.to(device)))
         model = load_language_model(self.model or store.description["model"], device=self.device)
         baselines = baseline_losses(model, store)
         rows = [evaluation_row(name, sae, model, store, baselines) for name, sae in saes]
-        print(table([short_row(row) for row in rows]))
+        print(table([table_row(row) for row in rows]))
         print(f"\n{BASELINE}")
         if self.out is not None:
             write_json(self.out, rows)

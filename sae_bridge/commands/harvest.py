@@ -37,7 +37,7 @@ class Harvest:
     def run(self) -> None:
         from expander_theory.errors import require
         from sae_bridge.activations import Harvest as What
-        from sae_bridge.activations import estimate, harvest
+        from sae_bridge.activations import harvest
         from sae_bridge.language_models import load_language_model
         from sae_bridge.text import TextSource
 
@@ -54,7 +54,6 @@ class Harvest:
         )
         text = TextSource(self.text)
         model = load_language_model(self.model, device=self.device)
-        print(estimate(model, what), flush=True)
         store = harvest(model, text, what, self.out)
         about = store.description
         print(

@@ -14,22 +14,22 @@ class Train:
     """Folder written by `expander sae harvest`."""
     out: tyro.conf.Positional[Path]
     """Folder for the SAE, its decoder as a dictionary, and the metrics."""
-    d: int = 8
-    """Nonzeros per decoder column, 1..m."""
+    d: int | None = None
+    """Nonzeros per decoder column, 1..m; default 8."""
     dense: bool = False
-    """Train the dense tied TopK SAE instead (d is then ignored)."""
+    """Train the dense tied TopK SAE instead (no --d, no --mask)."""
     mask: Path | None = None
-    """A mask saved by `expander build`, instead of a uniform random one (d and n are then the mask's)."""
-    n: int = 4608
-    """Features (columns)."""
+    """A mask saved by `expander build`, instead of a uniform random one (no --d, no --n: they are the mask's)."""
+    n: int | None = None
+    """Features (columns); default 4608."""
     k: int = 32
     """Active features per token."""
     steps: int = 500
     """Optimiser steps."""
     batch: int = 1024
     """Tokens per step."""
-    learning_rate: float | None = None
-    """Peak rate of Adam; default 1e-3 sqrt(m / d)."""
+    learning_rate: float = 1e-3
+    """Peak rate of Adam for the biases; decoder values move at sqrt(m / d) times that."""
     seed: int = 0
     """Seed of the mask, the initial weights and the order of the batches."""
 
@@ -43,9 +43,11 @@ class Train:
         from sae_bridge.train import Training, train
 
         require(not (self.dense and self.mask), "mask", self.mask, "does not go with --dense")
+        require(self.d is None or not (self.dense or self.mask), "d", self.d, "does not go with --dense or --mask")
+        require(self.n is None or self.mask is None, "n", self.n, "does not go with --mask")
         how = Training(
-            d=None if self.dense else self.d,
-            n=self.n,
+            d=None if self.dense else 8 if self.d is None else self.d,
+            n=4608 if self.n is None else self.n,
             k=self.k,
             mask=self.mask,
             steps=self.steps,
