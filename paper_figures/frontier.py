@@ -27,15 +27,15 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     if not rows:
         return []
     groups = _by_size(rows)
-    figure, (left, right) = panels(2)
+    figure, (left, right) = panels(2, height=3.3)
     for name, _, colour, marker in _SERIES:
         _curve(left, groups, name, colour, marker)
     _curve(right, groups, "fvu", GREEN, "o")
-    left.set(ylabel="CE loss recovered (95 % bootstrap over documents)")
+    left.set(ylabel="CE loss recovered")
     right.set(ylabel="fraction of variance unexplained")
     for axis, name in ((left, "recovered_zero"), (right, "fvu")):
         axis.set_xscale("log")
-        axis.margins(x=0.14, y=0.2)
+        axis.margins(x=0.2, y=0.2)
         axis.set_xlabel("learned decoder values")
         _label(axis, groups, name)
     figure.legend(handles=_handles(), loc="outside lower center", ncols=2, frameon=False)
@@ -95,7 +95,8 @@ def _handles() -> list[Line2D]:
     lines = [Line2D([], [], color=colour, marker=marker, lw=1, label=label) for _, label, colour, marker in _SERIES]
     fvu = Line2D([], [], color=GREEN, marker="o", lw=1, label="FVU, held out")
     hollow = Line2D([], [], color="0.3", marker="o", mfc="white", lw=0, label="hollow: dense reference")
-    return [*lines, fvu, hollow]
+    bar = Line2D([], [], color="0.3", marker="|", ms=9, lw=0, label="bars: 95 % bootstrap over documents")
+    return [*lines, bar, fvu, hollow]
 
 
 def _intervals(row: dict[str, Any]) -> dict[str, float | None]:

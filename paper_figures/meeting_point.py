@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from matplotlib.lines import Line2D
+
 from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
 from expander_theory.statistics import fit_boundary
@@ -40,14 +42,15 @@ def draw(ledger: Path, out: Path) -> list[Path]:
                     )
         certified = measures[name, "trained"]["k certified by Babel (OMP-3)"]
         axis.axvline(max(certified, 0.5), color=BLACK, ls="--", lw=1)
-        place = (max(certified, 0.5), 0.5)
-        style = {"textcoords": "offset points", "rotation": 90, "va": "center", "fontsize": 7.5}
-        axis.annotate(f"certified (trained): {certified}", place, xytext=(3, 0), **style)
+        axis.annotate(
+            f"certified: {certified}", (max(certified, 0.5), 0), xytext=(3, 2), textcoords="offset points", size=7
+        )
         axis.set_xscale("log", base=2)
         axis.set(title=name, xlabel="$k$", ylim=(-0.03, 1.03))
         axis.xaxis.set_major_formatter("{x:g}")
     axes[0].set_ylabel("exact support recovery rate")
     handles = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    handles["certified for every code (Babel), trained"] = Line2D([], [], color=BLACK, ls="--", lw=1)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=3, frameon=False)
     flat = [
         {"dictionary": name, "values": values, "solver": solver, **point}
