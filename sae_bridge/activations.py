@@ -106,8 +106,6 @@ def harvest(
         "left_out": "the first token of each context; no special tokens are added",
     }
     _claim(folder, description)
-    if progress:
-        print(estimate(model, what), file=sys.stderr, flush=True)
     with FileLock(folder / ".harvest.lock", timeout=0):
         _run(model, what, folder, layer, contexts, progress)
     return ActivationStore(folder)
@@ -120,6 +118,8 @@ def _run(
     parts = [(s, i, part) for s in SPLITS for i in range(_shards(len(contexts[s].tokens))) for part in [_part(i)]]
     todo = [(s, i, part) for s, i, part in parts if not _shard_path(folder, s, i).is_file()]
     total = sum(contexts[s].tokens[part].size for s, _, part in todo)
+    if total and progress:
+        print(estimate(model, what), file=sys.stderr, flush=True)
     with progress_bar(total=total, unit="token", unit_scale=True, desc="harvest", show=progress) as bar:
         for split, index, part in todo:
             tokens = contexts[split].tokens[part]

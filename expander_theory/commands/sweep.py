@@ -62,10 +62,9 @@ class Sweep:
         from expander_theory.sweep import run_certificates, run_sweep
         from expander_theory.trials import Task
 
-        for name in ("family", "trials", "workers"):
-            given = getattr(self, name)
-            least = given is None or (len(given) if name == "family" else given) >= 1
-            require(least, name, given, "must be at least 1" if name != "family" else "must name at least one")
+        require(len(self.family) > 0, "family", "none", "must name at least one")
+        require(self.trials >= 1, "trials", self.trials, "must be at least 1")
+        require(self.workers is None or self.workers >= 1, "workers", self.workers, "must be at least 1")
         require(self.certified_draws >= 0, "certified-draws", self.certified_draws, "must be at least 0")
         cells = [(self._ensemble(family, m, n), k) for family in self.family for m, n, k in self._cells(family)]
         tasks = [
