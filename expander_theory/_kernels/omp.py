@@ -51,78 +51,63 @@ def _largest_modulus(scores, taken):
 
 
 @njit(cache=True)
-def omp_masked(
-    rows, values, h, k, relative_tolerance, pivot_tolerance, indices, coefficients, steps, status, residuals
-):
-    """OMP with a masked dictionary of unit columns; fills one row of every output per signal."""
-    m = h.shape[1]
-    n, d = rows.shape
-    dtype = h.dtype
-    residual = np.empty(m, dtype)
-    scores = np.empty(n, dtype)
-    spread = np.zeros(m, dtype)  # the new column, scattered
-    factor = np.empty((k, k), dtype)
-    z = np.empty(k, dtype)
-    taken = np.zeros(n, np.bool_)
-    for b in range(h.shape[0]):
-        signal, support, c = h[b], indices[b], coefficients[b]
-        residual[:] = signal
-        left = np.sqrt(np.dot(signal, signal))
-        floor = relative_tolerance * left
-        size = 0
-        status[b] = SPARSITY_REACHED
-        while size < k and left > floor:
-            for j in range(n):
-                total = dtype.type(0)
-                for i in range(d):
-                    total += values[j, i] * residual[rows[j, i]]
-                scores[j] = total
-            atom = _largest_modulus(scores, taken)
-            if scores[atom] == 0:
-                status[b] = NO_CORRELATION
-                break
-            norm2, target = dtype.type(0), dtype.type(0)
-            for i in range(d):
-                spread[rows[atom, i]] = values[atom, i]
-                norm2 += values[atom, i] * values[atom, i]
-                target += values[atom, i] * signal[rows[atom, i]]
-            for t in range(size):
-                product = dtype.type(0)
-                for i in range(d):
-                    product += values[support[t], i] * spread[rows[support[t], i]]
-                factor[size, t] = product
-            for i in range(d):
-                spread[rows[atom, i]] = 0
-            if not _grow_cholesky(factor, size, norm2, pivot_tolerance):
-                status[b] = DEPENDENT_ATOM
-                break
-            _solve(factor, size, target, z, c)
-            support[size] = atom
-            taken[atom] = True
-            size += 1
-            residual[:] = signal
-            for t in range(size):
-                for i in range(d):
-                    residual[rows[support[t], i]] -= c[t] * values[support[t], i]
-            left = np.sqrt(np.dot(residual, residual))
-        if left <= floor:
-            status[b] = RESIDUAL_SMALL
-        for t in range(size):
-            taken[support[t]] = False
-        steps[b] = size
-        residuals[b] = left
+def _correlate(rows, values, residual, scores):
+    """scores = W^T residual."""
+    if rows.size == 0:
+        np.dot(values, residual, scores)
+        return
+    for j in range(rows.shape[0]):
+        total = scores.dtype.type(0)
+        for i in range(rows.shape[1]):
+            total += values[j, i] * residual[rows[j, i]]
+        scores[j] = total
 
 
 @njit(cache=True)
-def omp_dense(columns, h, k, relative_tolerance, pivot_tolerance, indices, coefficients, steps, status, residuals):
-    """OMP with a dense dictionary of unit columns, ``columns`` (n, m); outputs as in :func:`omp_masked`."""
-    m = h.shape[1]
-    n = columns.shape[0]
+def _spread(rows, values, atom, column):
+    """column = w_atom."""
+    if rows.size == 0:
+        column[:] = values[atom]
+        return
+    column[:] = 0
+    for i in range(rows.shape[1]):
+        column[rows[atom, i]] = values[atom, i]
+
+
+@njit(cache=True)
+def _product(rows, values, j, column):
+    """<w_j, column>."""
+    if rows.size == 0:
+        return np.dot(values[j], column)
+    total = column.dtype.type(0)
+    for i in range(rows.shape[1]):
+        total += values[j, i] * column[rows[j, i]]
+    return total
+
+
+@njit(cache=True)
+def _subtract(rows, values, j, coefficient, residual):
+    """residual -= coefficient w_j."""
+    if rows.size == 0:
+        for i in range(residual.size):
+            residual[i] -= coefficient * values[j, i]
+    else:
+        for i in range(rows.shape[1]):
+            residual[rows[j, i]] -= coefficient * values[j, i]
+
+
+@njit(cache=True)
+def omp(rows, values, h, k, relative_tolerance, pivot_tolerance, indices, coefficients, steps, status, residuals):
+    """OMP with unit columns; fills one row of every output per signal.
+
+    ``values`` is (n, d) with ``rows`` (n, d), or (n, m) with empty ``rows`` for a dense dictionary.
+    """
+    n, m = values.shape[0], h.shape[1]
     dtype = h.dtype
     residual = np.empty(m, dtype)
+    column = np.empty(m, dtype)
     scores = np.empty(n, dtype)
     factor = np.empty((k, k), dtype)
-    chosen = np.empty((k, m), dtype)
     z = np.empty(k, dtype)
     taken = np.zeros(n, np.bool_)
     for b in range(h.shape[0]):
@@ -133,26 +118,24 @@ def omp_dense(columns, h, k, relative_tolerance, pivot_tolerance, indices, coeff
         size = 0
         status[b] = SPARSITY_REACHED
         while size < k and left > floor:
-            np.dot(columns, residual, scores)
+            _correlate(rows, values, residual, scores)
             atom = _largest_modulus(scores, taken)
             if scores[atom] == 0:
                 status[b] = NO_CORRELATION
                 break
-            new = columns[atom]
+            _spread(rows, values, atom, column)
             for t in range(size):
-                factor[size, t] = np.dot(chosen[t], new)
-            if not _grow_cholesky(factor, size, np.dot(new, new), pivot_tolerance):
+                factor[size, t] = _product(rows, values, support[t], column)
+            if not _grow_cholesky(factor, size, np.dot(column, column), pivot_tolerance):
                 status[b] = DEPENDENT_ATOM
                 break
-            _solve(factor, size, np.dot(new, signal), z, c)
-            chosen[size] = new
+            _solve(factor, size, np.dot(column, signal), z, c)
             support[size] = atom
             taken[atom] = True
             size += 1
             residual[:] = signal
             for t in range(size):
-                for i in range(m):
-                    residual[i] -= c[t] * chosen[t, i]
+                _subtract(rows, values, support[t], c[t], residual)
             left = np.sqrt(np.dot(residual, residual))
         if left <= floor:
             status[b] = RESIDUAL_SMALL

@@ -1,9 +1,9 @@
 """Orthogonal matching pursuit."""
 
-from numpy import finfo
+import numpy as np
 from numpy.typing import ArrayLike
 
-from expander_theory._kernels.omp import omp_dense, omp_masked
+from expander_theory._kernels import omp as kernel
 from expander_theory.dictionary import AnyDictionary, Dictionary, checked_signals
 from expander_theory.errors import require
 from expander_theory.solvers.recovery import (
@@ -34,15 +34,13 @@ def omp(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, relative_toler
     h, exponents = to_unit_range(checked_signals("signals", signals, dictionary.m))
     require_sparsity(dictionary, k)
     require_unit_columns(dictionary)
-    epsilon = float(finfo(h.dtype).eps)
+    epsilon = float(np.finfo(h.dtype).eps)
     tolerance = 100 * epsilon if relative_tolerance is None else relative_tolerance
     require(0 <= tolerance < 1, "relative_tolerance", relative_tolerance, "must be in [0, 1)")
     out = empty_recovery(dictionary.n, h.shape[0], int(k), h.dtype)
+    typed = dictionary.astype(h.dtype)
+    rows = typed.mask.rows if isinstance(typed, Dictionary) else np.empty((0, 0), np.int32)
     limits = (int(k), h.dtype.type(tolerance), h.dtype.type(10 * k * epsilon))
     outputs = (out.indices, out.coefficients, out.steps, out.status, out.residual_norms)
-    typed = dictionary.astype(h.dtype)
-    if isinstance(typed, Dictionary):
-        omp_masked(typed.mask.rows, typed.values, h, *limits, *outputs)
-    else:
-        omp_dense(typed.columns, h, *limits, *outputs)
+    kernel.omp(rows, typed.values, h, *limits, *outputs)
     return from_unit_range(out, exponents)
