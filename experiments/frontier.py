@@ -24,7 +24,13 @@ def trainings(preset: Preset) -> dict[str, Training]:
     plan = preset.frontier
     return {
         f"{'dense' if d is None else f'd{d}'}-seed{seed}": Training(
-            d=d, n=plan.n, k=plan.k, steps=plan.steps, batch=plan.batch, seed=seed
+            d=d,
+            n=plan.n,
+            k=plan.k,
+            steps=plan.steps,
+            batch=plan.batch,
+            learning_rate=plan.learning_rate,
+            seed=seed,
         )
         for seed in plan.seeds
         for d in plan.degrees

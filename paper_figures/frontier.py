@@ -47,7 +47,8 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     order = sorted(rows, key=lambda row: (-row["decoder_values"], row["name"]))
     contexts, documents = about["contexts"]["held_out"], about["documents"]["held_out"]
     held_out = f"{contexts} contexts of {about['context']} tokens from {documents} documents"
-    note = f"{about['note']} Held out: {held_out}. One rule for the rates of all d, not tuned per d."
+    note = f"{about['note']} Held out: {held_out}. One rule for the rates of all d: "
+    note += f"{about['learning_rate']:g} for biases, sqrt(m/d) times that for decoder values; not tuned per d."
     table = [table_row(row) for row in order]
     return [
         *save(figure, out / "frontier"),

@@ -17,7 +17,7 @@ TINY = Preset(
     name="quick",
     phase=PhaseGrid(n=40, m_over_n=(0.4, 0.7), k_over_m=(0.1, 0.3, 0.5), d=4, trials=12, certified_draws=2),
     harvest=Harvest(layer=1, context=16, train_contexts=90, held_out_contexts=10),
-    frontier=Frontier(degrees=(None, 8, 4, 2), n=64, k=4, steps=6, batch=128),
+    frontier=Frontier(degrees=(None, 8, 4, 2), n=64, k=4, steps=6, learning_rate=1e-3, batch=128),
     planted=Planted(ks=(1, 2, 8), trials=6),
     expansion_seconds=0.2,
     masks=((60, 100, 4),),
