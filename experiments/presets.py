@@ -83,7 +83,9 @@ FULL = Preset(
         certified_draws=20,
     ),
     harvest=Harvest(train_contexts=16_000, held_out_contexts=512),
-    frontier=Frontier(degrees=(None, 128, 64, 32, 16, 8, 4), n=4608, k=32, steps=5000, seeds=(0, 1, 2)),
+    frontier=Frontier(
+        degrees=(None, 128, 64, 32, 16, 8, 4), n=4608, k=32, steps=6000, learning_rate=4e-3, seeds=(0, 1, 2)
+    ),
     planted=Planted(ks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128), trials=200),
     expansion_seconds=60.0,
 )
