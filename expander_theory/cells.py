@@ -20,7 +20,7 @@ class Cell:
     successes: int
 
 
-def record(task: Task, first: int, outcome: str) -> dict[str, Any]:
+def as_record(task: Task, first: int, outcome: str) -> dict[str, Any]:
     """The ledger record of trials first, first + 1, ...: one character of ``outcome`` a trial."""
     content = asdict(task)
     return {"task": task.id, **content.pop("ensemble"), **content, "first": first, "outcome": outcome}

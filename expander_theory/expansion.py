@@ -55,6 +55,7 @@ class ExpansionProfile:
 
     @property
     def max_size(self) -> int:
+        """The largest size covered."""
         return len(self.sizes)
 
     def ratio_bounds(self, size: int | None = None) -> tuple[Fraction, Fraction]:
@@ -80,7 +81,7 @@ def expansion_profile(mask: Mask, max_size: int, *, time_limit: float = 10.0) ->
     Upper bounds come from greedy search; where the proved lower bounds (:func:`largest_losses`)
     do not meet them, an exhaustive reverse search over canonical sets decides, size by size,
     until ``time_limit`` seconds are spent. What is still open then is returned as an interval,
-    with the overlap bound as its lower end. The exact minimum is coNP-hard in general
+    with the best of the proved bounds as its lower end. The exact minimum is coNP-hard in general
     (THEORY.md EXP-8).
 
     Args:
@@ -93,8 +94,9 @@ def expansion_profile(mask: Mask, max_size: int, *, time_limit: float = 10.0) ->
     require(1 <= max_size <= mask.n, "max_size", max_size, f"must be between 1 and n = {mask.n}")
     require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
     deadline = time.monotonic() + time_limit
-    found, witnesses = greedy_losses(mask.rows, *mask.row_lists, mask.m, _roots(mask, max_size), max_size)
-    proved = largest_losses(mask, max_size)
+    overlaps = column_overlaps(mask)
+    found, witnesses = greedy_losses(mask.rows, *mask.row_lists, mask.m, _roots(overlaps, max_size), max_size)
+    proved = largest_losses(overlaps, max_size)
     sizes = []
     for size in range(1, max_size + 1):
         loss, witness, bound = int(found[size]), witnesses[size, :size].copy(), int(proved[size])
@@ -113,13 +115,15 @@ def expansion_profile(mask: Mask, max_size: int, *, time_limit: float = 10.0) ->
     return ExpansionProfile(tuple(sizes))
 
 
-def largest_losses(mask: Mask, max_size: int) -> NDArray[np.int64]:
+def largest_losses(histogram: NDArray[np.int32], max_size: int) -> NDArray[np.int64]:
     """Proved upper bounds on d|S| - |N(S)|, by size 0..max_size, from pairwise overlaps alone.
 
-    The best of THEORY.md EXP-3(b), (c), (d) and of |N(S)| >= d. Polynomial time: sum_i D_i^2.
+    The best of THEORY.md EXP-3(b), (c), (d) and of |N(S)| >= d.
+
+    Args:
+        histogram: (n, d + 1), as :func:`expander_theory.geometry.column_overlaps` counts it.
     """
-    histogram = column_overlaps(mask)
-    d, present = mask.d, np.nonzero(histogram.any(axis=0))[0]
+    d, present = histogram.shape[1] - 1, np.nonzero(histogram.any(axis=0))[0]
     o = int(present.max()) if present.size else 0
     bounds = np.zeros(max_size + 1, np.int64)
     steps = np.maximum(0, d - o * np.arange(max_size))
@@ -143,10 +147,10 @@ def _largest_overlap_sums(histogram: NDArray[np.int32], count: int) -> NDArray[n
     return total
 
 
-def _roots(mask: Mask, max_size: int) -> NDArray[np.int64]:
+def _roots(histogram: NDArray[np.int32], max_size: int) -> NDArray[np.int64]:
     """All columns, or the most overlapping ones where there are very many."""
-    sums = _largest_overlap_sums(column_overlaps(mask), max(1, max_size - 1))
-    return np.argsort(-sums, kind="stable")[: max(1, _GREEDY // (mask.n * max_size))]
+    sums = _largest_overlap_sums(histogram, max(1, max_size - 1))
+    return np.argsort(-sums, kind="stable")[: max(1, _GREEDY // (sums.size * max_size))]
 
 
 class _ReverseSearch:
@@ -171,7 +175,7 @@ class _ReverseSearch:
         return int(self._best[0])
 
     def steps(self, deadline: float) -> Iterator[bool]:
-        """Yield False after each budget of sets, True once finished; stop at the deadline."""
+        """Yield False after each budget of columns, True once finished; stop at the deadline."""
         while time.monotonic() < deadline:
             finished = (
                 reverse_search(*self._graph, *self._state, self._best, self.witness, self._bound, _BUDGET) == FINISHED

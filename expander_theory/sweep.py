@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
 from dataclasses import asdict, dataclass
 
-from expander_theory.cells import Cell, count, outcomes, record
+from expander_theory.cells import Cell, as_record, count, outcomes
 from expander_theory.errors import require
 from expander_theory.executors import workers
 from expander_theory.geometry import babel_certified_k
@@ -51,7 +51,7 @@ def run_sweep(
     bar = progress_bar(total=total, initial=total - left, unit="trial", desc="sweep", show=progress)
     with bar, workers(worker_count) as executor:
         for piece, outcome in _completed(executor, pieces, 1 if worker_count == 1 else 4 * worker_count):
-            ledger.append(record(piece.task, piece.first, outcome))
+            ledger.append(as_record(piece.task, piece.first, outcome))
             bar.update(piece.count)
     known = outcomes(ledger.records)
     return [count(task, known[task.id], trials) for task in tasks]

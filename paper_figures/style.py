@@ -10,9 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: distinct for every common form of colour blindness.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000",
-)  # fmt: skip
+BLUE, ORANGE, GREEN, RED, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#000000"
 
 _RC: dict[str, Any] = {
     "font.family": "STIXGeneral",

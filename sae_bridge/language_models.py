@@ -103,6 +103,7 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the parameters lie."""
         return next(self.model.parameters()).device
 
     def block(self, layer: int) -> nn.Module:

@@ -94,6 +94,7 @@ class SparseAutoencoder(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
+        """Where the parameters lie."""
         return self.weight.device
 
     @property
@@ -220,11 +221,8 @@ def load_sae(path: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[str,
         sae = ExpanderSAE(Mask(fields["m"], arrays.pop("rows"), fields["mask_recipe"]), fields["k"])
     else:
         raise InvalidFile(path, f"unknown architecture {fields['architecture']!r}")
-    with torch.no_grad():
-        for name, value in arrays.items():
-            sae.get_buffer(name).copy_(torch.from_numpy(value)) if name == "scale" else sae.get_parameter(name).copy_(
-                torch.from_numpy(value)
-            )
+    stored = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    sae.load_state_dict({**sae.state_dict(), **stored})
     return sae, fields["training"]
 
 

@@ -9,6 +9,7 @@ from strategies import masks
 
 from expander_theory import InvalidArgument, Mask, expansion_profile, polynomial_mask, uniform_mask
 from expander_theory.expansion import largest_losses
+from expander_theory.geometry import column_overlaps
 
 
 @given(masks(max_m=9, max_n=8))
@@ -48,7 +49,7 @@ def test_bounds_never_fall_below_those_of_smaller_sets():
 
 @given(masks(max_m=9, max_n=8))
 def test_the_overlap_bounds_hold(mask):
-    bounds = largest_losses(mask, mask.n)
+    bounds = largest_losses(column_overlaps(mask), mask.n)
     for size in range(1, mask.n + 1):
         assert mask.d * size - oracles.least_neighbours(mask.rows.tolist(), size) <= bounds[size]
 
