@@ -80,7 +80,8 @@ def test_codes_do_not_share_random_numbers_with_their_dictionary(monkeypatch):
         task.code(trial)
     for index in range(3):
         task.dictionary(index)
-    assert len(set(opened)) == 12
+    padded = {(key, *counter, *[0] * (3 - len(counter))) for key, *counter in opened}  # as the generator sees them
+    assert len(padded) == 12
 
 
 def test_streams_of_dictionary_and_codes_are_different():
