@@ -90,7 +90,7 @@ def _overview(prefix: str, commands: dict[str, EntryPoint]) -> str:
                 about = (inspect.getdoc(_load(entry)) or "").splitlines()[0]
             except ModuleNotFoundError as error:
                 about = f"(needs {error.name}: {_remedy(str(error.name))})"
-            lines.append(f"  {name:<12} {about}")
+            lines.append(f"  {name:<18} {about}")
     lines += ["", "`expander COMMAND --help` explains the options; `expander --version` prints the version."]
     return "\n".join(lines)
 
@@ -101,6 +101,12 @@ _ORDER = (
     "measure",
     "recover",
     "sweep",
+    "certify",
+    "check-certificate",
+    "theorems",
+    "theorems show",
+    "theorems check",
+    "theorems attack",
     "fetch",
     "sae harvest",
     "sae train",

@@ -1,0 +1,30 @@
+"""The statements of THEORY.md as objects that can be evaluated and attacked.
+
+``evaluate("IDN-1", dictionary, k)`` gives margins on a dictionary; ``attack(statement)`` tries to refute a
+statement, one of these or your own.
+"""
+
+from expander_theory.theorems.case import Case
+from expander_theory.theorems.evaluate import evaluate
+from expander_theory.theorems.registry import find_statement, mutants, statements
+from expander_theory.theorems.search import BUDGETS, Budget, Report, attack
+from expander_theory.theorems.slack import Slack, nonnegative, positive
+from expander_theory.theorems.statement import Draws, Evaluation, Statement
+
+__all__ = [
+    "BUDGETS",
+    "Budget",
+    "Case",
+    "Draws",
+    "Evaluation",
+    "Report",
+    "Slack",
+    "Statement",
+    "attack",
+    "evaluate",
+    "find_statement",
+    "mutants",
+    "nonnegative",
+    "positive",
+    "statements",
+]

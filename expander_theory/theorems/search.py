@@ -1,0 +1,236 @@
+"""The attack on one statement: property-based search, then a numerical adversary on what it found."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import hypothesis
+import numpy as np
+from hypothesis import HealthCheck, Phase, settings
+
+from expander_theory.dictionary import Dictionary
+from expander_theory.errors import require, require_choice
+from expander_theory.theorems.case import Case
+from expander_theory.theorems.slack import Slack
+from expander_theory.theorems.statement import Evaluation, Statement
+from expander_theory.theorems.strategies import cases, with_parts
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How hard to try: drawn examples, and steps of the numerical adversary from the tightest of them."""
+
+    examples: int
+    adversary_starts: int
+    adversary_steps: int
+    shrink_seconds: float
+
+
+BUDGETS = {
+    "quick": Budget(1500, 15, 40, 4.0),
+    "normal": Budget(8000, 30, 200, 20.0),
+    "thorough": Budget(60_000, 100, 1000, 60.0),
+}
+
+Verdict = Literal["stands", "refuted", "rarely met"]
+
+
+@dataclass
+class Report:
+    """What an attack found.
+
+    Attributes:
+        tried, met: examples evaluated, and those whose hypotheses were met.
+        tightest: least slack of the conclusion among those, with its instance.
+        counterexample: an instance that refutes the statement, shrunk.
+        found_by: "property" or "adversary".
+    """
+
+    statement: Statement
+    tried: int = 0
+    met: int = 0
+    tightest: Slack | None = None
+    tightest_instance: Any = None
+    counterexample: Any = None
+    counterexample_slack: Slack | None = None
+    found_by: str = ""
+    seconds: float = 0.0
+    pool: dict[Any, tuple[float, Any]] = field(default_factory=dict, repr=False)
+    """The tightest instance on each mask, where the numerical adversary may start."""
+
+    @property
+    def met_rate(self) -> float:
+        """Share of examples whose hypotheses were met."""
+        return self.met / max(1, self.tried)
+
+    @property
+    def verdict(self) -> Verdict:
+        """"refuted", or "rarely met" where too few examples meant anything, or "stands"."""
+        if self.counterexample is not None:
+            return "refuted"
+        return "stands" if self.met_rate >= self.statement.floor else "rarely met"
+
+    @property
+    def as_expected(self) -> bool:
+        """Mutants must be refuted, statements must stand on a fair number of examples."""
+        return self.verdict == ("refuted" if self.statement.wrong else "stands")
+
+    def record(self, instance: Any, evaluation: Evaluation) -> None:
+        """Count one example."""
+        self.tried += 1
+        if evaluation.conclusion is None:
+            return
+        self.met += 1
+        slack = evaluation.conclusion
+        if self.tightest is None or slack.low < self.tightest.low:
+            self.tightest, self.tightest_instance = slack, instance
+        if isinstance(instance, Case):
+            key, value = (instance.mask.sha256, instance.k), float(slack.low)
+            if key not in self.pool or value < self.pool[key][0]:
+                self.pool[key] = (value, instance)
+
+    def starts(self, count: int, rng: np.random.Generator) -> list[Case]:
+        """The tightest instances on different masks (ties in random order), and as many at random."""
+        entries = [self.pool[key] for key in sorted(self.pool)]
+        order = rng.permutation(len(entries))
+        tight = sorted(order, key=lambda i: round(entries[i][0], 9))[:count]
+        return [entries[i][1] for i in dict.fromkeys([*tight, *order[:count]])]
+
+
+_PATIENCE = 15
+"""Steps of the adversary without progress before it leaves a start."""
+
+
+class _Refuted(Exception):
+    pass
+
+
+def attack(statement: Statement, *, budget: str | Budget = "quick", seed: int = 0) -> Report:
+    """Try to refute a statement.
+
+    Draws examples (Hypothesis; masks by their columns, adversarial values, codes, noise), steered towards small
+    slack; a failure is shrunk. If none fails, a numerical adversary moves values, codes and noise of the tightest
+    examples further. Deterministic in ``seed``, except that shrinking stops after some seconds.
+
+    Args:
+        budget: "quick", "normal", "thorough", or your own.
+        seed: of the drawn examples and of the adversary.
+
+    Raises:
+        InvalidArgument: an unknown budget or a negative seed.
+    """
+    if isinstance(budget, str):
+        require_choice("budget", budget, tuple(BUDGETS))
+        budget = BUDGETS[budget]
+    require(seed >= 0, "seed", seed, "must be at least 0")
+    report = Report(statement)
+    start = time.monotonic()
+    for steered in (False, True):  # far and wide first, then towards small slack
+        if report.counterexample is None:
+            _property_search(statement, budget, 2 * seed + steered, report, steered)
+    if report.counterexample is None:
+        _adversary(statement, budget, seed, report)
+    report.pool.clear()
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def _property_search(statement: Statement, budget: Budget, seed: int, report: Report, steered: bool) -> None:
+    deadline: list[float] = []
+
+    @hypothesis.seed(seed)
+    @settings(
+        max_examples=budget.examples // 3 if steered else budget.examples - budget.examples // 3,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.target, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+    @hypothesis.given(cases(statement))
+    def search(instance: Any) -> None:
+        if deadline and time.monotonic() > deadline[0]:
+            return  # enough shrinking: nothing smaller counts any more
+        evaluation = statement.evaluate(instance)
+        if not deadline:
+            report.record(instance, evaluation)
+            if steered and evaluation.conclusion is not None:
+                _steer(evaluation.conclusion)
+        if evaluation.violated:
+            if not deadline:
+                deadline.append(time.monotonic() + budget.shrink_seconds)
+            report.counterexample, report.counterexample_slack = instance, evaluation.conclusion
+            report.found_by = "property"
+            raise _Refuted
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
+        try:
+            search()
+        except (_Refuted, hypothesis.errors.Flaky):
+            pass  # Flaky: the smallest failure was found before time was up and no longer counts
+        except BaseExceptionGroup as group:
+            if not group.split(_Refuted)[0]:
+                raise
+
+
+def _steer(slack: Slack) -> None:
+    value = max(0.0, float(slack.low))
+    if np.isfinite(value):
+        hypothesis.target(-float(f"{value:.2g}"), label="small slack")  # no chase after the last digits
+
+
+def _adversary(statement: Statement, budget: Budget, seed: int, report: Report) -> None:
+    """Random search that moves the numbers of an instance while its hypotheses stay met."""
+    rng = np.random.default_rng([seed, 1])
+    for start in report.starts(budget.adversary_starts, rng):
+        best, best_slack = start, statement.evaluate(start).conclusion
+        step, idle = 0.3, 0
+        for _ in range(budget.adversary_steps):
+            if idle == _PATIENCE:
+                break
+            candidate = _moved(best, statement, step, rng)
+            evaluation = statement.evaluate(candidate)
+            report.record(candidate, evaluation)
+            slack = evaluation.conclusion
+            if slack is not None and best_slack is not None and slack.low < best_slack.low:
+                best, best_slack, step = candidate, slack, min(1.0, 1.5 * step)
+                idle = 0
+                if evaluation.violated:
+                    report.counterexample, report.counterexample_slack = candidate, slack
+                    report.found_by = "adversary"
+                    return
+            else:
+                step, idle = max(1e-4, 0.9 * step), idle + 1
+
+
+def _moved(case: Case, statement: Statement, step: float, rng: np.random.Generator) -> Case:
+    """The case with its numbers moved a little: what may be moved is what the statement's draws leave free."""
+    changes: dict[str, Any] = {}
+    family = statement.draws.values
+    if family in ("any", "zeros"):
+        values = case.dictionary.values * np.exp(step * rng.standard_normal(case.dictionary.values.shape))
+        changes["dictionary"] = Dictionary(case.mask, _flipped(values, rng))
+    elif family == "flat":
+        changes["dictionary"] = Dictionary(case.mask, _flipped(case.dictionary.values, rng))
+    if case.code is not None:
+        code = case.code * np.exp(step * rng.standard_normal(case.n))
+        changes["code"] = _flipped(code, rng)
+    if case.noise is not None:
+        scale = np.linalg.norm(case.noise) / np.sqrt(case.m)
+        changes["noise"] = case.noise + step * scale * rng.standard_normal(case.m)
+    return with_parts(case, **changes)
+
+
+def _flipped(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One sign flipped, half of the time."""
+    values = values.copy()
+    if rng.random() < 0.5:
+        values.flat[rng.integers(values.size)] *= -1
+    return values
+
+

@@ -1,0 +1,105 @@
+"""Statements: hypotheses and a conclusion that can be evaluated on an instance, and attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from expander_theory.theorems.slack import Slack
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+Condition = Callable[[Any], Slack]
+"""A function of an instance (usually a :class:`expander_theory.theorems.Case`) that returns a margin."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What an attack draws for a statement about dictionaries, and how large.
+
+    Attributes:
+        max_m, max_n: sizes of masks drawn column by column (families of known graphs may be a little larger).
+        values: which families of values: "any" (all of them), "flat" (one modulus), "positive" (one
+            positive number), "zeros" (all, and entries of the mask may vanish).
+        code: a code is drawn; "k": with exactly k nonzeros; "any": with any support; "": no code.
+        noise: a perturbation of the activation is drawn.
+        max_k: largest sparsity.
+    """
+
+    max_m: int = 8
+    max_n: int = 7
+    values: Literal["any", "flat", "positive", "zeros"] = "any"
+    code: Literal["", "k", "any"] = ""
+    noise: bool = False
+    max_k: int = 4
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A statement on one instance."""
+
+    hypotheses: tuple[Slack, ...]
+    conclusion: Slack | None
+    """None where the hypotheses are not met (it is not computed then)."""
+
+    @property
+    def met(self) -> bool:
+        """Whether every hypothesis surely holds."""
+        return all(slack.met for slack in self.hypotheses)
+
+    @property
+    def violated(self) -> bool:
+        """Whether the instance refutes the statement."""
+        return self.met and self.conclusion is not None and self.conclusion.violated
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Hypotheses => conclusion, for every instance.
+
+    Attributes:
+        id: name in THEORY.md, or your own.
+        text, latex: what it says, plain and in LaTeX.
+        hypotheses: each a function of the instance that returns its margin (:class:`Slack`); named by their keys.
+        conclusion: likewise.
+        source: where it comes from; the proof is in THEORY.md under ``id`` unless said otherwise.
+        cost: of hypotheses / conclusion.
+        check: how it is checked, in a sentence.
+        needs: "unit" columns (l2 norm 1), a "full" mask (no zero entry on it); a dictionary without is refused.
+        draws: what an attack draws; ignored where ``instances`` is given.
+        instances: a Hypothesis strategy for statements that are not about one dictionary.
+        mutants: tempting wrong variants, which an attack must refute.
+        floor: least share of drawn instances that must meet the hypotheses for an attack to mean anything.
+        wrong: it is a mutant.
+    """
+
+    id: str
+    text: str
+    conclusion: Condition
+    hypotheses: Mapping[str, Condition] = field(default_factory=dict)
+    latex: str = ""
+    source: str = ""
+    cost: str = ""
+    check: str = ""
+    needs: tuple[Literal["unit", "full"], ...] = ()
+    draws: Draws = Draws()
+    instances: Callable[[], SearchStrategy[Any]] | None = None
+    mutants: tuple[Statement, ...] = ()
+    floor: float = 0.05
+    wrong: bool = False
+
+    def evaluate(self, instance: Any) -> Evaluation:
+        """Margins of all hypotheses and, where these are met, of the conclusion."""
+        hypotheses = tuple(condition(instance) for condition in self.hypotheses.values())
+        met = all(slack.met for slack in hypotheses)
+        return Evaluation(hypotheses, self.conclusion(instance) if met else None)
+
+    def with_mutants(self, *mutants: Statement) -> Statement:
+        """This statement with its wrong variants."""
+        return replace(self, mutants=mutants)
+
+    def mutant(self, name: str, text: str, **changes: Any) -> Statement:
+        """A wrong variant: the same statement with ``hypotheses``, ``conclusion``, ``draws``, ... changed."""
+        return replace(self, id=f"{self.id}/{name.replace(' ', '-')}", text=text, latex="", mutants=(), wrong=True, **changes)
