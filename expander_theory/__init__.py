@@ -18,7 +18,23 @@ if TYPE_CHECKING:
     from expander_theory.errors import ExpanderTheoryError, InvalidArgument, InvalidFile
     from expander_theory.expansion import expansion_profile
     from expander_theory.geometry import babel, babel_certified_k, coherence, flatness, overlap_counts
-    from expander_theory.masks import Mask, load_mask, polynomial_mask, save_mask, uniform_mask
+    from expander_theory.masks import (
+        Mask,
+        affine_plane_mask,
+        biregular_mask,
+        complete_design_mask,
+        complete_graph_mask,
+        disjoint_union,
+        euler_square_mask,
+        generalised_quadrangle_mask,
+        load_mask,
+        overlap_limited_mask,
+        polynomial_mask,
+        progressive_edge_growth_mask,
+        projective_plane_mask,
+        save_mask,
+        uniform_mask,
+    )
     from expander_theory.planted import planted_recovery
     from expander_theory.problems import sparse_code
     from expander_theory.solvers import Recovery, RecoveryStatus, omp, topk
@@ -31,7 +47,23 @@ _HOMES = {
     "errors": ("ExpanderTheoryError", "InvalidArgument", "InvalidFile"),
     "expansion": ("expansion_profile",),
     "geometry": ("babel", "babel_certified_k", "coherence", "flatness", "overlap_counts"),
-    "masks": ("Mask", "load_mask", "polynomial_mask", "save_mask", "uniform_mask"),
+    "masks": (
+        "Mask",
+        "affine_plane_mask",
+        "biregular_mask",
+        "complete_design_mask",
+        "complete_graph_mask",
+        "disjoint_union",
+        "euler_square_mask",
+        "generalised_quadrangle_mask",
+        "load_mask",
+        "overlap_limited_mask",
+        "polynomial_mask",
+        "progressive_edge_growth_mask",
+        "projective_plane_mask",
+        "save_mask",
+        "uniform_mask",
+    ),
     "planted": ("planted_recovery",),
     "problems": ("sparse_code",),
     "solvers": ("Recovery", "RecoveryStatus", "omp", "topk"),
@@ -39,7 +71,9 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 (in the order of the road)
-    "Mask", "uniform_mask", "polynomial_mask", "save_mask", "load_mask",
+    "Mask", "uniform_mask", "biregular_mask", "progressive_edge_growth_mask", "overlap_limited_mask",
+    "polynomial_mask", "euler_square_mask", "affine_plane_mask", "projective_plane_mask", "generalised_quadrangle_mask",
+    "complete_graph_mask", "complete_design_mask", "disjoint_union", "save_mask", "load_mask",
     "Dictionary", "DenseDictionary", "AnyDictionary", "load_dictionary",
     "sign_dictionary", "gaussian_dictionary", "flat_dictionary", "dense_gaussian_dictionary",
     "flatness", "coherence", "babel", "babel_certified_k", "overlap_counts", "expansion_profile",

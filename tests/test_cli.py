@@ -300,3 +300,55 @@ def test_ctrl_c_ends_quietly(run, monkeypatch, tmp_path):
 
     monkeypatch.setattr("expander_theory.sweep.run_sweep", interrupted)
     assert "the same command goes on" in run("sweep", tmp_path, "--trials", 1, expect=130).err
+
+
+@pytest.mark.parametrize(
+    ("words", "sizes"),
+    [
+        (["biregular", "--m", 12, "--n", 18, "--d", 4], (12, 18, 4)),
+        (["progressive-edge-growth", "--m", 12, "--n", 18, "--d", 4], (12, 18, 4)),
+        (["overlap-limited", "--m", 12, "--n", 18, "--d", 4, "--max-overlap", 2], (12, 18, 4)),
+        (["projective-plane", "--q", 3], (13, 13, 4)),
+        (["projective-plane", "--q", 3, "--m", 13, "--n", 13, "--d", 4], (13, 13, 4)),
+        (["affine-plane", "--q", 4], (16, 20, 4)),
+    ],
+)
+def test_build_constructions(run, tmp_path, words, sizes):
+    from expander_theory import overlap_counts
+
+    run("build", tmp_path / "mask", "--construction", *words, "--seed", 3)
+    mask = load_mask(tmp_path / "mask")
+    assert (mask.m, mask.n, mask.d) == sizes
+    assert mask.recipe.replace(" ", "-").startswith(words[0])
+    degrees, counts = mask.row_degrees, overlap_counts(mask)
+    if words[0] == "biregular":
+        assert (degrees == 6).all()
+    if words[0] == "overlap-limited":
+        assert counts[3:].sum() == 0
+    if words[0].endswith("plane"):
+        assert counts[2:].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([*BUILD, "--max-overlap", 1], ["max-overlap = 1", "overlap-limited"]),
+        ([*BUILD, "--construction", "overlap-limited"], ["max-overlap = not given", "needs --max-overlap"]),
+        ([*BUILD, "--construction", "overlap-limited", "--max-overlap", 0], ["max_overlap = 0", "packing bound"]),
+        ([*BUILD, "--construction", "overlap-limited", "--max-overlap", 4], ["max_overlap = 4", "d = 3"]),
+        (
+            [*BUILD, "--construction", "biregular", "--q", 7],
+            ["q = 7", "polynomial or projective-plane or affine-plane"],
+        ),
+        ([*BUILD, "--construction", "projective-plane", "--q", 3], ["m = 10", "must be 13"]),
+        (["--construction", "affine-plane", "--q", 4, "--d", 5], ["d = 5", "must be 4"]),
+        (["--construction", "affine-plane", "--q", 4, "--r", 2], ["r = 2", "polynomial"]),
+        (["--construction", "affine-plane"], ["q = not given", "needs --q"]),
+        (["--construction", "projective-plane", "--q", 6], ["q = 6", "prime power"]),
+        (["--construction", "progressive-edge-growth", "--m", 4, "--n", 9], ["d = not given"]),
+        (["--construction", "biregular", "--m", 4, "--n", 9, "--d", 5], ["d = 5", "m = 4"]),
+        (["--construction", "biregular", "--m", 100, "--n", 10**13, "--d", 3], ["memory"]),
+    ],
+)
+def test_bad_constructions(run, tmp_path, words, says):
+    test_bad_builds(run, tmp_path, words, says)

@@ -2,12 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from expander_theory.commands.output import require_new
 from expander_theory.errors import InvalidArgument, require
+
+if TYPE_CHECKING:
+    from expander_theory.masks import Mask
+
+_OWNERS = {
+    "q": ("polynomial", "projective-plane", "affine-plane"),
+    "r": ("polynomial",),
+    "max_overlap": ("overlap-limited",),
+}
 
 
 @dataclass(frozen=True)
@@ -17,18 +26,32 @@ class Build:
     out: tyro.conf.Positional[Path]
     """File to write (safetensors)."""
     m: int | None = None
-    """Rows. For --construction polynomial it is d q and may be left out."""
+    """Rows. For --construction polynomial it is d q and may be left out, as for the planes."""
     n: int | None = None
-    """Columns. Default for --construction polynomial: all q^r."""
+    """Columns. Default for --construction polynomial: all q^r. May be left out for the planes."""
     d: int | None = None
-    """Nonzeros per column (left degree), at most m. Not for a dense dictionary."""
-    construction: Literal["uniform", "polynomial", "dense"] = "uniform"
-    """uniform: independent uniform d-subsets. polynomial: Reed-Solomon over GF(q), overlap at most r - 1.
-    dense: no mask, a Gaussian dictionary."""
+    """Nonzeros per column (left degree), at most m. Not for a dense dictionary. May be left out for the planes."""
+    construction: Literal[
+        "uniform",
+        "biregular",
+        "progressive-edge-growth",
+        "overlap-limited",
+        "polynomial",
+        "projective-plane",
+        "affine-plane",
+        "dense",
+    ] = "uniform"
+    """uniform: independent uniform d-subsets. biregular: random, row degrees differ by at most one.
+    progressive-edge-growth: each edge closes the longest cycle, few shared rows. overlap-limited: greedy random,
+    two columns share at most --max-overlap rows. polynomial: Reed-Solomon over GF(q), overlap at most r - 1.
+    projective-plane: lines of PG(2, q), m = n = q^2 + q + 1, d = q + 1, overlap exactly 1. affine-plane: lines of
+    AG(2, q), m = q^2, n = q^2 + q, d = q, overlap at most 1. dense: no mask, a Gaussian dictionary."""
     q: int | None = None
-    """Order of the field, a prime power (polynomial)."""
+    """Order of the field, a prime power (polynomial, projective-plane, affine-plane)."""
     r: int | None = None
     """Coefficients of the polynomials, default 2; two columns share at most r - 1 rows (polynomial)."""
+    max_overlap: int | None = None
+    """Rows that two columns may share (overlap-limited, required there)."""
     values: Literal["none", "signs", "gaussian", "flat"] = "none"
     """none: save the mask alone. Otherwise the values of a dictionary of unit columns on it."""
     flatness: float | None = None
@@ -45,14 +68,15 @@ class Build:
             gaussian_dictionary,
             sign_dictionary,
         )
-        from expander_theory.masks import polynomial_mask, save_mask, uniform_mask
+        from expander_theory.masks import save_mask
         from expander_theory.seeds import require_seed
 
         require_new(self.out, self.force)
         require_seed(self.seed)
-        for name in ("q", "r"):
+        for name, constructions in _OWNERS.items():
             given = getattr(self, name)
-            require(given is None or self.construction == "polynomial", name, given, "goes with polynomial alone")
+            allowed = given is None or self.construction in constructions
+            require(allowed, name.replace("_", "-"), given, f"goes with {' or '.join(constructions)} alone")
         require(self.d is None or self.construction != "dense", "d", self.d, "does not go with a dense dictionary")
         require(self.flatness is None or self.values == "flat", "flatness", self.flatness, "goes with --values flat")
         if self.construction == "dense":
@@ -61,13 +85,7 @@ class Build:
             dense.save(self.out)
             print(f"wrote {self.out}: dense Gaussian dictionary, m = {dense.m}, n = {dense.n}, sha256 {dense.sha256}")
             return
-        d = _given("d", self.d)
-        if self.construction == "polynomial":
-            q = _given("q", self.q)
-            require(self.m in (None, d * q), "m", self.m, f"must be d q = {d * q} for the polynomial construction")
-            mask = polynomial_mask(q, d, r=2 if self.r is None else self.r, n=self.n)
-        else:
-            mask = uniform_mask(_given("m", self.m), _given("n", self.n), d, seed=self.seed)
+        mask = self._mask()
         if self.values == "none":
             save_mask(mask, self.out)
             print(f"wrote {self.out}: {mask}, sha256 {mask.sha256}")
@@ -81,6 +99,31 @@ class Build:
             dictionary = (sign_dictionary if self.values == "signs" else gaussian_dictionary)(mask, seed=self.seed)
         dictionary.save(self.out)
         print(f"wrote {self.out}: {self.values} dictionary on {mask}, sha256 {dictionary.sha256}")
+
+    def _mask(self) -> "Mask":
+        from expander_theory import masks
+
+        if self.construction == "polynomial":
+            d, q = _given("d", self.d), _given("q", self.q)
+            require(self.m in (None, d * q), "m", self.m, f"must be d q = {d * q} for the polynomial construction")
+            return masks.polynomial_mask(q, d, r=2 if self.r is None else self.r, n=self.n)
+        if self.construction in ("projective-plane", "affine-plane"):
+            projective = self.construction == "projective-plane"
+            mask = (masks.projective_plane_mask if projective else masks.affine_plane_mask)(_given("q", self.q))
+            for name in ("m", "n", "d"):
+                given, follows = getattr(self, name), getattr(mask, name)
+                require(given in (None, follows), name, given, f"must be {follows} for this plane (or left out)")
+            return mask
+        d, m, n = _given("d", self.d), _given("m", self.m), _given("n", self.n)
+        if self.construction == "overlap-limited":
+            limit = _given("max-overlap", self.max_overlap)
+            return masks.overlap_limited_mask(m, n, d, max_overlap=limit, seed=self.seed)
+        random_masks = {
+            "uniform": masks.uniform_mask,
+            "biregular": masks.biregular_mask,
+            "progressive-edge-growth": masks.progressive_edge_growth_mask,
+        }
+        return random_masks[self.construction](m, n, d, seed=self.seed)
 
 
 def _given(name: str, value: int | None) -> int:

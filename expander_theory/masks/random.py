@@ -8,6 +8,20 @@ from expander_theory.masks.mask import Mask
 from expander_theory.seeds import Seed, generator
 
 
+def require_sizes(m: int, n: int, d: int) -> tuple[int, int, int]:
+    """m, n, d as plain ints, or :class:`InvalidArgument` if no left-d-regular mask has them."""
+    m, n, d = require_int("m", m), require_int("n", n), require_int("d", d)
+    require(m >= 1, "m", m, "must be at least 1")
+    require(n >= 1, "n", n, "must be at least 1")
+    require(1 <= d <= m, "d", d, f"must be between 1 and m = {m}")
+    return m, n, d
+
+
+def recipe(name: str, sizes: str, seed: Seed) -> str:
+    """``name(sizes, seed=...)``; the seed is left out where it is a generator."""
+    return f"{name}({sizes}, seed={seed})" if isinstance(seed, int) else f"{name}({sizes})"
+
+
 def uniform_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
     """n columns, each an independent uniform d-subset of the m rows (the model of THEORY.md EXP-6).
 
@@ -16,11 +30,7 @@ def uniform_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
     Raises:
         InvalidArgument: m, n or d below 1, or d > m.
     """
-    m, n, d = require_int("m", m), require_int("n", n), require_int("d", d)
-    require(m >= 1, "m", m, "must be at least 1")
-    require(n >= 1, "n", n, "must be at least 1")
-    require(1 <= d <= m, "d", d, f"must be between 1 and m = {m}")
+    m, n, d = require_sizes(m, n, d)
     rows = np.empty((n, d), np.int32)
     floyd_subsets(generator(seed, "uniform mask"), m, rows)
-    named = f", seed={seed})" if isinstance(seed, int) else ")"
-    return Mask(m, rows, f"uniform(m={m}, n={n}, d={d}{named}")
+    return Mask(m, rows, recipe("uniform", f"m={m}, n={n}, d={d}", seed))
