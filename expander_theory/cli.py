@@ -107,6 +107,7 @@ _ORDER = (
     "theorems show",
     "theorems check",
     "theorems attack",
+    "certified",
     "fetch",
     "sae harvest",
     "sae train",

@@ -16,7 +16,7 @@ class Figures:
     """Draw the figures and tables that stored results allow; nothing is simulated."""
 
     results: tyro.conf.Positional[Path] = Path("results")
-    """Folder of `expander reproduce` or `expander sweep`."""
+    """Folder of `expander reproduce`, `sweep`, `certified` or `theorems attack --out`."""
 
     def run(self) -> None:
         print(draw_all(self.results))
@@ -28,12 +28,12 @@ def draw_all(results: Path) -> str:
     Raises:
         InvalidFile: no such folder, or one without any results.
     """
-    from paper_figures import frontier, mask_geometry, meeting_point, phase_diagram
+    from paper_figures import certified, frontier, mask_geometry, meeting_point, phase_diagram, tightness
 
     if not results.is_dir():
         raise InvalidFile(results, "no such results folder: run `expander reproduce` first")
     manifest, lines = {}, []
-    for module in (phase_diagram, frontier, meeting_point, mask_geometry):
+    for module in (phase_diagram, frontier, meeting_point, mask_geometry, certified, tightness):
         name = module.__name__.split(".")[-1]
         source = next((path for path in module.LEDGERS if (results / path).is_file()), None)
         files = module.draw(results / source, results / "figures") if source else []

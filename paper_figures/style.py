@@ -31,10 +31,16 @@ _RC: dict[str, Any] = {
 
 def panels(count: int, width: float = 3.4, height: float = 2.9, **options: Any) -> tuple[Figure, Any]:
     """A figure of ``count`` panels side by side, sizes in inches."""
+    figure, axes = grid(1, count, width, height, **options)
+    return figure, axes[0]
+
+
+def grid(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A figure of ``rows`` by ``columns`` panels, sizes of one panel in inches."""
     plt.rcdefaults()
     matplotlib.rcParams.update(_RC)  # type: ignore[call-overload]
-    figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False, **options)
-    return figure, axes[0]
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, **options)
+    return figure, axes
 
 
 def save(figure: Figure, path: Path) -> list[Path]:

@@ -45,7 +45,8 @@ class Show:
         lines = {
             "statement": s.text + (" (a mutant: false, kept to be refuted)" if s.wrong else ""),
             "LaTeX": s.latex,
-            "proof": f"THEORY.md, {base}; {s.source}",
+            "proof": f"THEORY.md, {base}",
+            "source": s.source.replace(f"THEORY.md {base}", "").strip("; ") or "this catalogue",
             "needs": ", ".join(needs[need] for need in s.needs) or "nothing of the dictionary",
             "hypotheses": "; ".join(s.hypotheses) or "none",
             "cost": f"{s.cost} (hypotheses / conclusion)",

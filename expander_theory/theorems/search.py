@@ -186,6 +186,8 @@ def _steer(slack: Slack) -> None:
 
 def _adversary(statement: Statement, budget: Budget, seed: int, report: Report) -> None:
     """Random search that moves the numbers of an instance while its hypotheses stay met."""
+    if statement.draws.values == "positive" and not statement.draws.code:
+        return  # a mask alone: nothing to move
     rng = np.random.default_rng([seed, 1])
     for start in report.starts(budget.adversary_starts, rng):
         best, best_slack = start, statement.evaluate(start).conclusion

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from expander_theory.errors import require
 from expander_theory.theorems.slack import Slack
 
 if TYPE_CHECKING:
@@ -97,9 +99,16 @@ class Statement:
         return Evaluation(hypotheses, self.conclusion(instance) if met else None)
 
     def with_mutants(self, *mutants: Statement) -> Statement:
-        """This statement with its wrong variants."""
+        """This statement with its wrong variants, each under a name of its own."""
+        names = [mutant.id for mutant in mutants]
+        require(len(set(names)) == len(names), "mutants", names, "must have different names")
         return replace(self, mutants=mutants)
 
     def mutant(self, name: str, text: str, **changes: Any) -> Statement:
-        """A wrong variant: the same statement with ``hypotheses``, ``conclusion``, ``draws``, ... changed."""
-        return replace(self, id=f"{self.id}/{name.replace(' ', '-')}", text=text, latex="", mutants=(), wrong=True, **changes)
+        """A wrong variant: the same statement with ``hypotheses``, ``conclusion``, ``draws``, ... changed.
+
+        Its id is that of the statement, a slash, and ``name`` with everything but letters, digits and ``._^+=`` as
+        hyphens, easy to type in a shell.
+        """
+        slug = re.sub(r"[^A-Za-z0-9._^+=]+", "-", name).strip("-")
+        return replace(self, id=f"{self.id}/{slug}", text=text, latex="", mutants=(), wrong=True, **changes)
