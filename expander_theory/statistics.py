@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize, minimize_scalar
-from scipy.special import log_expit, logsumexp
+from scipy.special import betaincinv, log_expit, logsumexp
 from scipy.stats import norm
 
 from expander_theory.errors import require
@@ -38,6 +38,29 @@ def wilson_interval(
     half = np.sqrt(z2 * (p * (1 - p) / safe + z2 / (4 * safe**2))) / (1 + z2 / safe)
     low = np.where(total > 0, np.where(x == 0, 0.0, centre - half), 0.0)
     high = np.where(total > 0, np.where(x == total, 1.0, centre + half), 1.0)
+    return low, high
+
+
+def clopper_pearson_interval(
+    successes: ArrayLike, trials: ArrayLike, *, level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Exact interval of a binomial rate, for claims: it covers every rate with at least the level.
+
+    [Beta^{-1}(a/2; x, N - x + 1), Beta^{-1}(1 - a/2; x + 1, N - x)], a = 1 - level; either end alone is a
+    one-sided limit of level 1 - a/2. Source: Clopper and Pearson 1934; THEORY.md STAT-1.
+
+    Args:
+        successes, trials: broadcastable counts; no trials give (0, 1).
+
+    Raises:
+        InvalidArgument: successes outside 0..trials, or level outside (0, 1).
+    """
+    x, total = np.broadcast_arrays(np.asarray(successes, float), np.asarray(trials, float))
+    require(bool(((x >= 0) & (x <= total)).all()), "successes", successes, "must lie in 0..trials")
+    require(0 < level < 1, "level", level, "must be in (0, 1)")
+    tail = (1 - level) / 2
+    low = np.where(x > 0, betaincinv(np.where(x > 0, x, 1), total - x + 1, tail), 0.0)
+    high = np.where(x < total, betaincinv(x + 1, np.where(x < total, total - x, 1), 1 - tail), 1.0)
     return low, high
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from expander_theory import InvalidArgument
-from expander_theory.statistics import fit_boundary, wilson_interval
+from expander_theory.statistics import clopper_pearson_interval, fit_boundary, wilson_interval
 
 
 @given(st.integers(1, 200), st.data())
@@ -126,3 +126,53 @@ def test_bad_arguments_are_named():
         fit_boundary([1, 1], [1, 1], [2, 2])
     with pytest.raises(InvalidArgument, match="successes"):
         fit_boundary([1, 2], [1, 3], [2, 2])
+
+
+@given(st.integers(1, 200), st.data())
+def test_clopper_pearson_agrees_with_scipy(trials, data):
+    successes = data.draw(st.integers(0, trials))
+    level = data.draw(st.sampled_from([0.8, 0.95, 0.99]))
+    low, high = clopper_pearson_interval(successes, trials, level=level)
+    reference = binomtest(successes, trials).proportion_ci(level, "exact")
+    assert low == pytest.approx(reference.low, abs=1e-12)
+    assert high == pytest.approx(reference.high, abs=1e-12)
+
+
+def test_clopper_pearson_broadcasts_and_nothing_is_everything():
+    low, high = clopper_pearson_interval([0, 3, 0], [0, 3, 1])
+    assert low == pytest.approx([0, 0.025 ** (1 / 3), 0])
+    assert high == pytest.approx([1, 1, 0.975])
+
+
+def test_twenty_of_twenty_certifies_this_much():
+    """STAT-1: two-sided and one-sided lower limits of level 0.95."""
+    assert clopper_pearson_interval(20, 20)[0] == pytest.approx(0.832, abs=5e-4)
+    assert clopper_pearson_interval(20, 20, level=0.9)[0] == pytest.approx(0.861, abs=5e-4)
+
+
+def least_coverage(interval, trials):
+    """inf over p of P(low <= p <= high): P(i <= X <= j) is unimodal in p, so it is approached beside some end."""
+    counts = np.arange(trials + 1)
+    low, high = interval(counts, trials)
+    ends = np.concatenate([low, high])
+    p = np.concatenate([ends - 1e-10, ends + 1e-10])
+    p = p[(p > 1e-9) & (p < 1 - 1e-9)][:, None]
+    return (binom.pmf(counts, trials, p) * ((low <= p) & (p <= high))).sum(axis=1).min()
+
+
+@pytest.mark.parametrize(
+    ("trials", "clopper_pearson", "wilson"),
+    [(10, 0.961, 0.835), (20, 0.958, 0.837), (50, 0.951, 0.838), (100, 0.950, 0.838), (200, 0.950, 0.838)],
+)
+def test_least_coverage_is_that_of_the_table(trials, clopper_pearson, wilson):
+    """STAT-1 (whose figures for Wilson, up to 0.009 larger, come from a grid that misses the least point)."""
+    assert least_coverage(clopper_pearson_interval, trials) == pytest.approx(clopper_pearson, abs=6e-4)
+    assert least_coverage(clopper_pearson_interval, trials) >= 0.95
+    assert least_coverage(wilson_interval, trials) == pytest.approx(wilson, abs=6e-4)
+
+
+def test_bad_counts_of_clopper_pearson_are_named():
+    with pytest.raises(InvalidArgument, match="successes"):
+        clopper_pearson_interval([1, 3], 2)
+    with pytest.raises(InvalidArgument, match="level"):
+        clopper_pearson_interval(1, 2, level=0)

@@ -84,16 +84,14 @@ def kernel_vector(case: Case, chosen: Iterable[int]) -> Floats | None:
 
 def erc(G: Floats, sets: NDArray[np.intp]) -> Floats:
     """ERC(S) = max_{j notin S} ||W_S^+ w_j||_1 for every row S of ``sets``, from the Gram matrix; inf if dependent."""
-    n, k = G.shape[0], sets.shape[1]
-    if k == n:
-        return np.zeros(len(sets))
+    k = sets.shape[1]
     inner = G[sets[:, :, None], sets[:, None, :]]
     lowest = np.linalg.eigvalsh(inner)
     dependent = lowest[:, 0] <= SINGULAR * lowest[:, -1]
     inner[dependent] = np.eye(k)
     sums = np.abs(np.linalg.solve(inner, G[sets])).sum(axis=1)
     np.put_along_axis(sums, sets, -1.0, axis=1)
-    found = sums.max(axis=1)
+    found = np.maximum(sums.max(axis=1), 0.0)  # no column outside where k = n
     found[dependent] = np.inf
     return found
 

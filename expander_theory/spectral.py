@@ -1,0 +1,81 @@
+"""Spectral lower bounds on neighbourhoods (THEORY.md EXP-5). Floats, weakened by a margin: no part of certificates."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import scipy.sparse.linalg
+
+from expander_theory.errors import InvalidArgument, require, require_choice, require_int
+from expander_theory.masks import Mask
+
+_MARGIN = 1e-9
+_DENSE = 256
+
+
+def spectral_neighbours(mask: Mask, size: int, *, form: Literal["a", "b", "c"] = "a") -> float:
+    """A lower bound on |N(S)| over |S| = size, from singular values of the 0/1 matrix B.
+
+    (a) d^2 s^2/(l2 s + (l1 - l2) U_s^2) with l1 >= l2 the top eigenvalues of B^T B and U_s the sum of the s largest entries
+    of the top eigenvector; any row degrees. (b) d^2 s/(d^2 s/m + sigma^2), sigma the norm of B - (d/m) 11^T; any row
+    degrees. (c) Tanner 1984: d^2 s/((dD - l2)s/n + l2), for rows of equal degree D only.
+
+    All are vacuous at the shapes of SAEs: sigma^2 >= nd(1 - d/m)/(m-1), so (b) certifies eps_s < 1/2 never where
+    n(1 - d/m) >= 2(m-1) (EXP-5d). Eigenvalues are taken larger by a relative 1e-9 against rounding.
+
+    Args:
+        size: 1..n.
+        form: which bound.
+
+    Raises:
+        InvalidArgument: size out of range, an unknown form, or (c) for unequal row degrees.
+    """
+    size = require_int("size", size)
+    require(1 <= size <= mask.n, "size", size, f"must be between 1 and n = {mask.n}")
+    require_choice("form", form, ("a", "b", "c"))
+    m, n, d, s = mask.m, mask.n, mask.d, size
+    if form == "b":
+        sigma2 = _centred_norm(mask) ** 2 * (1 + _MARGIN)
+        return d * d * s / (d * d * s / m + sigma2)
+    l1, l2, u = _top_pair(mask)
+    l2 *= 1 + _MARGIN
+    if form == "a":
+        l1 *= 1 + _MARGIN
+        top = np.sort(np.abs(u))[::-1][:s].sum() * (1 + _MARGIN)
+        # With a repeated top eigenvalue any vector of its space serves, and the second term vanishes.
+        return d * d * s * s / (l2 * s + max(0.0, l1 - l2) * top**2)
+    degrees = np.unique(mask.row_degrees)
+    if degrees.size > 1:
+        found = f"from {degrees[0]} to {degrees[-1]}"
+        raise InvalidArgument("mask", f"row degrees {found}", "must have rows of equal degree for form c (Tanner)")
+    return d * d * s / ((d * int(degrees[0]) - l2) * s / n + l2)
+
+
+def _top_pair(mask: Mask) -> tuple[float, float, np.ndarray]:
+    """The two largest eigenvalues of B^T B and the first one's vector."""
+    B = mask.to_scipy()
+    if min(B.shape) <= _DENSE:
+        _, singular, right = np.linalg.svd(B.toarray(), full_matrices=True)
+        values = np.append(singular**2, [0.0, 0.0])
+        return float(values[0]), float(values[1]), right[0]
+    start = np.ones(min(B.shape))
+    _, singular, right = scipy.sparse.linalg.svds(B, k=2, v0=start, tol=1e-12)
+    order = np.argsort(-singular)
+    first, second = singular[order] ** 2
+    return float(first), float(second), right[order[0]]
+
+
+def _centred_norm(mask: Mask) -> float:
+    B = mask.to_scipy()
+    m, n, share = mask.m, mask.n, mask.d / mask.m
+    if min(B.shape) <= _DENSE:
+        return float(np.linalg.norm(B.toarray() - share, 2))
+    rows = B.tocsr()
+    operator = scipy.sparse.linalg.LinearOperator(
+        (m, n), dtype=np.float64,
+        matvec=lambda x: B @ x.ravel() - share * x.sum(),  # type: ignore[arg-type]
+        rmatvec=lambda y: rows.T @ y.ravel() - share * y.sum(),  # type: ignore[arg-type]
+    )  # fmt: skip
+    start = np.cos(np.arange(min(m, n), dtype=np.float64))
+    return float(scipy.sparse.linalg.svds(operator, k=1, v0=start, tol=1e-12, return_singular_vectors=False)[0])
