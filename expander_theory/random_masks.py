@@ -73,7 +73,9 @@ def stopping_set_failure(m: int, n: int, d: int, s: int) -> float:
     return float(math.exp(min(0.0, float(logsumexp(terms))))) if terms.size else 0.0
 
 
-def certified_sparsity(m: int, n: int, d: int, condition: Condition, *, failure: float = 0.01, limit: int = 2048) -> int:
+def certified_sparsity(
+    m: int, n: int, d: int, condition: Condition, *, failure: float = 0.01, limit: int = 2048
+) -> int:
     """Largest k for which all but a share ``failure`` of uniform random masks satisfy a sufficient condition.
 
     Args:
@@ -127,7 +129,7 @@ def _most_neighbours(d: int, t: int, eps: Fraction, strict: bool) -> int:
     return math.floor(edge) if strict else math.ceil(edge) - 1
 
 
-def _failure_terms(m: int, n: int, d: int, s: int, most) -> NDArray[np.float64]:  # noqa: ANN001
+def _failure_terms(m: int, n: int, d: int, s: int, most) -> NDArray[np.float64]:
     """log of C(n, t) P(|N_t| <= most(t)) for t = 2..s."""
     law = np.full(m + 1, -np.inf)
     law[d] = 0.0
@@ -189,5 +191,5 @@ def _stopping_terms(m: int, n: int, d: int, s: int) -> NDArray[np.float64]:
     return np.array(terms)
 
 
-def _log_binomial(a, b):  # noqa: ANN001, ANN202
+def _log_binomial(a, b):
     return gammaln(np.asarray(a) + 1.0) - gammaln(np.asarray(b) + 1.0) - gammaln(np.asarray(a) - np.asarray(b) + 1.0)

@@ -87,7 +87,9 @@ class Certified:
             for m, n in scale.sizes
             for d in scale.degrees
             for family in FAMILIES
-            if (not self.m or m in self.m) and (not self.d or d in self.d) and (not self.family or family in self.family)
+            if (not self.m or m in self.m)
+            and (not self.d or d in self.d)
+            and (not self.family or family in self.family)
         ]
         content = {key: value for key, value in asdict(scale).items() if key not in ("sizes", "degrees")}
         with Ledger(self.out / "ledger.jsonl", {"kind": "certified", "seed": self.seed, **content}) as ledger:
@@ -109,7 +111,9 @@ def run(cases: list[tuple[str, int, int, int]], scale: Scale, seed: int, ledger:
             ledger.append({**key, "impossible": dictionary})
         else:
             found = PARTS[part](dictionary, scale, derived_seed(seed, f"{family} {m} {n} {d}"))
-            ledger.append({**key, "m": dictionary.m, "recipe": dictionary.mask.recipe, "sha256": dictionary.sha256, **found})
+            ledger.append(
+                {**key, "m": dictionary.m, "recipe": dictionary.mask.recipe, "sha256": dictionary.sha256, **found}
+            )
 
 
 def _dictionary(family: str, m: int, n: int, d: int, seed: int) -> Dictionary | str:

@@ -63,7 +63,9 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     return [
         *save(figure, out / "certified"),
         write_csv(out / "certified.csv", [_point(case, *curve[:2]) for case in drawn.values() for curve in _CURVES]),
-        *write_table(out.parent / "tables" / "certified", title, [_row(case) for case in ordered], f"{NOTE}\n\n{_vacuous(drawn)}"),
+        *write_table(
+            out.parent / "tables" / "certified", title, [_row(case) for case in ordered], f"{NOTE}\n\n{_vacuous(drawn)}"
+        ),
     ]
 
 
@@ -104,7 +106,15 @@ def _row(case: dict[str, Any]) -> dict[str, Any]:
         "k OMP 50 %, normal": "k50_omp_gaussian",
     }
     if "impossible" in case:
-        return {**shape, "eps_2": "no such mask", "eps_4": "", "R_id(2)": "", "R_OMP(2)": "", **dict.fromkeys(names, ""), "R*_2": ""}
+        return {
+            **shape,
+            "eps_2": "no such mask",
+            "eps_4": "",
+            "R_id(2)": "",
+            "R_OMP(2)": "",
+            **dict.fromkeys(names, ""),
+            "R*_2": "",
+        }
     eps = case.get("eps", {})
     threshold = case.get("range_thresholds", {}).get("2")
     return {

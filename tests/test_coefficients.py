@@ -3,7 +3,15 @@ import itertools
 import numpy as np
 import pytest
 
-from expander_theory import DenseDictionary, InvalidArgument, Mask, flat_dictionary, gaussian_dictionary, sign_dictionary, uniform_mask
+from expander_theory import (
+    DenseDictionary,
+    InvalidArgument,
+    Mask,
+    flat_dictionary,
+    gaussian_dictionary,
+    sign_dictionary,
+    uniform_mask,
+)
 from expander_theory.coefficients import exact_recovery_coefficients, range_certified_k, range_threshold
 
 

@@ -28,10 +28,15 @@ def campaign(
     ids = [find_statement(id).id for id in ids]
     done = {record["id"]: record for record in ledger.records if "id" in record}
     todo = [id for id in ids if id not in done]
-    with workers(worker_count) as executor, progress_bar(total=len(todo), unit="statement", desc="attack", show=progress) as bar:
+    with (
+        workers(worker_count) as executor,
+        progress_bar(total=len(todo), unit="statement", desc="attack", show=progress) as bar,
+    ):
         running = [executor.submit(_attack, id, budget, seed) for id in todo] if worker_count > 1 else []
         finished: Iterator[dict[str, Any]] = (
-            (future.result() for future in as_completed(running)) if running else (_attack(id, budget, seed) for id in todo)
+            (future.result() for future in as_completed(running))
+            if running
+            else (_attack(id, budget, seed) for id in todo)
         )
         for record in finished:
             ledger.append(record)

@@ -240,7 +240,9 @@ class Case:
         """
         size = min(size, self.n)
         count = math.comb(self.n, size)
-        require(count <= MAX_SETS, "k", self.k, f"asks for {count} sets of {size} columns; at most {MAX_SETS} are tried")
+        require(
+            count <= MAX_SETS, "k", self.k, f"asks for {count} sets of {size} columns; at most {MAX_SETS} are tried"
+        )
         flat = itertools.chain.from_iterable(itertools.combinations(range(self.n), size))
         return np.fromiter(flat, np.intp, count * size).reshape(count, size)
 

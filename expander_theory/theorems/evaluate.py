@@ -77,7 +77,9 @@ def _case(
     if "full" in statement.needs:
         holes = (dictionary.values == 0).any(axis=1)
         where = int(np.argmax(holes))
-        require(not holes.any(), "dictionary", f"has a zero entry in column {where}", f"{statement.id} needs a full mask")
+        require(
+            not holes.any(), "dictionary", f"has a zero entry in column {where}", f"{statement.id} needs a full mask"
+        )
     if "unit" in statement.needs:
         off = np.abs(dictionary.column_norms - 1) > UNIT
         where = int(np.argmax(off))

@@ -30,7 +30,7 @@ def below(threshold: Fraction, value: Interval, factor: Fraction = Fraction(1), 
     return make(threshold - factor * value.high, high=threshold - factor * value.low, how=value.how)
 
 
-def _independent(size: Callable[[Case], int]):  # noqa: ANN202
+def _independent(size: Callable[[Case], int]):
     def conclusion(c: Case) -> Slack:
         return positive(least_singular_value(c, size(c)), how="least singular value of unit columns; 0 by exact rank")
 
@@ -139,7 +139,7 @@ IDN_1II = Statement(
 # ---- IDN-1z, and the paper's condition
 
 
-def _flat_below(threshold: Fraction, strict: bool = True):  # noqa: ANN202
+def _flat_below(threshold: Fraction, strict: bool = True):
     """C^2 eps_2k < threshold."""
     return lambda c: below(threshold, c.eps(2 * c.k), c.C_squared, strict)
 

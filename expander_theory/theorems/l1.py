@@ -54,7 +54,7 @@ def _mass(c: Case) -> Floats:
     return c.norms1 * np.abs(c.x)
 
 
-def _lower_bound(constant):  # noqa: ANN001, ANN202
+def _lower_bound(constant):
     """||Wx||_1 >= constant(c, eps_s) ||x||_{1,lambda}, relative to the right-hand norm."""
 
     def conclusion(c: Case) -> Slack:
@@ -117,7 +117,8 @@ STAB_1 = Statement(
     "If Tbar(eps_{2k} d) < 1/2, two k-sparse codes are no further apart than "
     "||x - x'||_{1,lambda} <= ||W(x - x')||_1/(1 - 2 Tbar(eps_{2k} d)).",
     lambda c: nonnegative(
-        float(np.abs(c.W @ c.x).sum() / (1 - 2 * float(c.top_mass(_eps(c) * c.d))) - _mass(c).sum()) / float(_mass(c).sum())
+        float(np.abs(c.W @ c.x).sum() / (1 - 2 * float(c.top_mass(_eps(c) * c.d))) - _mass(c).sum())
+        / float(_mass(c).sum())
     ),
     {"Tbar(eps_2k d) < 1/2": _top_mass_below_half},
     latex=r"\|x - x'\|_{1,\lambda} \le \frac{\|W(x - x')\|_1}{1 - 2\bar T(\varepsilon_{2k} d)}",
@@ -212,7 +213,7 @@ def _heaviest(c: Case) -> Floats:
     return signs
 
 
-def _nsp(rho, tau):  # noqa: ANN001, ANN202
+def _nsp(rho, tau):
     def conclusion(c: Case) -> Slack:
         r, t = float(rho(c)), tau(c)
         slack = null_space_slack(c.W, c.norms1, _heaviest(c), r, None if t is None else float(t))
@@ -228,7 +229,7 @@ def _flat_eps(c: Case) -> Fraction:
     return c.beta * c.eps(2 * c.k).high
 
 
-def _g_below(threshold: Fraction):  # noqa: ANN202
+def _g_below(threshold: Fraction):
     return lambda c: below(threshold, c.eps(2 * c.k), c.beta)
 
 

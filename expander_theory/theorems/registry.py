@@ -9,7 +9,20 @@ from functools import cache
 from expander_theory.errors import InvalidArgument
 from expander_theory.theorems.statement import Statement
 
-_MODULES = ("expansion", "probability", "identifiability", "l1", "omp", "topk", "onestep", "l0_decoding", "curves")
+_MODULES = (
+    *(
+        "expansion",
+        "probability",
+        "designs",
+        "identifiability",
+        "l1",
+        "omp",
+        "topk",
+        "onestep",
+        "l0_decoding",
+        "curves",
+    ),
+)
 
 
 @cache

@@ -68,7 +68,7 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """"refuted", or "rarely met" where too few examples meant anything, or "stands"."""
+        """ "refuted", or "rarely met" where too few examples meant anything, or "stands"."""
         if self.counterexample is not None:
             return "refuted"
         return "stands" if self.met_rate >= self.statement.floor else "rarely met"
@@ -234,5 +234,3 @@ def _flipped(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         values.flat[rng.integers(values.size)] *= -1
     return values
-
-

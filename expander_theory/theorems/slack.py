@@ -55,7 +55,7 @@ class Slack:
 
     @property
     def status(self) -> str:
-        """"holds", "fails", or "undecided" (only bounds are known, or the margin is within rounding)."""
+        """ "holds", "fails", or "undecided" (only bounds are known, or the margin is within rounding)."""
         return "holds" if self.met else "fails" if self.violated else "undecided"
 
     def noted(self, how: str) -> Slack:

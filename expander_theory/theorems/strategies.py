@@ -7,7 +7,6 @@ readable graph. The same strategies serve every statement, its mutants, and a us
 from __future__ import annotations
 
 import itertools
-
 from typing import Any
 
 import numpy as np
@@ -242,7 +241,7 @@ def _kernel_code(draw: Any, dictionary: Dictionary, size: int, otherwise: Floats
     """The ``size`` largest entries of a vector in the kernel of W: what is left of it represents the same activation."""
     chosen = draw(st.permutations(range(dictionary.n)))
     v = kernel_vector(Case(dictionary), chosen)
-    if v is None or np.count_nonzero(v) < size and size < dictionary.n:
+    if v is None or (np.count_nonzero(v) < size and size < dictionary.n):
         return otherwise
     code = np.zeros(dictionary.n)
     kept = sorted(range(dictionary.n), key=lambda j: -abs(v[j]))[:size]
@@ -311,7 +310,9 @@ def retreat(statement: Statement, case: Case, steps: int = 7) -> Case:
 
 def with_parts(case: Case, **changes: Any) -> Case:
     """A copy with some parts changed; what was computed from the mask alone is kept."""
-    parts = {name: getattr(case, name) for name in ("dictionary", "k", "code", "noise", "unit", "time_limit", "profiles")}
+    parts = {
+        name: getattr(case, name) for name in ("dictionary", "k", "code", "noise", "unit", "time_limit", "profiles")
+    }
     new = Case(**{**parts, **changes})
     kept = {"subsets", "overlaps", "overlap"}
     if "dictionary" not in changes:
@@ -319,5 +320,3 @@ def with_parts(case: Case, **changes: Any) -> Case:
     if new.mask is case.mask:
         new.__dict__.update({name: value for name, value in case.__dict__.items() if name in kept})
     return new
-
-

@@ -157,7 +157,9 @@ def test_spark_kernel_matching_and_isometry_of_known_dictionaries():
 
 def test_every_id_of_the_catalogue_is_a_statement():
     text = (Path(expander_theory.__file__).parent / "THEORY.md").read_text()
-    named = set(re.findall(r"\b(?:EXP|FLAT|IDN|RIP1|STAB|NSP|OMP|NEG|TOPK|AVG|MED|L0|STAT|REF|PAPER)-[0-9A-Z]+[a-zS]*", text))
+    named = set(
+        re.findall(r"\b(?:EXP|FLAT|IDN|RIP1|STAB|NSP|OMP|NEG|TOPK|AVG|MED|L0|STAT|REF|PAPER)-[0-9A-Z]+[a-zS]*", text)
+    )
     parts = {"EXP-3a": "EXP-3", "EXP-5a": "EXP-5"}
     missing = {parts.get(name, name) for name in named} - set(statements())
     assert not missing
@@ -256,7 +258,9 @@ def test_the_adversary_finds_what_drawing_does_not():
     thin = Statement(
         "OWN-4",
         "Ratios keep their distance.",
-        lambda c: nonnegative(abs(abs(float(c.x[0] / c.x[1])) - 2.345) - 0.01 if len(c.support) > 1 and c.support[:2] == (0, 1) else 1.0),
+        lambda c: nonnegative(
+            abs(abs(float(c.x[0] / c.x[1])) - 2.345) - 0.01 if len(c.support) > 1 and c.support[:2] == (0, 1) else 1.0
+        ),
         draws=Draws(code="any"),
     )
     assert attack(thin, seed=0).verdict == "refuted"
