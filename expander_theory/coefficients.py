@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels.coefficients import gram_row_sums, largest_l1, least_range
-from expander_theory.dictionary import AnyDictionary, Dictionary
+from expander_theory.dictionary import AnyDictionary, Dictionary, Floats
 from expander_theory.errors import InvalidArgument, require, require_int
 from expander_theory.geometry import MARGIN
 from expander_theory.solvers.recovery import require_unit_columns
@@ -59,7 +59,7 @@ def exact_recovery_coefficients(dictionary: AnyDictionary, supports: ArrayLike) 
     return out
 
 
-def _columns(dictionary: AnyDictionary, support: NDArray[np.integer]) -> NDArray[np.float64]:
+def _columns(dictionary: AnyDictionary, support: NDArray[np.integer]) -> Floats:
     if not isinstance(dictionary, Dictionary):
         return dictionary.columns[support].T
     out = np.zeros((dictionary.m, support.size))
@@ -81,7 +81,7 @@ class RangeThreshold:
 
 
 def range_threshold(dictionary: Dictionary, k: int, *, time_limit: float = 10.0) -> RangeThreshold:
-    """R*_k: the tied TopK encoder finds supports and signs of all k-sparse codes of dynamic range below it, and no more.
+    """R*_k: the tied TopK encoder is right on all k-sparse codes of smaller dynamic range, and on no larger class.
 
     R*_k = min over columns i != j and tau = +-1 of (1 - tau G_ij)/(sum of the k-1 largest |G_il - tau G_jl|), l notin
     {i, j}; infinite for k = 1. Pairs are visited by decreasing Babel sums and left out where a bound shows that

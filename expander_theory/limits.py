@@ -50,7 +50,7 @@ def paper_eps_count(m: int, d: int, s: int) -> Fraction:
 
 def _by_degrees(degrees: dict[int, int], m: int, n: int, d: int, s: int) -> tuple[Fraction, Fraction, Fraction]:
     total = math.comb(n, s)
-    covered = sum(count * (1 - Fraction(math.comb(n - D, s), total)) for D, count in degrees.items())
+    covered = sum((count * (1 - Fraction(math.comb(n - D, s), total)) for D, count in degrees.items()), Fraction(0))
     through_one_row = Fraction(s - 1, d * s) if s <= max(degrees) else Fraction(0)
     return 1 - covered / (d * s), 1 - Fraction(m, d * s), through_one_row
 

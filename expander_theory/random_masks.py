@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def expansion_failure(m: int, n: int, d: int, s: int, eps: Fraction, *, strict: 
     eps = Fraction(eps)
     require(0 <= eps < 1, "eps", eps, "must be in [0, 1)")
     terms = _failure_terms(m, n, d, s, lambda t: _most_neighbours(d, t, eps, strict))
-    return float(min(1.0, math.exp(min(0.0, float(logsumexp(terms)))))) if terms.size else 0.0
+    return math.exp(min(0.0, _log_sum(terms))) if terms.size else 0.0
 
 
 def hall_failure(m: int, n: int, d: int, s: int) -> float:
@@ -54,7 +54,7 @@ def hall_failure(m: int, n: int, d: int, s: int) -> float:
     s = require_int("s", s)
     require(1 <= s <= n, "s", s, f"must be between 1 and n = {n}")
     terms = _failure_terms(m, n, d, s, lambda t: t - 1)
-    return float(math.exp(min(0.0, float(logsumexp(terms))))) if terms.size else 0.0
+    return math.exp(min(0.0, _log_sum(terms))) if terms.size else 0.0
 
 
 def stopping_set_failure(m: int, n: int, d: int, s: int) -> float:
@@ -70,7 +70,7 @@ def stopping_set_failure(m: int, n: int, d: int, s: int) -> float:
     s = require_int("s", s)
     require(1 <= s <= n, "s", s, f"must be between 1 and n = {n}")
     terms = _stopping_terms(m, n, d, s)
-    return float(math.exp(min(0.0, float(logsumexp(terms))))) if terms.size else 0.0
+    return math.exp(min(0.0, _log_sum(terms))) if terms.size else 0.0
 
 
 def certified_sparsity(
@@ -80,8 +80,8 @@ def certified_sparsity(
 
     Args:
         condition: "identifiability": eps_{2k} < 1/2 (IDN-1); "stopping": no stopping set of 2k columns or fewer (IDN-1
-            ii); "hall": |N(T)| >= |T| up to 2k columns (unique codes for almost all values, IDN-2); "l0": eps_k < (1 - 1/d)/2
-            (L0-1); "l1": eps_{2k} < 1/4 (NSP-2 for flat values).
+            ii); "hall": |N(T)| >= |T| up to 2k columns (unique codes for almost all values, IDN-2); "l0": eps_k <
+            (1 - 1/d)/2 (L0-1); "l1": eps_{2k} < 1/4 (NSP-2 for flat values).
         failure: bound on the share of masks that fail.
         limit: sets of more columns are not looked at, so k is at most limit/2 (limit for "l0").
 
@@ -138,7 +138,7 @@ def _failure_terms(m: int, n: int, d: int, s: int, most) -> NDArray[np.float64]:
     for t in range(2, s + 1):
         law = _grown(law, gains, d)
         u = min(m, most(t))
-        tail = float(logsumexp(law[: u + 1])) if u >= d else -math.inf
+        tail = _log_sum(law[: u + 1]) if u >= d else -math.inf
         terms.append(_log_binomial(n, t) + tail)
     return np.array(terms)
 
@@ -187,8 +187,13 @@ def _stopping_terms(m: int, n: int, d: int, s: int) -> NDArray[np.float64]:
         previous, current = current, following
         if N % d == 0 and N // d >= 2:
             t = N // d
-            terms.append(_log_binomial(n, t) + float(logsumexp(current + ways)) + t * distinct)
+            terms.append(_log_binomial(n, t) + _log_sum(current + ways) + t * distinct)
     return np.array(terms)
+
+
+def _log_sum(logs: NDArray[np.float64]) -> float:
+    total: Any = logsumexp(logs)
+    return float(total)
 
 
 def _log_binomial(a, b):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse.linalg
@@ -12,14 +12,15 @@ from expander_theory.masks import Mask
 
 _MARGIN = 1e-9
 _DENSE = 256
+_TIGHT: dict[str, Any] = {"tol": 1e-12}
 
 
 def spectral_neighbours(mask: Mask, size: int, *, form: Literal["a", "b", "c"] = "a") -> float:
     """A lower bound on |N(S)| over |S| = size, from singular values of the 0/1 matrix B.
 
-    (a) d^2 s^2/(l2 s + (l1 - l2) U_s^2) with l1 >= l2 the top eigenvalues of B^T B and U_s the sum of the s largest entries
-    of the top eigenvector; any row degrees. (b) d^2 s/(d^2 s/m + sigma^2), sigma the norm of B - (d/m) 11^T; any row
-    degrees. (c) Tanner 1984: d^2 s/((dD - l2)s/n + l2), for rows of equal degree D only.
+    (a) d^2 s^2/(l2 s + (l1 - l2) U_s^2) with l1 >= l2 the top eigenvalues of B^T B and U_s the sum of the s largest
+    entries of the top eigenvector; any row degrees. (b) d^2 s/(d^2 s/m + sigma^2), sigma the norm of B - (d/m) 11^T;
+    any row degrees. (c) Tanner 1984: d^2 s/((dD - l2)s/n + l2), for rows of equal degree D only.
 
     All are vacuous at the shapes of SAEs: sigma^2 >= nd(1 - d/m)/(m-1), so (b) certifies eps_s < 1/2 never where
     n(1 - d/m) >= 2(m-1) (EXP-5d). Eigenvalues are taken larger by a relative 1e-9 against rounding.
@@ -54,13 +55,13 @@ def spectral_neighbours(mask: Mask, size: int, *, form: Literal["a", "b", "c"] =
 
 def _top_pair(mask: Mask) -> tuple[float, float, np.ndarray]:
     """The two largest eigenvalues of B^T B and the first one's vector."""
-    B = mask.to_scipy()
-    if min(B.shape) <= _DENSE:
+    B, short = mask.to_scipy(), min(mask.m, mask.n)
+    if short <= _DENSE:
         _, singular, right = np.linalg.svd(B.toarray(), full_matrices=True)
         values = np.append(singular**2, [0.0, 0.0])
         return float(values[0]), float(values[1]), right[0]
-    start = np.ones(min(B.shape))
-    _, singular, right = scipy.sparse.linalg.svds(B, k=2, v0=start, tol=1e-12)
+    found: Any = scipy.sparse.linalg.svds(B, k=2, v0=np.ones(short), **_TIGHT)
+    _, singular, right = found
     order = np.argsort(-singular)
     first, second = singular[order] ** 2
     return float(first), float(second), right[order[0]]
@@ -69,13 +70,15 @@ def _top_pair(mask: Mask) -> tuple[float, float, np.ndarray]:
 def _centred_norm(mask: Mask) -> float:
     B = mask.to_scipy()
     m, n, share = mask.m, mask.n, mask.d / mask.m
-    if min(B.shape) <= _DENSE:
+    if min(m, n) <= _DENSE:
         return float(np.linalg.norm(B.toarray() - share, 2))
     rows = B.tocsr()
-    operator = scipy.sparse.linalg.LinearOperator(
+    make: Any = scipy.sparse.linalg.LinearOperator
+    operator = make(
         (m, n), dtype=np.float64,
         matvec=lambda x: B @ x.ravel() - share * x.sum(),  # type: ignore[arg-type]
         rmatvec=lambda y: rows.T @ y.ravel() - share * y.sum(),  # type: ignore[arg-type]
     )  # fmt: skip
     start = np.cos(np.arange(min(m, n), dtype=np.float64))
-    return float(scipy.sparse.linalg.svds(operator, k=1, v0=start, tol=1e-12, return_singular_vectors=False)[0])
+    found: Any = scipy.sparse.linalg.svds(operator, k=1, v0=start, return_singular_vectors=False, **_TIGHT)
+    return float(found[0])

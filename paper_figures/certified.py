@@ -27,10 +27,10 @@ _CURVES = (
     ("k_topk_range1", "proved: TopK at range 1 (TOPK-1)", RED, "--", "^"),
 )
 NOTE = (
-    "Random signs on each mask (flat, C = 1). Proved k hold for every code. ERC: the share of uniform random supports on "
-    "which OMP is exact for all coefficients (AVG-2; the CSV of the curves has Clopper-Pearson lower limits). k at 50 % and "
-    "99 %: logistic fit in log k, uniform supports, no noise. eps: exact, or [attained by a set, proved for every set]. "
-    "Ratios R are the paper's conditions (met below 1), with eps bounded on both sides. A proved k of 0 or 1 is vacuous."
+    "Random signs on each mask (flat, C = 1). Proved k hold for every code. ERC: the share of uniform random supports "
+    "on which OMP is exact for all coefficients (AVG-2; the CSV of the curves has Clopper-Pearson limits). k at 50 % "
+    "and 99 %: logistic fit in log k, uniform supports, no noise. eps: exact, or [attained by a set, proved for every set]."
+    " Ratios R are the paper's conditions (met below 1), with eps bounded on both sides. A proved k <= 1 is vacuous."
 )
 
 
@@ -148,7 +148,7 @@ def _vacuous(cases: dict[tuple[Any, ...], dict[str, Any]]) -> str:
     factors = [case["k50_omp_signs"] / max(1, case["k_babel"]) for case in complete]
     paper = [case for case in complete if "R_OMP(2)" in case and Fraction(case["R_OMP(2)"][0]) >= 1]
     return (
-        f"Where the theory is vacuous: on {len(weak)} of {len(complete)} masks no more than k = 1 is proved for OMP; OMP recovers "
-        f"+-1 codes at rate 1/2 up to {min(factors):.0f} to {max(factors):.0f} times the proved k; the paper's R_OMP(2) is at "
-        f"least 1, so its condition fails already at k = 2, on {len(paper)} of {len(complete)}."
+        f"Where the theory is vacuous: on {len(weak)} of {len(complete)} masks no more than k = 1 is proved for OMP; "
+        f"OMP recovers +-1 codes at rate 1/2 up to {min(factors):.0f} to {max(factors):.0f} times the proved k; the "
+        f"paper's R_OMP(2) is at least 1, so its condition fails already at k = 2, on {len(paper)} of {len(complete)}."
     )

@@ -13,9 +13,9 @@ from paper_figures.style import BLACK, BLUE, GREEN, RED, panels, save
 LEDGERS = ("ledger.jsonl", "attack/ledger.jsonl")
 KIND = "attack"
 NOTE = (
-    "Smallest slack of the conclusion among the examples that met the hypotheses, drawn and then moved by the numerical "
-    "adversary; 0 (to 1e-9) means that the statement is attained: no better constant exists. Slacks have the units of their "
-    "statements. Mutants are wrong variants; each must be refuted."
+    "Smallest slack of the conclusion among the examples that met the hypotheses, drawn and then moved by the "
+    "numerical adversary; 0 (to 1e-9) means that the statement is attained: no better constant exists. Slacks have the "
+    "units of their statements. Mutants are wrong variants; each must be refuted."
 )
 _COLUMNS = ("id", "verdict", "tried", "met", "met_rate", "smallest_slack", "found_by", "violation", "budget", "seed")
 _FLOOR = 1e-9

@@ -146,7 +146,7 @@ class Case:
     @cached_property
     def phi(self) -> Fraction:
         """min_j ||w_j||_1^2 / (d ||w_j||_2^2), exactly."""
-        return min(sum(map(abs, w)) ** 2 / (self.d * sum(v * v for v in w)) for w in self._rational)
+        return min(Fraction(sum(map(abs, w)) ** 2) / (self.d * sum(v * v for v in w)) for w in self._rational)
 
     @cached_property
     def _rational(self) -> list[list[Fraction]]:

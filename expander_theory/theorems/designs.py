@@ -119,8 +119,8 @@ def _polynomial_overlap(drop: int):
 
 EXP_9 = Statement(
     "EXP-9",
-    "The polynomial mask over GF(q) (m = dq, n = q^r, r <= d <= q + 1) has overlaps of at most r - 1; and an overlap of "
-    "at most r - 1 implies n C(d, r) <= C(m, r).",
+    "The polynomial mask over GF(q) (m = dq, n = q^r, r <= d <= q + 1) has overlaps of at most r - 1; and an overlap "
+    "of at most r - 1 implies n C(d, r) <= C(m, r).",
     _polynomial_overlap(1),
     latex=r"|N(f) \cap N(g)| \le r - 1,\qquad n\tbinom{d}{r} \le \tbinom{m}{r}",
     source="DeVore 2007; two polynomials of degree < r agree in at most r - 1 points",

@@ -231,8 +231,8 @@ _RIGHT_REGULAR = {
 EXP_5 = Statement(
     "EXP-5",
     "For |S| = s, (a) |N(S)| >= d^2 s^2/(l2 s + (l1 - l2) U_s^2), with l1, l2 the top eigenvalues of B^T B and U_s the "
-    "sum of the s largest entries of the top eigenvector; (b) |N(S)| >= d^2 s/(d^2 s/m + sigma^2) with sigma the norm of "
-    "B - (d/m) 11^T. Any row degrees.",
+    "sum of the s largest entries of the top eigenvector; (b) |N(S)| >= d^2 s/(d^2 s/m + sigma^2) with sigma the norm "
+    "of B - (d/m) 11^T. Any row degrees.",
     _spectral,
     latex=r"|N(S)| \ge \frac{d^2 s^2}{\lambda_2 s + (\lambda_1 - \lambda_2) U_s^2},\quad "
     r"|N(S)| \ge \frac{d^2 s}{d^2 s/m + \sigma^2}",

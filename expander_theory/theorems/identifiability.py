@@ -219,11 +219,12 @@ def _generic_rank_is_matching(c: Case) -> Slack:
 
 IDN_2 = Statement(
     "IDN-2",
-    "For almost all values on the mask, rank W_S is the largest matching of S into rows; all s-sets are independent iff "
-    "|N(T)| >= |T| for every |T| <= s.",
+    "For almost all values on the mask, rank W_S is the largest matching of S into rows; all s-sets are independent "
+    "iff |N(T)| >= |T| for every |T| <= s.",
     _generic_rank_is_matching,
     {"Hall": _hall},
-    latex=r"\mathrm{rank}\, W_S = \nu(S) \text{ a.e.};\quad |N(T)| \ge |T|\ \forall |T| \le s \Rightarrow \mathrm{spark} > s",
+    latex=r"\mathrm{rank}\, W_S = \nu(S) \text{ a.e.};\quad "
+    r"|N(T)| \ge |T|\ \forall |T| \le s \Rightarrow \mathrm{spark} > s",
     source="Koenig, Hall; THEORY.md IDN-2",
     cost="matchings / ranks of all sets",
     check="exact ranks at random 31-bit weights",
@@ -280,7 +281,8 @@ IDN_3 = Statement(
     "If spark(W) > k + 1, almost every k-sparse code is the only one of its activation with at most k nonzeros.",
     lambda c: _only_support(c, _generic_code(c)),
     {"spark > k + 1": lambda c: positive(spark(c) - (c.k + 1))},
-    latex=r"\mathrm{spark}(W) > k+1 \Rightarrow \text{a.e. } x \text{ on } S \text{ is the only } k\text{-sparse code of } Wx",
+    latex=r"\mathrm{spark}(W) > k+1 \Rightarrow "
+    r"\text{a.e. } x \text{ on } S \text{ is the only } k\text{-sparse code of } Wx",
     source="THEORY.md IDN-3",
     cost="C(n, k+1) / C(n, k) ranks",
     check="exact ranks against every other support, random 31-bit coefficients",

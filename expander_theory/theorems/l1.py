@@ -184,7 +184,7 @@ def null_space_slack(W: Floats, weights: Floats, signed: Floats, rho: float, tau
     ``signed`` holds sigma_j on S and 0 elsewhere; norms are weighted by ``weights``. ``tau`` None asks for Wv = 0.
     Negative where the null space property with these constants fails for S and sigma; +inf if no such v exists.
     """
-    m, n = W.shape
+    m = W.shape[0]
     off = signed == 0
     matrix = csr_array(W)
     # v = p - q off S; on S, v_j = sigma_j u_j with u_j >= 0 (the worst case has these signs)
@@ -242,7 +242,8 @@ NSP_1 = Statement(
     "(norms weighted by ||w_j||_1).",
     _nsp(lambda c: 2 * _flat_eps(c) / (1 - 4 * _flat_eps(c)), lambda c: 1 / (1 - 4 * _flat_eps(c))),
     {"g < 1/6": _g_below(Fraction(1, 6))},
-    latex=r"\|v_S\|_1 \le \tfrac{2g}{1-4g}\|v_{S^c}\|_1 + \tfrac{1}{1-4g}\|Wv\|_1,\quad g = \beta\varepsilon_{2k} < \tfrac16",
+    latex=r"\|v_S\|_1 \le \tfrac{2g}{1-4g}\|v_{S^c}\|_1 + \tfrac{1}{1-4g}\|Wv\|_1,\quad "
+    r"g = \beta\varepsilon_{2k} < \tfrac16",
     source="Foucart, Rauhut 2013, Thm 13.11 region (flat case)",
     cost="eps_{2k} / one LP per S and signs",
     check=_LP,
@@ -255,7 +256,8 @@ NSP_2 = Statement(
     "every v and |S| <= k (norms weighted by ||w_j||_1). So weighted l1 minimisation recovers every k-sparse code.",
     _nsp(lambda c: 2 * _flat_eps(c) / (1 - 2 * _flat_eps(c)), lambda c: 1 / (1 - 3 * _flat_eps(c))),
     {"g < 1/4": _g_below(Fraction(1, 4))},
-    latex=r"\|v_S\|_1 \le \tfrac{2g}{1-2g}\|v_{S^c}\|_1 + \tfrac{1}{1-3g}\|Wv\|_1,\quad g = \beta\varepsilon_{2k} < \tfrac14",
+    latex=r"\|v_S\|_1 \le \tfrac{2g}{1-2g}\|v_{S^c}\|_1 + \tfrac{1}{1-3g}\|Wv\|_1,\quad "
+    r"g = \beta\varepsilon_{2k} < \tfrac14",
     source="THEORY.md NSP-2",
     cost="eps_{2k} / one LP per S and signs",
     check=_LP,
@@ -324,11 +326,12 @@ def _stable_recovery(c: Case) -> Slack:
 
 NSP_2BP = Statement(
     "NSP-2bp",
-    "g = beta eps_{2k} < 1/4, y = Wx + e, ||e||_1 <= eta: every minimiser x# of sum lambda_j |z_j| under ||Wz - y||_1 <= "
-    "eta has ||x - x#|| <= 2/(1-4g) sigma_k(x) + 4(1-2g)/((1-3g)(1-4g)) eta.",
+    "g = beta eps_{2k} < 1/4, y = Wx + e, ||e||_1 <= eta: every minimiser x# of sum lambda_j |z_j| under ||Wz - y||_1 "
+    "<= eta has ||x - x#|| <= 2/(1-4g) sigma_k(x) + 4(1-2g)/((1-3g)(1-4g)) eta.",
     _stable_recovery,
     {"g < 1/4": _g_below(Fraction(1, 4))},
-    latex=r"\|x - x^\sharp\|_{1,\lambda} \le \tfrac{2}{1-4g}\sigma_k(x)_{1,\lambda} + \tfrac{4(1-2g)}{(1-3g)(1-4g)}\eta",
+    latex=r"\|x - x^\sharp\|_{1,\lambda} \le \tfrac{2}{1-4g}\sigma_k(x)_{1,\lambda} "
+    r"+ \tfrac{4(1-2g)}{(1-3g)(1-4g)}\eta",
     source="THEORY.md NSP-2, consequence",
     cost="eps_{2k} / one LP",
     check="the minimiser that HiGHS returns",
@@ -347,7 +350,7 @@ def _unique_by_l1(c: Case, support: tuple[int, ...]) -> Slack:
 
 def _kernel_margin(W: Floats, signs: Floats) -> float:
     """min ||v_{S^c}||_1 over Wv = 0, sum_S sigma_j v_j = 1, entries on S free; minus 1; inf if there is none."""
-    m, n = W.shape
+    m = W.shape[0]
     cost = np.where(signs == 0, 1.0, 0.0)
     a_eq = np.vstack([np.hstack([W, -W]), np.concatenate([signs, -signs])[None, :]])
     found = linprog(np.concatenate([cost, cost]), A_eq=a_eq, b_eq=np.append(np.zeros(m), 1.0), method="highs")

@@ -111,7 +111,7 @@ def support_erc(case: Case, support: Iterable[int] | None = None) -> float:
 
 
 def omp_margin(W: Floats, h: Floats, support: Iterable[int], steps: int | None = None) -> float:
-    """How clearly OMP on h picks atoms of ``support`` alone: the least of (best inside - best outside)/best over its steps.
+    """How clearly OMP on h picks atoms of ``support`` alone: the least (best inside - best outside)/best of its steps.
 
     Zero or less where an atom outside is chosen under some rule for ties; -1 where the residual vanishes or
     correlations die before ``steps`` (default |support|) steps are done.

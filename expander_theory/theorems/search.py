@@ -10,6 +10,7 @@ from typing import Any, Literal
 import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Flaky, NonInteractiveExampleWarning
 
 from expander_theory.dictionary import Dictionary
 from expander_theory.errors import require, require_choice
@@ -147,7 +148,7 @@ def _property_search(statement: Statement, budget: Budget, seed: int, report: Re
         database=None,
         deadline=None,
         phases=(Phase.generate, Phase.target, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=list(HealthCheck),  # type: ignore[arg-type]
         report_multiple_bugs=False,
         verbosity=hypothesis.Verbosity.quiet,
     )
@@ -168,10 +169,10 @@ def _property_search(statement: Statement, budget: Budget, seed: int, report: Re
             raise _Refuted
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", hypothesis.errors.NonInteractiveExampleWarning)
+        warnings.simplefilter("ignore", NonInteractiveExampleWarning)
         try:
             search()
-        except (_Refuted, hypothesis.errors.Flaky):
+        except (_Refuted, Flaky):
             pass  # Flaky: the smallest failure was found before time was up and no longer counts
         except BaseExceptionGroup as group:
             if not group.split(_Refuted)[0]:

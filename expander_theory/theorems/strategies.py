@@ -43,7 +43,7 @@ def _columns(draw: Any, max_m: int, max_n: int, min_n: int) -> Mask:
 
 @st.composite
 def _graphs(draw: Any, max_n: int) -> Mask:
-    """Vertices of a graph as columns and its edges as rows (complete, cycle, complete bipartite, circulant), and unions."""
+    """Vertices of a graph as columns, edges as rows (complete, cycle, complete bipartite, circulant); and unions."""
     v = draw(st.integers(3, max(3, max_n)))
     kind = draw(st.sampled_from(["complete", "cycle", "bipartite", "circulant", "union"]))
     if kind == "union":
@@ -79,8 +79,8 @@ def _stars(draw: Any, max_n: int) -> Mask:
 def _cancelling_pairs(draw: Any, max_lights: int) -> tuple[Mask, Floats]:
     """Two columns that share rows and light columns that can cancel their difference, with the code that says how.
 
-    Columns 0 and 1 share ``shared`` of d rows (about 2d/3 is extremal for l1: THEORY.md NSP-2, Limits). Each other row of
-    theirs is met by half the light columns, and what is left of these is paired off, two to a row. With flat
+    Columns 0 and 1 share ``shared`` of d rows (about 2d/3 is extremal for l1: THEORY.md NSP-2, Limits). Each other row
+    of theirs is met by half the light columns, and what is left of these is paired off, two to a row. With flat
     values of fitting signs, w_0 - w_1 is then a combination of light columns of the same total mass.
     """
     lights = 2 * draw(st.integers(2, max_lights // 2))
@@ -155,7 +155,7 @@ def _signs(draw: Any, count: int) -> Floats:
 
 
 def _cancelling(mask: Mask, moduli: Floats, code: Floats) -> Floats:
-    """Signs that make W x small for the given code: in every row the largest terms first, each against the sum so far."""
+    """Signs that make W x small for the code: in every row the largest terms first, each against the sum so far."""
     start, columns = mask.row_lists
     out = moduli.copy()
     for i in range(mask.m):
@@ -227,7 +227,7 @@ def _cases(draw: Any, statement: Statement) -> Case:
     else:
         dictionary = Dictionary(mask, draw(values(mask, draws.values, code)))
     if code is not None and draw(st.integers(0, 3)) == 0:
-        code = _kernel_code(draw, dictionary, np.count_nonzero(code) if draws.code == "k" else mask.n, code)
+        code = _kernel_code(draw, dictionary, int(np.count_nonzero(code)) if draws.code == "k" else mask.n, code)
     noise = None
     if draws.noise:
         noise = _noise(draw, dictionary)
@@ -238,7 +238,7 @@ def _cases(draw: Any, statement: Statement) -> Case:
 
 
 def _kernel_code(draw: Any, dictionary: Dictionary, size: int, otherwise: Floats) -> Floats:
-    """The ``size`` largest entries of a vector in the kernel of W: what is left of it represents the same activation."""
+    """The ``size`` largest entries of a kernel vector of W: what is left of it represents the same activation."""
     chosen = draw(st.permutations(range(dictionary.n)))
     v = kernel_vector(Case(dictionary), chosen)
     if v is None or (np.count_nonzero(v) < size and size < dictionary.n):
