@@ -19,7 +19,7 @@ import numpy as np
 from expander_theory.coefficients import exact_recovery_coefficients, range_certified_k, range_threshold
 from expander_theory.dictionary import Dictionary
 from expander_theory.ensembles import sign_dictionary
-from expander_theory.errors import ExpanderTheoryError
+from expander_theory.errors import ExpanderTheoryError, require
 from expander_theory.expansion import expanding_size, expansion_profile
 from expander_theory.geometry import babel, babel_certified_k, coherence_certified_k, overlap_counts
 from expander_theory.ledger import Ledger
@@ -56,7 +56,7 @@ class Scale:
 SCALES = {
     "quick": Scale(((512, 4096),), (4, 7, 16, 32), 30, 40, 3.0),
     "full": Scale(
-        ((512, 4096), (576, 4608), (768, 6144), (2048, 16384), (2048, 65536)), (4, 7, 8, 16, 32, 64), 60, 100, 20.0
+        ((512, 4096), (576, 4608), (768, 6144), (2048, 16384), (2048, 65536)), (4, 7, 8, 16, 32, 64), 40, 60, 10.0
     ),
 }
 
@@ -71,6 +71,8 @@ class Certified:
     """Folder of the ledger; `expander figures` draws it."""
     m: tuple[int, ...] = ()
     """Only sizes with these m (default: all of the preset)."""
+    n: tuple[int, ...] = ()
+    """Only sizes with these n (default: all of the preset)."""
     d: tuple[int, ...] = ()
     """Only these degrees (default: all of the preset)."""
     family: tuple[Literal["uniform", "biregular", "progressive-edge-growth", "overlap-limited", "polynomial"], ...] = ()
@@ -81,16 +83,16 @@ class Certified:
     def run(self) -> None:
         from paper_figures.command import draw_all
 
+        kept = {name: set(getattr(self, name)) for name in ("family", "m", "n", "d")}
         scale = SCALES[self.preset]
         cases = [
             (family, m, n, d)
             for m, n in scale.sizes
             for d in scale.degrees
             for family in FAMILIES
-            if (not self.m or m in self.m)
-            and (not self.d or d in self.d)
-            and (not self.family or family in self.family)
+            if all(not kept[name] or value in kept[name] for name, value in zip(kept, (family, m, n, d), strict=True))
         ]
+        require(bool(cases), "m, n, d, family", "no case", f"must name some of the preset's sizes {scale.sizes}")
         content = {key: value for key, value in asdict(scale).items() if key not in ("sizes", "degrees")}
         with Ledger(self.out / "ledger.jsonl", {"kind": "certified", "seed": self.seed, **content}) as ledger:
             run(cases, scale, self.seed, ledger)
