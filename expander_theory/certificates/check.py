@@ -1,0 +1,123 @@
+"""The independent checker of certificates: it trusts nothing but the dictionary and the page FORMAT.md.
+
+It is written from that page and shares no code with the prover. Every fact and every claim is recomputed in exact
+integer and rational arithmetic and compared with what the certificate says.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from expander_theory.certificates._check_claims import CLAIMS, Known, evaluate
+from expander_theory.certificates._check_facts import Scaled, decimals, gram_sums, scaled, value_facts
+from expander_theory.certificates._check_fields import Refused, agree, rational, read_certificate, shown
+from expander_theory.certificates._check_losses import check_losses
+from expander_theory.certificates._check_overlaps import has_triangle, overlap_counts
+from expander_theory.dictionary import Dictionary
+from expander_theory.errors import InvalidFile, require
+
+
+class InvalidCertificate(InvalidFile):
+    """A certificate that does not hold; the text names the field, what it says and the true value."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One claim that was verified: ``theorem`` gives ``goal`` up to sparsity ``k``.
+
+    ``slack`` = right - left of the theorem's condition at k, exact and positive; None if k = 0. ``refused`` says why
+    the theorem does not apply, where it does not.
+    """
+
+    theorem: str
+    goal: str
+    k: int
+    slack: Fraction | None
+    refused: str | None
+
+
+def check_certificate(
+    certificate: Mapping[str, Any] | str | os.PathLike[str], dictionary: Dictionary, *, progress: bool = True
+) -> tuple[Checked, ...]:
+    """Verify a certificate (FORMAT.md, version 1) for a dictionary; return what it proves, in the order of its claims.
+
+    Args:
+        certificate: its JSON content, or the file that holds it.
+        dictionary: the masked dictionary that it is about.
+        progress: show progress bars on standard error.
+
+    Raises:
+        InvalidCertificate: not a certificate, of another version or dictionary, altered, or not true; also where a
+            search that it claims would need more than 20 million sets to verify.
+        InvalidArgument: ``dictionary`` is not a masked dictionary.
+    """
+    kind = type(dictionary).__name__
+    require(isinstance(dictionary, Dictionary), "dictionary", kind, "must be a masked Dictionary")
+    source = "certificate" if isinstance(certificate, Mapping) else os.fspath(certificate)
+    try:
+        content = read_certificate(certificate)
+        _check_subject(content["dictionary"], dictionary)
+        dynamic_range = rational("dynamic_range", content["dynamic_range"])
+        if dynamic_range < 1:
+            raise Refused("dynamic_range", f"is {shown(content['dynamic_range'])}, must be at least 1")
+        known = _check_facts(content["facts"], scaled(dictionary), dynamic_range, progress)
+        evaluated = [evaluate(claim, known) for claim in CLAIMS]
+        agree("claims", content["claims"], [entry for entry, _ in evaluated])
+    except Refused as refused:
+        raise InvalidCertificate(source, str(refused)) from None
+    return tuple(Checked(e["theorem"], e["goal"], e["k"], slack, e["refused"]) for e, slack in evaluated)
+
+
+def _check_subject(stored: dict[str, Any], dictionary: Dictionary) -> None:
+    if stored["sha256"] != dictionary.sha256:
+        raise Refused(
+            "dictionary.sha256",
+            f"the certificate is for the dictionary {shown(stored['sha256'])}, this one is {dictionary.sha256!r}",
+        )
+    for name in ("m", "n", "d"):
+        agree(f"dictionary.{name}", stored[name], getattr(dictionary, name))
+
+
+def _check_facts(facts: dict[str, Any], w: Scaled, dynamic_range: Fraction, progress: bool) -> Known:
+    """Recompute every fact, cheapest first, and compare; return them for the claims."""
+    values = value_facts(w)
+    for name, true in values.items():
+        agree(f"facts.{name}", facts[name], true)
+    counts, overlap, pair = overlap_counts(w.m, w.rows, progress=progress)
+    agree("facts.overlap", facts["overlap"], {"largest": overlap, "pair": pair})
+    triangle_free = not has_triangle(w.m, w.rows, progress=progress) if overlap <= 1 else None
+    agree("facts.triangle_free", facts["triangle_free"], triangle_free)
+    sums, columns = gram_sums(w, progress=progress)
+    exact = [w.exact(a) for a in sums]
+    agree("facts.gram", facts["gram"], {"sums": [str(a) for a in exact], "columns": columns})
+    losses = check_losses(facts["losses"], w.m, w.rows, counts, overlap, progress=progress)
+    return Known(
+        n=w.n,
+        d=w.d,
+        losses=losses,
+        sums=exact,
+        least=w.exact(min(w.squares)),
+        curvature=Fraction(values["flatness"]["C_squared"]),
+        beta=Fraction(values["flatness"]["beta"]),
+        overlap=overlap,
+        triangle_free=triangle_free is True,
+        range=dynamic_range,
+        refusals=_refusals(w, values, overlap, pair),
+    )
+
+
+def _refusals(w: Scaled, values: dict[str, Any], overlap: int, pair: list[int] | None) -> dict[str, str]:
+    """The text of FORMAT.md for each requirement that this dictionary does not meet."""
+    refusals = {}
+    if (zero := values["zeros"]["first_column"]) is not None:
+        refusals["full"] = f"needs a full mask: column {zero} has a zero entry"
+    if overlap > 1 and pair is not None:
+        refusals["overlap"] = f"needs overlap at most 1: columns {pair[0]} and {pair[1]} share {overlap} rows"
+    away = next((j for j, square in enumerate(w.squares) if 10000 * abs(square - w.unit) > 2 * w.unit), None)
+    if away is not None:
+        refusals["unit"] = f"needs unit columns: column {away} has squared norm {decimals(w.exact(w.squares[away]))}"
+    if not values["binary"]:
+        refusals["binary"] = "needs equal positive values"
+    return refusals
