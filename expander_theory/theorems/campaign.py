@@ -11,7 +11,7 @@ from expander_theory.ledger import Ledger
 from expander_theory.progress import progress_bar
 from expander_theory.theorems.registry import find_statement
 from expander_theory.theorems.search import Report, attack
-from expander_theory.theorems.slack import shown
+from expander_theory.theorems.slack import TOLERANCE, Number, shown
 
 
 def campaign(
@@ -61,13 +61,17 @@ def as_record(report: Report, budget: str, seed: int) -> dict[str, Any]:
         "met": report.met,
         "met_rate": round(report.met_rate, 4),
         "floor": report.statement.floor,
-        "smallest_slack": None if slack is None else shown(slack.low),
-        "smallest_slack_value": None if slack is None else max(-1e300, min(1e300, float(slack.low))),
+        "smallest_slack": None if slack is None else _shown(slack.low),
+        "smallest_slack_value": None if slack is None else max(-1e300, min(1e300, round(float(slack.low), 9))),
         "tightest": None if report.tightest_instance is None else str(report.tightest_instance),
         "verdict": report.verdict,
         "as_expected": report.as_expected,
         "counterexample": None if report.counterexample is None else str(report.counterexample),
-        "violation": None if report.counterexample_slack is None else shown(report.counterexample_slack.low),
+        "violation": None if report.counterexample_slack is None else _shown(report.counterexample_slack.low),
         "found_by": report.found_by,
         "seconds": round(report.seconds, 2),
     }
+
+
+def _shown(value: Number) -> str:
+    return "0" if abs(value) <= TOLERANCE else shown(value)

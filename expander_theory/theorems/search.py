@@ -86,10 +86,10 @@ class Report:
             return
         self.met += 1
         slack = evaluation.conclusion
-        if self.tightest is None or slack.low < self.tightest.low:
+        if self.tightest is None or _rounded(slack) < _rounded(self.tightest):
             self.tightest, self.tightest_instance = slack, instance
         if isinstance(instance, Case):
-            key, value = (instance.mask.sha256, instance.k), float(slack.low)
+            key, value = (instance.mask.sha256, instance.k), _rounded(slack)
             if key not in self.pool or value < self.pool[key][0]:
                 self.pool[key] = (value, instance)
 
@@ -97,8 +97,13 @@ class Report:
         """The tightest instances on different masks (ties in random order), and as many at random."""
         entries = [self.pool[key] for key in sorted(self.pool)]
         order = rng.permutation(len(entries))
-        tight = sorted(order, key=lambda i: round(entries[i][0], 9))[:count]
+        tight = sorted(order, key=lambda i: entries[i][0])[:count]
         return [entries[i][1] for i in dict.fromkeys([*tight, *order[:count]])]
+
+
+def _rounded(slack: Slack) -> float:
+    """The slack to nine decimals: the last digits of floats differ between processes, and attacks must not."""
+    return round(float(slack.low), 9)
 
 
 _PATIENCE = 15
@@ -200,7 +205,7 @@ def _adversary(statement: Statement, budget: Budget, seed: int, report: Report) 
             evaluation = statement.evaluate(candidate)
             report.record(candidate, evaluation)
             slack = evaluation.conclusion
-            if slack is not None and best_slack is not None and slack.low < best_slack.low:
+            if slack is not None and best_slack is not None and _rounded(slack) < _rounded(best_slack):
                 best, best_slack, step = candidate, slack, min(1.0, 1.5 * step)
                 idle = 0
                 if evaluation.violated:
