@@ -44,7 +44,13 @@ def mask_eps_lower_bound(mask: Mask, s: int) -> Fraction:
 
 
 def paper_eps_count(m: int, d: int, s: int) -> Fraction:
-    """max(0, 1 - m/(ds)), the paper's ``eps_count``: EXP-7 (b)."""
+    """max(0, 1 - m/(ds)), the paper's ``eps_count``: EXP-7 (b).
+
+    Raises:
+        InvalidArgument: m, d or s below 1.
+    """
+    for name, value in (("m", m), ("d", d), ("s", s)):
+        require(require_int(name, value) >= 1, name, value, "must be at least 1")
     return max(Fraction(0), 1 - Fraction(m, d * s))
 
 

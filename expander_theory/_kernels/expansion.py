@@ -81,40 +81,129 @@ def _set_thresholds(target, size, d, thresholds):
 
 @njit(cache=True)
 def _is_canonical(rows, multiplicity, members, depth, v):
-    """Whether v has the least marginal loss in S + v, largest index on ties (``multiplicity`` counts S alone).
+    """Whether v has the least marginal loss in S + v, largest index on ties (``multiplicity`` counts v as well).
 
     Removing the canonical member gives each set exactly one parent, so each is made once.
     """
-    d = rows.shape[1]
-    own = 0
-    for i in range(d):
-        own += multiplicity[rows[v, i]] >= 1
-        multiplicity[rows[v, i]] += 1
-    canonical = True
+    own = _marginal(rows, multiplicity, v)
     for t in range(depth - 1, -1, -1):
-        u = members[t]
-        marginal = 0
-        for i in range(d):
-            marginal += multiplicity[rows[u, i]] >= 2
-        if marginal < own or (marginal == own and u > v):
-            canonical = False
-            break
-    for i in range(d):
-        multiplicity[rows[v, i]] -= 1
+        marginal = _marginal(rows, multiplicity, members[t])
+        if marginal < own or (marginal == own and members[t] > v):
+            return False
+    return True
+
+
+@njit(cache=True)
+def _marginal(rows, multiplicity, v):
+    """Marginal loss of v in a set that it belongs to."""
+    marginal = 0
+    for i in range(rows.shape[1]):
+        marginal += multiplicity[rows[v, i]] >= 2
+    return marginal
+
+
+@njit(cache=True)
+def _is_dead_end(
+    rows, start, columns, multiplicity, hits, members, depth, need, queue, length, before, last_loss, patience
+):
+    """Whether no column of loss >= ``need`` can be the canonical one after S + v (both counted in ``multiplicity``).
+
+    Its marginal loss is at most those of all u in S + v, so for each u it meets need - marginal(u) rows that only u met
+    before, different ones for different u: some of v if need > marginal(v), and ``met`` or more of S. If that is
+    ``before`` or more, what S (whose last column loses ``last_loss``) asked of the columns in its ``queue``, it is
+    one of them. They stand by decreasing ``hits`` on S. False is always a right answer: it is given where
+    more than about ``patience`` columns would have to be tried.
+    """
+    v, met, of_last = members[depth], 0, 0
+    for t in range(depth):
+        of_last = max(0, need - _marginal(rows, multiplicity, members[t]))
+        met += of_last
+    if met >= before and (of_last > 0 or before <= last_loss) and (length <= patience or hits[queue[patience]] < met):
+        for q in range(length):
+            if hits[queue[q]] < met:
+                break
+            if _may_follow(rows, multiplicity, members, depth, need, queue[q]):
+                return False
+        return True
+    touched = depth * rows.shape[1] ** 2 / multiplicity.size  # share of the columns with hits, about
+    if met == 0 or touched**met > 0.1 or need <= _marginal(rows, multiplicity, v):
+        return False
+    tried = 0
+    for i in range(rows.shape[1]):
+        row = rows[v, i]
+        if multiplicity[row] == 1:
+            for p in range(start[row], start[row + 1]):
+                if hits[columns[p]] >= met:
+                    tried += 1
+                    if tried > patience or _may_follow(rows, multiplicity, members, depth, need, columns[p]):
+                        return False
+    return True
+
+
+@njit(cache=True)
+def _may_follow(rows, multiplicity, members, depth, need, w):
+    """Whether w loses ``need`` or more and is canonical in members[:depth + 1] + w."""
+    hit = 0
+    for i in range(rows.shape[1]):
+        hit += multiplicity[rows[w, i]] >= 1
+    if hit < need or _contains(members, depth + 1, w):
+        return False
+    _count(rows, multiplicity, w, 1)
+    canonical = _is_canonical(rows, multiplicity, members, depth + 1, w)
+    _count(rows, multiplicity, w, -1)
     return canonical
 
 
 @njit(cache=True)
-def _add_and_queue(rows, start, columns, multiplicity, hits, queued, v, need, queue):
-    """Add v, and queue the columns that may come next: those with hits >= ``need``, each once.
+def _count(rows, multiplicity, v, change):
+    for i in range(rows.shape[1]):
+        multiplicity[rows[v, i]] += change
 
-    The next column has the least marginal loss of all, at most that of v: the loss that v has now and one for
-    each row that only v met. So if ``need`` is above the former, it meets such a row.
+
+@njit(cache=True)
+def _queue_all(rows, start, columns, hits, queued, members, depth, need, queue):
+    """Queue every column with hits >= ``need``, from the lists of the rows of members[:depth] if that is quicker.
 
     Returns:
         number of columns queued, and of columns looked at.
     """
-    n = rows.shape[0]
+    n, d = rows.shape
+    met = 0
+    for t in range(depth):
+        for i in range(d):
+            met += start[rows[members[t], i] + 1] - start[rows[members[t], i]]
+    count = 0
+    if need <= 0 or met >= n:
+        for l in range(n):
+            if hits[l] >= need:
+                queue[count] = l
+                count += 1
+        return count, n
+    for t in range(depth):
+        for i in range(d):
+            row = rows[members[t], i]
+            for p in range(start[row], start[row + 1]):
+                l = columns[p]
+                if hits[l] >= need and not queued[l]:
+                    queued[l] = True
+                    queue[count] = l
+                    count += 1
+    for q in range(count):
+        queued[queue[q]] = False
+    return count, met
+
+
+@njit(cache=True)
+def _add_and_queue(rows, start, columns, multiplicity, hits, queued, members, depth, need, queue):
+    """Count v = members[depth - 1] in, and queue the columns that may come next: hits >= ``need``, each once.
+
+    The next column has the least marginal loss of all, at most that of v: the loss that v has now and one for
+    each row that only v meets. So if ``need`` is above the former, it meets such a row.
+
+    Returns:
+        number of columns queued, and of columns looked at.
+    """
+    v = members[depth - 1]
     near = need > hits[v]
     count = looked = 0
     for i in range(rows.shape[1]):
@@ -132,59 +221,57 @@ def _add_and_queue(rows, start, columns, multiplicity, hits, queued, v, need, qu
     for q in range(count):
         queued[queue[q]] = False
     if not near:
-        looked += n
-        for l in range(n):
-            if hits[l] >= need:
-                queue[count] = l
-                count += 1
+        count, more = _queue_all(rows, start, columns, hits, queued, members, depth, need, queue)
+        looked += more
     return count, looked
 
 
 @njit(cache=True)
-def _complete(rows, start, columns, multiplicity, hits, members, loss, best, witness):
-    """Try every column as the last one beside ``members[:size - 1]``, of loss ``loss``; hits count the first size - 2.
-
-    Any set that is good enough may be taken, canonical or not, so that nothing need be queued.
+def _complete(rows, start, columns, multiplicity, hits, queued, members, loss, best, witness, queue):
+    """Try the columns that may come last, beside members[:-1] of loss ``loss``; put the best set into ``witness``.
 
     Returns:
         number of columns looked at.
     """
-    n, size = rows.shape[0], members.size
-    v = members[size - 2]
-    everywhere = best[0] + 1 - loss <= hits[v]  # see _add_and_queue
-    looked = 0
-    for i in range(rows.shape[1]):
-        row = rows[v, i]
-        if multiplicity[row] == 0:
-            looked += start[row + 1] - start[row]
-            for p in range(start[row], start[row + 1]):
-                l = columns[p]
-                hits[l] += 1
-                if loss + hits[l] > best[0]:
-                    _take(hits, members, loss, l, best, witness)
-    if everywhere:
-        looked += n
-        for l in range(n):
-            if loss + hits[l] > best[0]:
-                _take(hits, members, loss, l, best, witness)
-    for i in range(rows.shape[1]):
-        row = rows[v, i]
-        if multiplicity[row] == 0:
-            for p in range(start[row], start[row + 1]):
-                hits[columns[p]] -= 1
+    last = members.size - 1
+    v = members[last - 1]
+    count, looked = _add_and_queue(
+        rows, start, columns, multiplicity, hits, queued, members, last, best[0] + 1 - loss, queue
+    )
+    for q in range(count):
+        # Any set that is good enough may be taken, canonical or not.
+        l = queue[q]
+        if loss + hits[l] > best[0] and not _contains(members, last, l):
+            best[0] = loss + hits[l]
+            witness[:last] = members[:last]
+            witness[last] = l
+    _remove(rows, start, columns, multiplicity, hits, v)
     return looked
 
 
 @njit(cache=True)
-def _take(hits, members, loss, l, best, witness):
-    """members[:size - 1] + l is the best set so far, unless l is one of them."""
-    last = members.size - 1
-    for t in range(last):
-        if members[t] == l:
-            return
-    best[0] = loss + hits[l]
-    witness[:last] = members[:last]
-    witness[last] = l
+def _contains(members, depth, v):
+    found = False
+    for t in range(depth):
+        found |= members[t] == v
+    return found
+
+
+@njit(cache=True)
+def _sort_by_hits(hits, queue, length, spare, place):
+    """Put queue[:length] in order of decreasing hits; ``spare`` and ``place`` (d + 2,) are room to work in."""
+    place[:] = 0
+    for q in range(length):
+        spare[q] = queue[q]
+        place[hits[queue[q]]] += 1
+    below = length
+    for h in range(place.size):
+        below -= place[h]
+        place[h] = below
+    for q in range(length):
+        h = hits[spare[q]]
+        queue[place[h]] = spare[q]
+        place[h] += 1
 
 
 @njit(cache=True)
@@ -203,6 +290,8 @@ def reverse_search(
     losses, cursor, length = path[0], path[1], path[2]
     thresholds = np.zeros(size + 1, np.int64)
     _set_thresholds(best[0] + 1, size, d, thresholds)
+    patience = columns.size // multiplicity.size  # looking at more columns costs more than going on
+    spare, place = np.empty(rows.shape[0], np.int32), np.empty(d + 2, np.int64)
     looked = 0
     depth = position[0]
     while best[0] < bound:
@@ -220,23 +309,86 @@ def reverse_search(
         cursor[depth] += 1
         looked += 1
         loss = losses[depth] + hits[v]
-        member = False
-        for t in range(depth):
-            member |= members[t] == v
-        if member or loss < thresholds[depth + 1] or not _is_canonical(rows, multiplicity, members, depth, v):
+        if loss < thresholds[depth + 1] or _contains(members, depth, v):
             continue
         members[depth] = v
+        need = thresholds[depth + 2] - loss
+        _count(rows, multiplicity, v, 1)
+        goes_on = _is_canonical(rows, multiplicity, members, depth, v)
+        if goes_on and depth > 0:
+            before, last_loss = thresholds[depth + 1] - losses[depth], losses[depth] - losses[depth - 1]
+            goes_on = not _is_dead_end(
+                rows, start, columns, multiplicity, hits, members, depth, need, queue[depth], length[depth],
+                before, last_loss, patience,
+            )  # fmt: skip
+        _count(rows, multiplicity, v, -1)
+        if not goes_on:
+            continue
         if depth + 2 == size:
             known = best[0]
-            looked += _complete(rows, start, columns, multiplicity, hits, members, loss, best, witness)
+            looked += _complete(
+                rows, start, columns, multiplicity, hits, queued, members, loss, best, witness, queue[depth + 1]
+            )
             if best[0] > known:
                 _set_thresholds(best[0] + 1, size, d, thresholds)
         else:
             depth += 1
-            need = thresholds[depth + 1] - loss
             length[depth], seen = _add_and_queue(
-                rows, start, columns, multiplicity, hits, queued, v, need, queue[depth]
+                rows, start, columns, multiplicity, hits, queued, members, depth, need, queue[depth]
             )
             looked += seen
+            _sort_by_hits(hits, queue[depth], length[depth], spare, place)
             losses[depth], cursor[depth] = loss, 0
     return FINISHED
+
+
+@njit(cache=True)
+def swap_search(rng, rows, start, columns, m, members, steps, tenure, witness):
+    """Tabu search from the set ``members``: swap the column of least marginal loss for the one that collides most.
+
+    Ties go to the first after a random place; neither column moves back within ``tenure`` swaps. ``witness`` receives
+    the best set met.
+
+    Returns:
+        its loss.
+    """
+    n, size = rows.shape[0], members.size
+    multiplicity, hits = np.zeros(m, np.int32), np.zeros(n, np.int32)
+    closed = np.zeros(n, np.int64)  # the column may not move before that swap
+    inside = np.zeros(n, np.bool_)
+    loss = 0
+    for v in members:
+        loss += hits[v]
+        inside[v] = True
+        _add(rows, start, columns, multiplicity, hits, v)
+    best = loss
+    witness[:] = members
+    for step in range(steps):
+        first, place, least = rng.integers(0, size), -1, 0
+        for t in range(size):
+            u = first + t if first + t < size else first + t - size
+            if closed[members[u]] <= step:
+                marginal = _marginal(rows, multiplicity, members[u])
+                if place < 0 or marginal < least:
+                    place, least = u, marginal
+        if place < 0:
+            continue
+        old = members[place]
+        _remove(rows, start, columns, multiplicity, hits, old)
+        first, new, most = rng.integers(0, n), -1, -1
+        for half in range(2):
+            for l in range(first if half == 0 else 0, n if half == 0 else first):
+                if hits[l] > most and not inside[l] and closed[l] <= step:
+                    new, most = l, hits[l]
+        inside[old] = False
+        if new < 0:
+            new, most = old, hits[old]
+        inside[new] = True
+        closed[old] = closed[new] = step + 1 + tenure
+        members[place] = new
+        _add(rows, start, columns, multiplicity, hits, new)
+        loss += most - least
+        if loss > best:
+            best = loss
+            witness[:] = members
+    return best
