@@ -131,7 +131,15 @@ def test_gram_sums_of_integers_too_large_for_floats(bits):
     mask = complete_graph_mask(6)
     values = rng.integers(2 ** (bits - 1), 2**bits, mask.rows.shape) * rng.choice([-1.0, 1.0], mask.rows.shape)
     check_gram(Dictionary(mask, values))
-    check_gram(Dictionary(disjoint_union(mask, mask), np.concatenate([values, values + (values < 2)])))
+    check_gram(Dictionary(disjoint_union(mask, mask), np.concatenate([values, values + 1])))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_gram_sums_that_tie_but_round_differently(seed):
+    """A copy with the rows in reverse order has the same sums; floats add them up in another order."""
+    base = gaussian_dictionary(uniform_mask(9, 6, 7, seed=seed), seed=seed)
+    rows = np.concatenate([base.mask.rows, 17 - base.mask.rows[:, ::-1]])
+    check_gram(Dictionary(Mask(18, rows), np.concatenate([base.values, base.values[:, ::-1]])))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -86,6 +86,7 @@ class Claim:
 _ID, _OMP, _L0 = "identifiability", "OMP", "l0 decoding"
 _UNIQUE = "every k-sparse code is the only k-sparse code of its activation"
 _ALL = "OMP recovers every k-sparse code, whatever its coefficients"
+_ALL_SCALED = f"{_ALL}, once columns are scaled to exactly unit norm"
 _RANGE = "the tied TopK encoder finds support and signs of every k-sparse code of this dynamic range"
 _L1 = "l1 minimisation weighted by ||w_j||_1 recovers every k-sparse code"
 _AGREEMENT = (
@@ -107,9 +108,9 @@ CLAIMS = (
     Claim("STAB-3", _ID, (), lambda f, k: (f.A(2 * k - 1), f.least), _UNIQUE),
     Claim("OMP-2", _OMP, ("unit",), lambda f, k: ((2 * k - 1) * f.A(1), f.least), _ALL),
     Claim("OMP-3", _OMP, ("unit",), lambda f, k: (f.A(k) + f.A(k - 1), f.least), _ALL),
-    Claim("OMP-5", _OMP, ("unit",), lambda f, k: (f.curvature * ((k + 1) * f.E(k + 1) + k * f.E(k)), 1), _ALL),
-    Claim("OMP-7u", _OMP, ("unit",), _omp7u, _ALL),
-    Claim("PAPER-OMP", _OMP, ("unit",), lambda f, k: (f.curvature * (2 * k + 1) * f.E(k + 1), 1), _ALL),
+    Claim("OMP-5", _OMP, ("unit",), lambda f, k: (f.curvature * ((k + 1) * f.E(k + 1) + k * f.E(k)), 1), _ALL_SCALED),
+    Claim("OMP-7u", _OMP, ("unit",), _omp7u, _ALL_SCALED),
+    Claim("PAPER-OMP", _OMP, ("unit",), lambda f, k: (f.curvature * (2 * k + 1) * f.E(k + 1), 1), _ALL_SCALED),
     Claim("TOPK-1", "TopK encoder", ("unit",), lambda f, k: (f.range * (f.A(k) + f.A(k - 1)), f.least), _RANGE),
     Claim("NSP-2", "l1", (), lambda f, k: (f.beta * f.E(2 * k), Fraction(1, 4)), _L1),
     Claim("L0-1", _L0, ("full",), lambda f, k: (f.E(k), (1 - Fraction(1, f.d)) / 2), _AGREEMENT),

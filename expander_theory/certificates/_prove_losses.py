@@ -118,14 +118,14 @@ class _Searches:
             if target is None or left <= 0:
                 break
             outcome = losing_set(self._mask, size, target + 1, time_limit=left / 2)
-            self._sets -= visited
             if outcome.status == "none":
+                self._sets -= visited  # what a checker has to repeat
                 bound = Loss(size, target, "search")
                 break
-            if outcome.status == "out_of_time":
+            if outcome.witness is None:  # out of time
                 break
-            witness = tuple(sorted(int(j) for j in outcome.witness))
-            found = _Found(self._mask.d * size - self._mask.neighbours(witness).size, witness)
+            loss = self._mask.d * size - self._mask.neighbours(outcome.witness).size
+            found = _Found(loss, outcome.witness)
         return replace(bound, witness=found.witness) if found.loss == bound.loss else bound
 
     def _target(self, bound: Loss, found: int) -> tuple[int | None, float]:

@@ -124,6 +124,7 @@ _FULL, _UNIT = ("full mask",), ("unit columns",)
 
 _UNIQUE = "every k-sparse code is the only k-sparse code of its activation"
 _OMP = "OMP recovers every k-sparse code, whatever its coefficients"
+_OMP_SCALED = f"{_OMP}, once columns are scaled to exactly unit norm"
 _TOPK = "the tied TopK encoder finds support and signs of every k-sparse code of this dynamic range"
 _L1 = "l1 minimisation weighted by ||w_j||_1 recovers every k-sparse code"
 _TWO_ROWS = (
@@ -141,9 +142,9 @@ CLAIMS = (
     Claim("STAB-3", _ID, _UNIQUE, lambda f, k: (f.a(2 * k - 1), f.least_norm)),
     Claim("OMP-2", "OMP", _OMP, lambda f, k: ((2 * k - 1) * f.a(1), f.least_norm), _UNIT),
     Claim("OMP-3", "OMP", _OMP, lambda f, k: (f.a(k) + f.a(k - 1), f.least_norm), _UNIT),
-    Claim("OMP-5", "OMP", _OMP, lambda f, k: (f.c_squared * ((k + 1) * f.e(k + 1) + k * f.e(k)), 1), _UNIT),
-    Claim("OMP-7u", "OMP", _OMP, lambda f, k: ((f.a(k) / f.least_norm) ** 2, _unit_column_threshold(k)), _UNIT),
-    Claim("PAPER-OMP", "OMP", _OMP, lambda f, k: (f.c_squared * (2 * k + 1) * f.e(k + 1), 1), _UNIT),
+    Claim("OMP-5", "OMP", _OMP_SCALED, lambda f, k: (f.c_squared * ((k + 1) * f.e(k + 1) + k * f.e(k)), 1), _UNIT),
+    Claim("OMP-7u", "OMP", _OMP_SCALED, lambda f, k: ((f.a(k) / f.least_norm) ** 2, _unit_column_threshold(k)), _UNIT),
+    Claim("PAPER-OMP", "OMP", _OMP_SCALED, lambda f, k: (f.c_squared * (2 * k + 1) * f.e(k + 1), 1), _UNIT),
     Claim("TOPK-1", "TopK encoder", _TOPK, lambda f, k: (f.r * (f.a(k) + f.a(k - 1)), f.least_norm), _UNIT),
     Claim("NSP-2", "l1", _L1, lambda f, k: (f.beta * f.e(2 * k), Fraction(1, 4))),
     Claim("L0-1", _L0, _TWO_ROWS, lambda f, k: (f.e(k), (1 - Fraction(1, f.d)) / 2), _FULL),
