@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -229,10 +230,13 @@ IDN_2 = Statement(
     cost="matchings / ranks of all sets",
     check="exact ranks at random 31-bit weights",
     needs=("full",),
-    draws=Draws(max_m=6, max_n=5, max_k=5),
+    draws=Draws(max_m=6, max_n=6, max_k=6, values="positive"),
 )
 IDN_2 = IDN_2.with_mutants(
-    IDN_2.mutant("all weights", "The same for all values on the mask.", conclusion=_independent(lambda c: c.k)),
+    IDN_2.mutant(
+        "all weights", "The same for all values on the mask.",
+        conclusion=_independent(lambda c: c.k), draws=replace(IDN_2.draws, values="any"),
+    ),
     IDN_2.mutant(
         "one size", "|N(T)| >= |T| for |T| = s alone suffices.",
         hypotheses={

@@ -87,7 +87,7 @@ RIP1_1 = Statement(
     source="flat case: Berinde, Gilbert, Indyk, Karloff, Strauss 2008; THEORY.md RIP1-1",
     cost="none / eps_s",
     check="codes drawn, and moved by the adversary; floats, 1e-9",
-    draws=Draws(code="any"),
+    draws=Draws(max_m=6, max_n=5, code="any"),
 )
 RIP1_1 = RIP1_1.with_mutants(
     RIP1_1.mutant(

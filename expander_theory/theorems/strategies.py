@@ -25,30 +25,36 @@ from expander_theory.theorems.statement import Draws, Statement
 def masks(draw: Any, max_m: int = 8, max_n: int = 7, min_n: int = 1) -> Mask:
     """Masks column by column (duplicates are likely), or a small known graph."""
     columns = _columns(max_m, max_n, min_n)
-    families = [columns, columns, columns, *([_graphs(max_n), _stars(max_n)] if min_n <= 3 else [])]
+    families = [columns, columns, *([_graphs(max_n), _stars(max_n), _unions(max_n)] if min_n <= 3 else [])]
     return draw(st.one_of(*families))
 
 
 @st.composite
-def _columns(draw: Any, max_m: int, max_n: int, min_n: int) -> Mask:
-    m = draw(st.integers(1, max_m))
-    d = draw(st.integers(1, min(m, 4)))
+def _columns(draw: Any, max_m: int, max_n: int, min_n: int, degree: int | None = None) -> Mask:
+    m = draw(st.integers(degree or 1, max_m))
+    d = draw(st.integers(1, min(m, 4))) if degree is None else degree
     n = draw(st.integers(min_n, max_n))
     column = st.lists(st.integers(0, m - 1), min_size=d, max_size=d, unique=True)
     distinct = draw(st.integers(1, n)) if draw(st.booleans()) else n
     columns = draw(st.lists(column, min_size=distinct, max_size=distinct))
-    copies = draw(st.lists(st.integers(0, distinct - 1), min_size=n - distinct, max_size=n - distinct))
+    which = st.just(0) if draw(st.booleans()) else st.integers(0, distinct - 1)
+    copies = draw(st.lists(which, min_size=n - distinct, max_size=n - distinct))
     return Mask.from_columns(m, np.array(columns + [columns[j] for j in copies]))
 
 
 @st.composite
+def _unions(draw: Any, max_n: int) -> Mask:
+    """Two small masks side by side, on rows of their own."""
+    d = draw(st.integers(1, 3))
+    first, second = (draw(_columns(d + 2, max(1, max_n // 2), 1, d)) for _ in range(2))
+    return Mask(first.m + second.m, np.concatenate([first.rows, second.rows + first.m]))
+
+
+@st.composite
 def _graphs(draw: Any, max_n: int) -> Mask:
-    """Vertices of a graph as columns, edges as rows (complete, cycle, complete bipartite, circulant); and unions."""
+    """Vertices of a graph as columns, edges as rows (complete, cycle, complete bipartite, circulant)."""
     v = draw(st.integers(3, max(3, max_n)))
-    kind = draw(st.sampled_from(["complete", "cycle", "bipartite", "circulant", "union"]))
-    if kind == "union":
-        one = draw(_columns(4, max(1, max_n // 2), 1))
-        return Mask(2 * one.m, np.concatenate([one.rows, one.rows + one.m]))
+    kind = draw(st.sampled_from(["complete", "complete", "cycle", "bipartite", "circulant"]))
     if kind == "bipartite":
         k = max(2, v // 2)
         v, edges = 2 * k, list(itertools.product(range(k), range(k, 2 * k)))
@@ -114,17 +120,17 @@ def values(draw: Any, mask: Mask, family: str, code: Floats | None = None) -> Fl
     if family == "positive":
         return np.ones((n, d))
     moduli = _moduli(draw, mask, family)
-    kind = draw(st.sampled_from(["plus", "signs", "signs", "cancelling"]))
+    kind = draw(st.sampled_from(["plus", "signs", "cancelling", "cancelling"]))
     if kind == "plus":
         return moduli
     if kind == "signs":
         return moduli * _signs(draw, n * d).reshape(n, d)
-    return _cancelling(mask, moduli, np.ones(n) if code is None or draw(st.booleans()) else code)
+    return _cancelling(mask, moduli, np.ones(n) if code is None or draw(st.integers(0, 2)) else code)
 
 
 def _moduli(draw: Any, mask: Mask, family: str) -> Floats:
     n, d = mask.rows.shape
-    kinds = ["one", "one", "small", "peaks", "crowded peaks", "by row", "gaussian"]
+    kinds = ["one", "one", "one", "small", "peaks", "crowded peaks", "by row", "gaussian"]
     kind = "one" if family == "flat" else draw(st.sampled_from(kinds + ["holes"] * 3 * (family == "zeros")))
     out = np.ones((n, d))
     if kind == "gaussian":
@@ -176,7 +182,7 @@ def _cancelling(mask: Mask, moduli: Floats, code: Floats) -> Floats:
 def codes(draw: Any, n: int, size: int) -> Floats:
     """A code with ``size`` nonzeros: the first columns or any, signs, and adversarial magnitudes."""
     support = list(range(size)) if draw(st.booleans()) else sorted(draw(st.permutations(range(n)))[:size])
-    kind = draw(st.sampled_from(["ones", "signs", "small", "powers", "range", "heavy", "gaussian", "primes"]))
+    kind = draw(st.sampled_from(["ones", "signs", "small", "powers", "range", "heavy", "fading", "gaussian", "primes"]))
     signs = _signs(draw, size) if kind != "ones" else np.ones(size)
     if kind == "gaussian":
         moduli = np.abs(np.random.default_rng(draw(st.integers(0, 2**16))).standard_normal(size)) + 1e-3
@@ -190,6 +196,8 @@ def codes(draw: Any, n: int, size: int) -> Floats:
         heavy = draw(st.integers(1, max(1, size // 2)))
         moduli = np.full(size, heavy / max(1, size - heavy))
         moduli[:heavy] = 1.0
+    elif kind == "fading":  # some, and others a hundred times smaller
+        moduli = np.where(np.arange(size) < draw(st.integers(1, size)), 1.0, 0.01)
     elif kind == "primes":
         moduli = np.array([2.0, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53])[:size]
     else:
@@ -211,7 +219,7 @@ def cases(statement: Statement) -> st.SearchStrategy[Any]:
 def _cases(draw: Any, statement: Statement) -> Case:
     draws: Draws = statement.draws
     planted = None
-    if draws.max_n >= 8 and draws.values != "positive" and draw(st.integers(0, 2)) == 0:
+    if draws.max_n >= 8 and draws.values != "positive" and draw(st.booleans()):
         mask, planted = draw(_cancelling_pairs(draws.max_n - 2))
     else:
         mask = draw(masks(draws.max_m, draws.max_n))
