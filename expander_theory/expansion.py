@@ -101,10 +101,10 @@ def expansion_profile(mask: Mask, max_size: int, *, time_limit: float = 10.0) ->
     max_size = require_int("max_size", max_size)
     require(1 <= max_size <= mask.n, "max_size", max_size, f"must be between 1 and n = {mask.n}")
     require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
-    deadline = time.monotonic() + time_limit
     overlaps = _overlaps(mask)
     found, witnesses = greedy_losses(mask.rows, *mask.row_lists, mask.m, _roots(overlaps, max_size), max_size)
     proved = largest_losses(overlaps, max_size)
+    deadline = _deadline(time_limit)
     sizes = []
     for size in range(1, max_size + 1):
         loss, witness, bound = int(found[size]), witnesses[size, :size].copy(), int(proved[size])
@@ -158,7 +158,7 @@ def losing_set(mask: Mask, size: int, loss: int, *, time_limit: float = 10.0) ->
     witness = witnesses[size, :size].copy()
     if found[size] < loss:
         search = _ReverseSearch(mask, size, loss - 1, witness, loss)
-        finished = any(search.steps(begun + time_limit))
+        finished = any(search.steps(_deadline(time_limit)))
         if search.loss < loss:
             return SearchOutcome("none" if finished else "out_of_time", None, time.monotonic() - begun)
         witness = search.witness
@@ -213,6 +213,7 @@ def expanding_size(
     overlaps = _overlaps(mask)
     witnesses = _failing_sets(mask, eps, overlaps, min(limit, _LARGEST_GREEDY))
     # Exact values of small sizes bound larger ones better than "below eps" does.
+    deadline = _deadline(time_limit)
     exact = expansion_profile(mask, min(limit, _SMALL), time_limit=time_limit / 4).sizes
     losses, by = [0, 0], []
     for size in range(2, limit + 1):
@@ -225,10 +226,10 @@ def expanding_size(
         # In order of simplicity: the first of the least.
         rule = min((r for r in ("overlap", "subset", "transfer", "search") if r in bounds), key=bounds.__getitem__)
         if bounds[rule] >= target:
-            if size in witnesses or time.monotonic() - begun >= time_limit:
+            if size in witnesses:
                 break
             search = _ReverseSearch(mask, size, target - 1, np.zeros(size, np.int32), target)
-            finished = any(search.steps(begun + time_limit))
+            finished = any(search.steps(deadline))
             if search.loss >= target:
                 witnesses[size] = _increasing(search.witness)
             if search.loss >= target or not finished:
@@ -354,6 +355,18 @@ def _roots(histogram: NDArray[np.int32], max_size: int) -> NDArray[np.int64]:
     """All columns, or the most overlapping ones where there are very many."""
     sums = _largest_overlap_sums(histogram, max(1, max_size - 1))
     return np.argsort(-sums, kind="stable")[: max(1, _GREEDY // (sums.size * max_size))]
+
+
+def _deadline(time_limit: float) -> float:
+    """The end of a search that starts now."""
+    _compile()
+    return time.monotonic() + time_limit
+
+
+@lru_cache(maxsize=1)
+def _compile() -> None:
+    """One trivial search, so that the seconds that the first compilation takes are not taken from a user's limit."""
+    next(_ReverseSearch(Mask(1, np.zeros((2, 1), np.int32)), 2, 0, np.zeros(2, np.int32), 1).steps(math.inf))
 
 
 class _ReverseSearch:

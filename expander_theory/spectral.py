@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,6 @@ from expander_theory.masks import Mask
 
 _MARGIN = 1e-9
 _DENSE = 256
-_TIGHT: dict[str, Any] = {"tol": 1e-12}
 
 
 def spectral_neighbours(mask: Mask, size: int, *, form: Literal["a", "b", "c"] = "a") -> float:
@@ -55,30 +55,44 @@ def spectral_neighbours(mask: Mask, size: int, *, form: Literal["a", "b", "c"] =
 
 def _top_pair(mask: Mask) -> tuple[float, float, np.ndarray]:
     """The two largest eigenvalues of B^T B and the first one's vector."""
-    B, short = mask.to_scipy(), min(mask.m, mask.n)
-    if short <= _DENSE:
+    B = mask.to_scipy()
+    if min(mask.m, mask.n) <= _DENSE:
         _, singular, right = np.linalg.svd(B.toarray(), full_matrices=True)
         values = np.append(singular**2, [0.0, 0.0])
         return float(values[0]), float(values[1]), right[0]
-    found: Any = scipy.sparse.linalg.svds(B, k=2, v0=np.ones(short), **_TIGHT)
-    _, singular, right = found
-    order = np.argsort(-singular)
-    first, second = singular[order] ** 2
-    return float(first), float(second), right[order[0]]
+    rows = B.T.tocsr()
+    first, second = (B, rows) if mask.m <= mask.n else (rows, B)
+    values, vectors = _largest(lambda x: first @ (second @ x), min(mask.m, mask.n), 2)
+    u = vectors[:, 1] if mask.n < mask.m else rows @ vectors[:, 1]
+    return float(values[1]), float(values[0]), u / np.linalg.norm(u)
 
 
 def _centred_norm(mask: Mask) -> float:
     B = mask.to_scipy()
-    m, n, share = mask.m, mask.n, mask.d / mask.m
-    if min(m, n) <= _DENSE:
+    share = mask.d / mask.m
+    if min(mask.m, mask.n) <= _DENSE:
         return float(np.linalg.norm(B.toarray() - share, 2))
-    rows = B.tocsr()
+    rows = B.T.tocsr()
+    first, second = (B, rows) if mask.m <= mask.n else (rows, B)
+
+    def gram(x: np.ndarray) -> np.ndarray:
+        inner = second @ x - share * x.sum()
+        return first @ inner - share * inner.sum()
+
+    values, _ = _largest(gram, min(mask.m, mask.n), 1)
+    return float(np.sqrt(values[0]))
+
+
+def _largest(product: Callable[[np.ndarray], np.ndarray], size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``count`` largest eigenvalues of a positive semidefinite operator, increasing, and their vectors.
+
+    From a fixed start, for the same result each time. (``svds`` asks for the square of its tolerance, which no vector
+    meets where there are few distinct eigenvalues, as in planes.)
+    """
     make: Any = scipy.sparse.linalg.LinearOperator
-    operator = make(
-        (m, n), dtype=np.float64,
-        matvec=lambda x: B @ x.ravel() - share * x.sum(),  # type: ignore[arg-type]
-        rmatvec=lambda y: rows.T @ y.ravel() - share * y.sum(),  # type: ignore[arg-type]
-    )  # fmt: skip
-    start = np.cos(np.arange(min(m, n), dtype=np.float64))
-    found: Any = scipy.sparse.linalg.svds(operator, k=1, v0=start, return_singular_vectors=False, **_TIGHT)
-    return float(found[0])
+    operator = make((size, size), dtype=np.float64, matvec=lambda x: product(x.ravel()))
+    start = 1 + np.cos(np.arange(size, dtype=np.float64))
+    settings: Any = {"v0": start, "tol": 1e-12}
+    found: Any = scipy.sparse.linalg.eigsh(operator, k=count, **settings)
+    order = np.argsort(found[0])
+    return found[0][order], found[1][:, order]

@@ -109,10 +109,10 @@ def _is_dead_end(
     """Whether no column of loss >= ``need`` can be the canonical one after S + v (both counted in ``multiplicity``).
 
     Its marginal loss is at most those of all u in S + v, so for each u it meets need - marginal(u) rows that only u met
-    before, different ones for different u: some of v if need > marginal(v), and ``met`` or more of S. If that is
-    ``before`` or more, what S (whose last column loses ``last_loss``) asked of the columns in its ``queue``, it is
-    one of them. They stand by decreasing ``hits`` on S. False is always a right answer: it is given where
-    more than about ``patience`` columns would have to be tried.
+    before, different ones for different u: ``met`` or more of S, and some of v if met > 0 (v has the least marginal
+    loss). If met is ``before`` or more, what S (whose last column loses ``last_loss``) asked of the columns in its
+    ``queue``, it is one of them. They stand by decreasing ``hits`` on S. False is always a right answer: it is given
+    where more than about ``patience`` columns would have to be tried.
     """
     v, met, of_last = members[depth], 0, 0
     for t in range(depth):
@@ -126,7 +126,7 @@ def _is_dead_end(
                 return False
         return True
     touched = depth * rows.shape[1] ** 2 / multiplicity.size  # share of the columns with hits, about
-    if met == 0 or touched**met > 0.1 or need <= _marginal(rows, multiplicity, v):
+    if met == 0 or touched**met > 0.1:
         return False
     tried = 0
     for i in range(rows.shape[1]):

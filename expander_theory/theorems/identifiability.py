@@ -312,8 +312,8 @@ def _a_posteriori(c: Case) -> Slack:
 
 IDN_4 = Statement(
     "IDN-4",
-    "A posteriori: if W z = h and |supp z| < spark/2 (in particular below (1 + 1/mu)/2, or half the stopping distance), "
-    "z is the sparsest code of h.",
+    "A posteriori: if W z = h and |supp z| < spark/2 (in particular below (1 + 1/mu)/2, or half the stopping "
+    "distance), z is the sparsest code of h.",
     _a_posteriori,
     {"|supp z| < spark/2": lambda c: positive(Fraction(spark(c), 2) - len(c.support))},
     latex=r"Wz = h,\ \|z\|_0 < \tfrac12 \mathrm{spark}(W) \Rightarrow z \text{ is the sparsest}",

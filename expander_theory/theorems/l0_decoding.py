@@ -1,11 +1,10 @@
-"""Section D of THEORY.md: combinatorial (l0) decoders, in exact arithmetic."""
+"""Section D of THEORY.md: combinatorial decoders."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -14,11 +13,19 @@ from typing import Literal
 import numpy as np
 from hypothesis import strategies as st
 
-from expander_theory.errors import require, require_choice, require_int
-from expander_theory.masks import Mask, uniform_mask
+from expander_theory.errors import require
+from expander_theory.masks import uniform_mask
 from expander_theory.reference_curves import peeling_step, peeling_threshold
 from expander_theory.seeds import generator
 from expander_theory.theorems.case import Case, Interval
+from expander_theory.theorems.decoders import (
+    activation,
+    agreement_decode,
+    is_peelable,
+    left_by_peeling,
+    recovered,
+    wrong_updates,
+)
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
 
@@ -27,148 +34,6 @@ Test = Literal["agreement", "decrease"]
 
 _GENERIC = 2**61 - 1
 _MAX_CODE = 16
-
-
-# ---- the decoder
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """What :func:`agreement_decode` did.
-
-    Attributes:
-        code: x, length n.
-        updates: (column, value added) in order.
-        rounds: rounds that changed something.
-        solved: the residual vanished.
-    """
-
-    code: tuple[Fraction, ...]
-    updates: tuple[tuple[int, Fraction], ...]
-    rounds: int
-    solved: bool
-
-
-def agreement_decode(
-    mask: Mask,
-    values: Sequence[Sequence[Rational]],
-    h: Sequence[Rational],
-    a: int,
-    *,
-    parallel: bool = True,
-    test: Test = "agreement",
-) -> Decoding:
-    """The agreement decoder of THEORY.md section D, in exact rationals: slow, for small masks.
-
-    A column whose rows hold at least a equal nonzero ratios r_i/w_ij, r the residual, gets that value added (the
-    most frequent; among equally frequent ones that of the first row). It stops when the residual is 0, when a round
-    changes nothing, or after n rounds: a decoder that makes no mistakes needs no more.
-
-    Args:
-        values: (n, d) nonzero rationals, ``values[j][i]`` in row ``mask.rows[j, i]``.
-        h: the activation, m rationals.
-        a: how many rows must agree, at least 1.
-        parallel: all columns of a round look at the same residual; otherwise columns take turns 0..n-1 and each
-            sees what the one before left.
-        test: "agreement"; or "decrease": a column is updated if the number of nonzero entries of r falls by at
-            least a (the test of Mendoza-Smith and Tanner 2017, as recalled).
-
-    Raises:
-        InvalidArgument: wrong lengths, a zero value, a below 1, or an unknown test.
-    """
-    a = require_int("a", a)
-    require(a >= 1, "a", a, "must be at least 1")
-    require_choice("test", test, ("agreement", "decrease"))
-    require(len(h) == mask.m, "h", f"of length {len(h)}", f"must have length m = {mask.m}")
-    w = [[Fraction(v) for v in column] for column in values]
-    require(
-        len(w) == mask.n and all(len(column) == mask.d and all(column) for column in w),
-        "values", "array", f"must be (n, d) = ({mask.n}, {mask.d}) nonzero rationals",
-    )  # fmt: skip
-    rows = mask.rows.tolist()
-    residual = [Fraction(v) for v in h]
-    code = [Fraction(0)] * mask.n
-    updates: list[tuple[int, Fraction]] = []
-    rounds = 0
-
-    def apply(j: int, value: Fraction) -> None:
-        code[j] += value
-        updates.append((j, value))
-        for i, entry in zip(rows[j], w[j], strict=True):
-            residual[i] -= value * entry
-
-    while rounds < mask.n and any(residual):
-        before = len(updates)
-        found = []
-        for j in range(mask.n):
-            value = _agreed([residual[i] for i in rows[j]], w[j], a, test)
-            if value is not None and parallel:
-                found.append((j, value))
-            elif value is not None:
-                apply(j, value)
-        for j, value in found:
-            apply(j, value)
-        if len(updates) == before:
-            break
-        rounds += 1
-    return Decoding(tuple(code), tuple(updates), rounds, not any(residual))
-
-
-def _agreed(residual: list[Fraction], weights: list[Fraction], a: int, test: Test) -> Fraction | None:
-    """The value that a column would add, or None."""
-    votes = Counter(r / w for r, w in zip(residual, weights, strict=True) if r)
-    if not votes:
-        return None
-    value, count = votes.most_common(1)[0]
-    if test == "decrease":
-        count -= residual.count(Fraction(0))  # rows that were 0 no longer are
-    return value if count >= a else None
-
-
-def is_peelable(mask: Mask, support: Iterable[int], a: int = 2) -> bool:
-    """Whether every nonempty U inside the support has a column with at least a rows that no other column of U meets.
-
-    Decided by peeling: such columns are removed as long as there are any (in any order; THEORY.md, corrections to
-    L0-1). For a = 1 the unpeelable sets are those that contain a stopping set.
-
-    Raises:
-        InvalidArgument: a below 1, or a support that is not a set of columns.
-    """
-    a = require_int("a", a)
-    require(a >= 1, "a", a, "must be at least 1")
-    left = [require_int("support", j) for j in support]
-    known = len(set(left)) == len(left) and all(0 <= j < mask.n for j in left)
-    require(known, "support", left, f"must hold different columns in 0..{mask.n - 1}")
-    return _left_by_peeling(mask.m, mask.rows[left], a) == 0
-
-
-def _left_by_peeling(m: int, rows: np.ndarray, a: int) -> int:
-    """How many of the columns (one a row of ``rows``) peeling leaves."""
-    while len(rows):
-        met = np.bincount(rows.ravel(), minlength=m)
-        stays = (met[rows] == 1).sum(axis=1) < a
-        if stays.all():
-            break
-        rows = rows[stays]
-    return len(rows)
-
-
-def _activation(mask: Mask, values: Sequence[Sequence[Rational]], code: Sequence[Rational]) -> list[Fraction]:
-    h = [Fraction(0)] * mask.m
-    for j, x in enumerate(code):
-        for i, w in zip(mask.rows[j].tolist(), values[j], strict=True):
-            h[i] += x * w
-    return h
-
-
-def _wrong_updates(decoding: Decoding, code: Sequence[Rational]) -> int:
-    """Updates that did not put a column at its true value, from 0."""
-    first = {j: value for j, value in reversed(decoding.updates)}
-    return len(decoding.updates) - sum(value == code[j] != 0 for j, value in first.items())
-
-
-def _recovered(decoding: Decoding, code: Sequence[Rational]) -> bool:
-    return list(decoding.code) == [Fraction(x) for x in code]
 
 
 # ---- L0-1
@@ -200,9 +65,9 @@ def _generic_decoding(a: int, exactly: bool = True) -> Callable[[Case], Slack]:
         expected = is_peelable(c.mask, c.support, a) if exactly else True
         parts = []
         for parallel in (True, False):
-            decoding = agreement_decode(c.mask, values, _activation(c.mask, values, code), a, parallel=parallel)
-            parts.append(nonnegative(-_wrong_updates(decoding, code), how="wrong updates"))
-            parts.append(nonnegative(0 if _recovered(decoding, code) == expected else -1, how="recovery"))
+            decoding = agreement_decode(c.mask, values, activation(c.mask, values, code), a, parallel=parallel)
+            parts.append(nonnegative(-wrong_updates(decoding, code), how="wrong updates"))
+            parts.append(nonnegative(0 if recovered(decoding, code) == expected else -1, how="recovery"))
         return least(*parts)
 
     return conclusion
@@ -295,13 +160,13 @@ def _flat_decoding(
     def conclusion(c: Case) -> Slack:
         values = [[Fraction(float(v)) for v in column] for column in c.dictionary.values]
         code = [Fraction(float(v)) for v in c.x]
-        h = _activation(c.mask, values, code)
+        h = activation(c.mask, values, code)
         parts = []
         for a, parallel in itertools.product(thresholds(c), orders):
             decoding = agreement_decode(c.mask, values, h, max(1, a), parallel=parallel, test=test)
-            parts.append(nonnegative(0 if _recovered(decoding, code) else -1, how=f"recovery, a = {a}"))
+            parts.append(nonnegative(0 if recovered(decoding, code) else -1, how=f"recovery, a = {a}"))
             if test == "agreement":
-                parts.append(nonnegative(-_wrong_updates(decoding, code), how=f"wrong updates, a = {a}"))
+                parts.append(nonnegative(-wrong_updates(decoding, code), how=f"wrong updates, a = {a}"))
                 parts.append(nonnegative(len(c.support) - decoding.rounds, how="a column per round"))
         return least(*parts)
 
@@ -405,7 +270,7 @@ def _peeled(d: int, a: int, seed: int, load: float) -> tuple[float, ...]:
     """Share of round(load m) random columns that peeling leaves, in some trials, m = 800."""
     k = round(load * _ROWS)
     masks = (uniform_mask(_ROWS, k, d, seed=_TRIALS * seed + trial) for trial in range(_TRIALS))
-    return tuple(_left_by_peeling(_ROWS, mask.rows, a) / k for mask in masks)
+    return tuple(left_by_peeling(_ROWS, mask.rows, a) / k for mask in masks)
 
 
 def _limit(load: float, d: int, a: int) -> float:

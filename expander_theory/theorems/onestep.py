@@ -12,7 +12,7 @@ import numpy as np
 
 from expander_theory.dictionary import Floats
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.omp import expansions, full_rank, gram_rows, outside
+from expander_theory.theorems.pursuit import expansions, full_rank, gram_rows, outside
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
 

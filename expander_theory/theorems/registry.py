@@ -10,18 +10,8 @@ from expander_theory.errors import InvalidArgument
 from expander_theory.theorems.statement import Statement
 
 _MODULES = (
-    *(
-        "expansion",
-        "probability",
-        "designs",
-        "identifiability",
-        "l1",
-        "omp",
-        "topk",
-        "onestep",
-        "l0_decoding",
-        "curves",
-    ),
+    *("expansion", "probability", "designs", "identifiability", "l1", "omp", "omp_flat", "omp_noise", "omp_limits"),
+    *("topk", "amortisation", "onestep", "l0_decoding", "trials", "curves"),
 )
 
 

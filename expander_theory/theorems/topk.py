@@ -1,125 +1,24 @@
-"""Section C of THEORY.md, second half: what one-step encoders (tied, affine) with TopK can and cannot do."""
+"""Section C of THEORY.md: the dynamic range up to which the tied TopK encoder is right."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from numpy.typing import ArrayLike
 
 from expander_theory.dictionary import Floats
-from expander_theory.errors import require, require_int
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.omp import erc_of, gram_rows, has_outside, outside
-from expander_theory.theorems.slack import EQUAL, Slack, least, nonnegative, positive
+from expander_theory.theorems.pursuit import erc_of, gram_rows, has_outside, outside
+from expander_theory.theorems.ranges import nonnegative_parts, ratio, signed_parts, uniform_range_threshold
+from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
 from expander_theory.theorems.strategies import with_parts
 
 _VERTICES = 2_000_000
 """Most entries of W^T W x for all x at the corners of a range together; beyond, the worst corner alone is tried."""
-
-
-# ---- thresholds of the dynamic range
-
-
-def range_threshold(G: ArrayLike, support: Iterable[int]) -> float:
-    """R*(S): the tied encoder is sign-consistently right on all x in +-[a, b]^S iff b/a < R*(S) (THEORY.md TOPK-1).
-
-    min over i in S, j notin S, tau = +-1 of (1 - tau G_ij)/sum_{l in S, l != i} |G_il - tau G_jl|, with 0/0 = 0.
-
-    Args:
-        G: Gram matrix of unit columns, shape (n, n).
-        support: distinct columns, at least one and not all.
-
-    Returns:
-        the threshold; infinity where the range does not matter.
-
-    Raises:
-        InvalidArgument: G is no Gram matrix of unit columns, or the support is not as above.
-    """
-    gram, chosen = _checked(G, support)
-    return float(_ratio(*_signed_parts(gram[chosen], chosen)).min())
-
-
-def nonnegative_range_threshold(G: ArrayLike, support: Iterable[int]) -> float:
-    """R+(S): signed TopK of W^T W x is right on all x in [a, b]^S iff b/a < R+(S) (THEORY.md TOPK-1n).
-
-    min over i in S, j notin S of [1 - G_ij + sum_l (G_il - G_jl)_+]/sum_l (G_jl - G_il)_+, l in S without i. Arguments,
-    result and errors as for :func:`range_threshold`.
-    """
-    gram, chosen = _checked(G, support)
-    return float(_ratio(*_nonnegative_parts(gram[chosen], chosen)).min())
-
-
-def uniform_range_threshold(G: ArrayLike, k: int) -> float:
-    """R*_k: the least R*(S) over all |S| = k, exactly; O(n^3) time and O(n^2) memory (THEORY.md TOPK-1).
-
-    Args:
-        G: Gram matrix of unit columns, shape (n, n).
-        k: 1..n-1.
-
-    Raises:
-        InvalidArgument: G is no Gram matrix of unit columns, or k is out of range.
-    """
-    gram = _checked(G, [0])[0]
-    n, k = gram.shape[0], require_int("k", k)
-    require(1 <= k < n, "k", k, f"must be between 1 and n - 1 = {n - 1}")
-    best = math.inf
-    for i, tau in itertools.product(range(n), (1.0, -1.0)):
-        terms = np.abs(gram[i] - tau * gram)  # [j, l]
-        terms[:, i] = 0
-        np.fill_diagonal(terms, 0)
-        largest = np.partition(terms, n - k, axis=1)[:, n - k + 1 :]  # the k - 1 largest of each row
-        sums = largest.sum(axis=1)
-        best = min(best, float(np.delete(_ratio(1 - tau * gram[i], sums), i).min()))
-    return best
-
-
-def _checked(G: ArrayLike, support: Iterable[int]) -> tuple[Floats, list[int]]:
-    gram = np.asarray(G, dtype=np.float64)
-    square = gram.ndim == 2 and gram.shape[0] == gram.shape[1] > 1
-    require(square, "G", f"array of shape {gram.shape}", "must have shape (n, n), n >= 2")
-    unit = bool(np.abs(np.diag(gram) - 1).max() <= 1e-4 and np.abs(gram - gram.T).max() <= 1e-4)
-    require(unit, "G", "array", "must be symmetric with diagonal 1: the Gram matrix of unit columns")
-    chosen = [require_int("support", j) for j in support]
-    n = gram.shape[0]
-    valid = 1 <= len(set(chosen)) == len(chosen) < n and all(0 <= j < n for j in chosen)
-    require(valid, "support", chosen, f"must be 1 to {n - 1} distinct columns of 0..{n - 1}")
-    return gram, chosen
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """above/below for numbers >= 0, with 0/0 = 0 and positive/0 = infinity."""
-    out = np.full(above.shape, np.inf)
-    np.divide(above, below, out=out, where=below > EQUAL)
-    out[above <= EQUAL] = 0
-    return out
-
-
-def _signed_parts(rows: Floats, chosen: Sequence[int]) -> tuple[Floats, Floats]:
-    """Above and below of R*(S), from the rows of G that belong to S: (|S|, columns outside, tau = 1 and -1)."""
-    inner, cross = rows[:, list(chosen)], np.delete(rows, list(chosen), axis=1)
-    tau = np.array([1.0, -1.0])
-    below = np.array(
-        [
-            np.abs(np.delete(inner[p][:, None, None] - tau * cross[..., None], p, axis=0)).sum(axis=0)
-            for p in range(len(rows))
-        ]
-    )
-    return 1 - tau * cross[..., None], below
-
-
-def _nonnegative_parts(rows: Floats, chosen: Sequence[int]) -> tuple[Floats, Floats]:
-    """The same for R+(S): (|S|, columns outside)."""
-    inner, cross = rows[:, list(chosen)], np.delete(rows, list(chosen), axis=1)
-    leads = [np.delete(inner[p][:, None] - cross, p, axis=0) for p in range(len(rows))]  # G_il - G_jl as [l, j]
-    above = 1 - cross + np.array([np.maximum(lead, 0).sum(axis=0) for lead in leads])
-    return above, np.array([np.maximum(-lead, 0).sum(axis=0) for lead in leads])
 
 
 # ---- the tied encoder on one support
@@ -136,7 +35,7 @@ def _corners(c: Case, signed: bool) -> Floats:
     if len(ends) ** len(chosen) * c.n <= _VERTICES:
         return np.column_stack([np.array(list(itertools.product(ends, repeat=len(chosen)))).T, own])
     rows = gram_rows(c, chosen)
-    ratios = _ratio(*(_signed_parts if signed else _nonnegative_parts)(rows, chosen))
+    ratios = ratio(*(signed_parts if signed else nonnegative_parts)(rows, chosen))
     p, q, *t = np.unravel_index(int(np.argmin(ratios)), ratios.shape)
     against = rows[p, chosen] - (-1.0 if any(t) else 1.0) * rows[:, outside(c, chosen)[q]] < 0
     worst = np.where(against, b, -b if signed else a)
@@ -187,17 +86,17 @@ def _within(parts: Parts) -> Callable[[Case], Slack]:
     def hypothesis(c: Case) -> Slack:
         above, below = parts(c)
         margin = float((above - _range(c) * below).min(initial=math.inf))
-        return least(positive(float(_ratio(above, below).min(initial=math.inf)) - _range(c)), positive(margin))
+        return least(positive(float(ratio(above, below).min(initial=math.inf)) - _range(c)), positive(margin))
 
     return hypothesis
 
 
 def _beyond(parts: Parts) -> Callable[[Case], Slack]:
     """b/a >= min above/below."""
-    return lambda c: nonnegative(_range(c) - float(_ratio(*parts(c)).min(initial=math.inf)))
+    return lambda c: nonnegative(_range(c) - float(ratio(*parts(c)).min(initial=math.inf)))
 
 
-_SIGNED, _NONNEGATIVE = _of_code(_signed_parts), _of_code(_nonnegative_parts)
+_SIGNED, _NONNEGATIVE = _of_code(signed_parts), _of_code(nonnegative_parts)
 _OUTSIDE = {"S is not everything": has_outside}
 _CODES = Draws(code="k")
 _CORNERS = "all codes at the corners of the range (the margin is least there), and the code itself"
@@ -394,163 +293,4 @@ TOPK_1R = TOPK_1R.with_mutants(
     )
 )
 
-
-# ---- TOPK-2
-
-
-def _two_sparse_failure(c: Case) -> Slack:
-    """The code M e_i + s e_l of the proof, |G_ij| = mu: max outside - min inside of |W^T W x|, relative to M."""
-    moduli = np.abs(c.G - np.diag(np.diag(c.G)))
-    i, j = map(int, np.unravel_index(int(np.argmax(moduli)), moduli.shape))
-    l = next(p for p in range(c.n) if p not in (i, j))
-    M = 1.001 * (1 + 1 / moduli[i, j])
-    x = np.zeros(c.n)
-    x[i], x[l] = M, -1.0 if c.G[i, l] >= 0 else 1.0
-    scores = np.abs(c.W.T @ (c.W @ x))
-    return nonnegative(float(np.delete(scores, [i, l]).max() - scores[[i, l]].min()) / M)
-
-
-TOPK_2A = Statement(
-    "TOPK-2a",
-    "If mu > 0 and n >= 3, the tied encoder with |.|-TopK_2 fails on some 2-sparse signed code, of a range just above "
-    "1 + 1/mu (mu = 1: a tie).",
-    _two_sparse_failure,
-    {"n >= 3": lambda c: nonnegative(c.n - 3), "mu > 0": lambda c: positive(c.mu)},
-    latex=r"\mu > 0,\ n \ge 3 \Rightarrow \exists x,\ \|x\|_0 = 2: \text{tied } |\cdot|\text{-TopK}_2 \text{ fails}",
-    source="THEORY.md TOPK-2 and corrections",
-    cost="Gram matrix / one code",
-    check="the code of the proof is built and encoded",
-    needs=("unit",),
-    draws=Draws(),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Encoder:
-    """A dictionary W (m, n) and an affine one-step encoder h -> A h + c, A (n, m), c (n,)."""
-
-    W: Floats
-    A: Floats
-    c: Floats
-
-    def __str__(self) -> str:
-        parts = (f"{name} = {np.array2string(value, precision=4)}" for name, value in vars(self).items())
-        return f"m = {self.W.shape[0]}, n = {self.W.shape[1]}\n" + "\n".join(parts)
-
-
-@st.composite
-def encoders(draw: Any) -> Encoder:
-    """Dictionaries as orthogonal complements of small integer vectors, or of small integers; encoders that fit them.
-
-    What a one-step encoder sees is A W; its rank is what TOPK-2 is about, so the kernel of W is drawn. Encoders: W^T,
-    and (D + 1 g^T) W^+ for a diagonal D and a vector g: as near as A can come to the shape that would be exact.
-    """
-
-    def integers(count: int, low: int, high: int) -> Floats:
-        return np.array(draw(st.lists(st.integers(low, high), min_size=count, max_size=count)), float)
-
-    n = draw(st.integers(2, 5))
-    q = draw(st.integers(1, n - 1))
-    if draw(st.booleans()):
-        kernel = np.vstack([np.ones(n), integers((n - 1) * n, -2, 2).reshape(n - 1, n)])[:q]
-        _, sizes, basis = np.linalg.svd(kernel)
-        W = basis[int((sizes > 1e-9).sum()) :]
-    else:
-        W = integers((n - 1) * n, -2, 2).reshape(n - 1, n)[: n - q]
-    c = np.zeros(n) if draw(st.booleans()) else integers(5, -1, 1)[:n]
-    if draw(st.booleans()):
-        return Encoder(W, W.T, c)
-    target = np.diag(integers(5, 1, 3)[:n]) + integers(5, -2, 2)[:n]
-    return Encoder(W, target @ np.linalg.pinv(W), c)
-
-
-def _affine_map(e: Encoder) -> tuple[Floats, Floats]:
-    """A W and c, each with largest modulus 1 (scales of the code and of its offset do not matter)."""
-    M = e.A @ e.W
-    return M / max(np.abs(M).max(), 1e-12), e.c / max(np.abs(e.c).max(), 1e-12)
-
-
-def _rivals(n: int) -> Iterable[tuple[int, int, int]]:
-    """Ordered pairs i, l and a column p outside."""
-    return itertools.permutations(range(n), 3)
-
-
-def one_step_margin(e: Encoder) -> float:
-    """Whether signed TopK_2 of A h + c is exact on every s e_i + t e_l, s, t > 0: positive if so, else <= 0.
-
-    c_i - c_p = alpha s + beta t + gamma is positive for all s, t > 0 iff none of the three is negative and one is not
-    zero; the least of them is what the margin is about.
-    """
-    M, c = _affine_map(e)
-    worst = math.inf
-    for i, l, p in _rivals(len(c)):
-        parts = (M[i, i] - M[p, i], M[i, l] - M[p, l], c[i] - c[p])
-        worst = min(worst, min(parts) if min(parts) < -1e-9 else max(*parts, 0.0) if max(parts) > 1e-9 else 0.0)
-    return worst
-
-
-def one_step_modulus_exact(e: Encoder) -> bool:
-    """Whether |.|-TopK_2 of A h + c is exact on every s e_i + t e_l, s, t != 0.
-
-    |f| > |g| iff (f - g)(f + g) > 0; an affine function of (s, t) keeps a sign on a quadrant iff its terms agree there.
-    """
-    M, c = _affine_map(e)
-    for i, l, p in _rivals(len(c)):
-        f, g = np.array([M[i, i], M[i, l], c[i]]), np.array([M[p, i], M[p, l], c[p]])
-        for quadrant in itertools.product((1.0, -1.0), repeat=2):
-            turn = np.array([*quadrant, 1.0])
-            if _sign_of(turn * (f - g)) * _sign_of(turn * (f + g)) != 1:
-                return False
-    return True
-
-
-def _sign_of(terms: Floats) -> int:
-    low, high = terms.min(), terms.max()
-    return 1 if low >= -1e-9 and high > 1e-9 else -1 if high <= 1e-9 and low < -1e-9 else 0
-
-
-def _rows_at_most(less: int) -> dict[str, Callable[[Encoder], Slack]]:
-    return {f"m <= n - {less}": lambda e: nonnegative(e.W.shape[1] - less - e.W.shape[0])}
-
-
-_COMPETITOR = {"n >= 3": lambda e: nonnegative(e.W.shape[1] - 3)}
-
-TOPK_2B = Statement(
-    "TOPK-2b",
-    "If m <= n - 2, for every affine one-step encoder A h + c, signed TopK_2 fails (or ties) on some nonnegative "
-    "2-sparse code.",
-    lambda e: nonnegative(-one_step_margin(e)),
-    {**_COMPETITOR, **_rows_at_most(2)},
-    latex=r"m \le n-2 \Rightarrow \forall A, c\ \exists x \ge 0,\ \|x\|_0 = 2: "
-    r"\mathrm{TopK}_2(AWx + c) \ne \mathrm{supp}\,x",
-    source="THEORY.md TOPK-2; context: O'Neill, Gumran, Klindt 2024",
-    cost="none / n^3",
-    check="all 2-sparse codes, by the three coefficients of each comparison",
-    instances=encoders,
-)
-TOPK_2B = TOPK_2B.with_mutants(
-    TOPK_2B.mutant("n-1", "m <= n - 1 is enough.", hypotheses={**_COMPETITOR, **_rows_at_most(1)})
-)
-TOPK_2C = Statement(
-    "TOPK-2c",
-    "If m <= n - 1 and n >= 3, for every affine one-step encoder, |.|-TopK_2 fails (or ties) on some signed 2-sparse "
-    "code.",
-    lambda e: nonnegative(-1 if one_step_modulus_exact(e) else 0),
-    {**_COMPETITOR, **_rows_at_most(1)},
-    latex=r"m < n,\ n \ge 3 \Rightarrow \forall A, c\ \exists x,\ \|x\|_0 = 2: |\cdot|\text{-TopK}_2 \text{ fails}",
-    source="THEORY.md TOPK-2 and corrections",
-    cost="none / n^3",
-    check="all 2-sparse codes, quadrant by quadrant",
-    instances=encoders,
-)
-TOPK_2C = TOPK_2C.with_mutants(
-    TOPK_2C.mutant(
-        "two columns",
-        "The same for n >= 2.",
-        hypotheses={"n >= 2": lambda e: nonnegative(e.W.shape[1] - 2), **_rows_at_most(1)},
-    )
-)
-
-STATEMENTS = (
-    TOPK_1, TOPK_1C, TOPK_1U, TOPK_1M, TOPK_1E, TOPK_1N, TOPK_1NC, TOPK_1R, TOPK_2A, TOPK_2B, TOPK_2C,
-)  # fmt: skip
+STATEMENTS = (TOPK_1, TOPK_1C, TOPK_1U, TOPK_1M, TOPK_1E, TOPK_1N, TOPK_1NC, TOPK_1R)

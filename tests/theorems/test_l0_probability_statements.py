@@ -24,20 +24,11 @@ from expander_theory.reference_curves import (
     weak_threshold,
 )
 from expander_theory.statistics import clopper_pearson_interval, wilson_interval
-from expander_theory.theorems import curves, l0_decoding, probability
+from expander_theory.theorems import curves, l0_decoding, probability, trials
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.curves import (
-    GaussianSizes,
-    Line,
-    Separated,
-    Trials,
-    TwoLevels,
-    WeakPoint,
-    centre_variance,
-    coverage,
-    rate_variance,
-)
-from expander_theory.theorems.l0_decoding import Peeling, agreement_decode, is_peelable
+from expander_theory.theorems.curves import GaussianSizes, WeakPoint
+from expander_theory.theorems.decoders import agreement_decode, is_peelable
+from expander_theory.theorems.l0_decoding import Peeling
 from expander_theory.theorems.probability import (
     RandomMasks,
     SampledSupports,
@@ -50,8 +41,9 @@ from expander_theory.theorems.probability import (
     stopping_term,
     union_bound,
 )
+from expander_theory.theorems.trials import Line, Separated, Trials, TwoLevels, centre_variance, coverage, rate_variance
 
-MODULES = (l0_decoding, probability, curves)
+MODULES = (l0_decoding, probability, trials, curves)
 KNOWN = {v.id: v for module in MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}
 FOUR_CYCLE = Mask.from_columns(4, [[0, 1], [2, 3], [0, 2], [1, 3]])
 COMPLETE_4 = Mask.from_columns(6, [[0, 1, 2], [0, 3, 4], [1, 3, 5], [2, 4, 5]])
@@ -439,10 +431,10 @@ def test_certified_then_erc_then_success():
     for row in range(6):
         signs[COMPLETE_4.rows == row] = [1, -1]
     identity = Dictionary(Mask.from_columns(3, [[0], [1], [2]]), np.ones((3, 1)))
-    assert curves._shares(Case(identity, 2, unit=True)) == (1, 1, 1)
+    assert trials._shares(Case(identity, 2, unit=True)) == (1, 1, 1)
     case = Case(Dictionary(COMPLETE_4, signs), 1, unit=True)
-    assert curves._shares(case) == (1, 1, 1)
-    assert curves._shares(Case(case.dictionary, 2, unit=True))[:2] == (0, 0)
+    assert trials._shares(case) == (1, 1, 1)
+    assert trials._shares(Case(case.dictionary, 2, unit=True))[:2] == (0, 0)
     for k in (1, 2, 3):
         holds("STAT-4", Case(case.dictionary, k, unit=True))
 
