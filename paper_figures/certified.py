@@ -27,10 +27,11 @@ _CURVES = (
     ("k_topk_range1", "proved: TopK at range 1 (TOPK-1)", RED, "--", "^"),
 )
 NOTE = (
-    "Random signs on each mask (flat, C = 1). Proved k hold for every code. ERC: the share of uniform random supports "
-    "on which OMP is exact for all coefficients (AVG-2; certified_supports.csv has Clopper-Pearson limits). k at 50 % "
-    "and 99 %: logistic fit in log k, uniform supports, no noise. eps: exact, or [attained by a set, proved for every "
-    "set]. Ratios R are the paper's conditions (met below 1), with eps bounded on both sides. A proved k <= 1 is vacuous."
+    "Random signs on each mask (flat, C = 1). Proved k hold for every code. ERC: the share of uniform random "
+    "supports on which OMP is exact for all coefficients (AVG-2; certified_supports.csv has Clopper-Pearson "
+    "limits). k at 50 % and 99 %: logistic fit in log k, uniform supports, no noise. eps: exact, or [attained by "
+    "a set, proved for every set]. Ratios R are the paper's conditions (met below 1), with eps bounded on both "
+    "sides. A proved k <= 1 is vacuous."
 )
 
 

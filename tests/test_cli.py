@@ -52,8 +52,8 @@ def test_the_core_never_loads_torch():
 
 
 COMMANDS = ["reproduce", "build", "measure", "recover", "sweep", "figures", "sae harvest", "sae train", "sae eval",
-            "doctor", "fetch", "certify", "check-certificate", "theorems", "theorems show", "theorems check", "theorems attack",
-            "certified"]  # fmt: skip
+            "doctor", "fetch", "certify", "check-certificate", "theorems", "theorems show", "theorems check",
+            "theorems attack", "certified"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

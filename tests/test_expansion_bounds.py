@@ -439,7 +439,7 @@ def test_the_experiment_reports_exact_values(monkeypatch, capsys):
         assert seconds > 0
     reach.run()
     table = capsys.readouterr().out
-    assert table.splitlines()[0].split() == "| m | n | s | eps_s | seconds | s before |".split()
+    assert table.splitlines()[0].split() == ["|", *"m|n|s|eps_s|seconds|s before|".replace("|", " | ").split()]
     assert len(table.splitlines()) == 4
 
 
