@@ -7,15 +7,8 @@ from dataclasses import dataclass
 
 from expander_theory.commands.output import table
 
-_CORE = ("expander-theory", "numpy", "scipy", "numba", "networkx", "galois", "hypothesis", "python-flint", "safetensors")
-    "expander-theory",
-    "numpy",
-    "scipy",
-    "numba",
-    "networkx",
-    "galois",
-    "hypothesis",
-    "python-flint",
+_CORE = (
+    *("expander-theory", "numpy", "scipy", "numba", "networkx", "galois", "hypothesis", "python-flint"),
     "safetensors",
 )
 _SAE = ("torch", "transformers", "gguf", "accelerate", "matplotlib", "mwparserfromhell")
