@@ -290,7 +290,7 @@ def reverse_search(
     losses, cursor, length = path[0], path[1], path[2]
     thresholds = np.zeros(size + 1, np.int64)
     _set_thresholds(best[0] + 1, size, d, thresholds)
-    patience = columns.size // multiplicity.size  # looking at more columns costs more than going on
+    patience = columns.size // (2 * multiplicity.size)  # looking at more columns costs more than going on
     spare, place = np.empty(rows.shape[0], np.int32), np.empty(d + 2, np.int64)
     looked = 0
     depth = position[0]

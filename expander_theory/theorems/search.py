@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -185,9 +186,10 @@ def _property_search(statement: Statement, budget: Budget, seed: int, report: Re
 
 
 def _steer(slack: Slack) -> None:
-    value = max(0.0, float(slack.low))
+    """Small slack is a high score, in half decades: Hypothesis climbs step by step, and finer steps take for ever."""
+    value = max(1e-9, float(slack.low))
     if np.isfinite(value):
-        hypothesis.target(-float(f"{value:.2g}"), label="small slack")  # no chase after the last digits
+        hypothesis.target(-round(2 * math.log10(value)) / 2, label="small slack")
 
 
 def _adversary(statement: Statement, budget: Budget, seed: int, report: Report) -> None:
