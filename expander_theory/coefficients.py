@@ -84,8 +84,8 @@ def range_threshold(dictionary: Dictionary, k: int, *, time_limit: float = 10.0)
     """R*_k: the tied TopK encoder is right on all k-sparse codes of smaller dynamic range, and on no larger class.
 
     R*_k = min over columns i != j and tau = +-1 of (1 - tau G_ij)/(sum of the k-1 largest |G_il - tau G_jl|), l notin
-    {i, j}; infinite for k = 1. Pairs are visited by decreasing Babel sums and left out where a bound shows that
-    they are not the least. Float64. Source: THEORY.md TOPK-1.
+    {i, j}; infinite for k = 1, and 0 for every k where two columns are parallel. Pairs are visited by decreasing Babel
+    sums and left out where a bound shows that they are not the least. Float64. Source: THEORY.md TOPK-1.
 
     Args:
         dictionary: unit columns, masked.
@@ -115,7 +115,7 @@ def range_certified_k(dictionary: Dictionary, dynamic_range: float = 1.0, *, tim
     require(dynamic_range >= 1, "dynamic_range", dynamic_range, "must be at least 1")
     require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
     pairs, needed = _Pairs(dictionary), dynamic_range * (1 + MARGIN)
-    k = 1
+    k = 0
     while k + 1 < dictionary.n and _least_range(pairs, k + 1, needed, time_limit).low >= needed:
         k += 1
     return k
@@ -137,10 +137,12 @@ class _Pairs:
 
 def _least_range(pairs: _Pairs, k: int, below: float, time_limit: float) -> RangeThreshold:
     """R*_k where it is less than ``below``; otherwise ``below``, or an interval when time is up."""
+    sums, largest = gram_row_sums(*pairs.arrays, max(1, k - 1))
+    mu = float(largest.max())
+    if mu >= 1 - MARGIN:
+        return RangeThreshold(0.0, 0.0)  # two columns are parallel, and no code tells them apart (0/0 = 0)
     if k == 1:
         return RangeThreshold(below, below)
-    sums, largest = gram_row_sums(*pairs.arrays, k - 1)
-    mu = float(largest.max())
     order = np.argsort(-sums, kind="stable")
     deadline = time.monotonic() + time_limit
     best, first, finished = below, 0, False

@@ -40,6 +40,8 @@ def expansion_failure(m: int, n: int, d: int, s: int, eps: Fraction, *, strict: 
     require(1 <= s <= n, "s", s, f"must be between 1 and n = {n}")
     eps = Fraction(eps)
     require(0 <= eps < 1, "eps", eps, "must be in [0, 1)")
+    if strict and eps == 0:
+        return 1.0  # eps_1 = 0 is not below 0
     terms = _failure_terms(m, n, d, s, lambda t: _most_neighbours(d, t, eps, strict))
     return math.exp(min(0.0, _log_sum(terms))) if terms.size else 0.0
 

@@ -22,7 +22,7 @@ def spectral_neighbours(mask: Mask, size: int, *, form: Literal["a", "b", "c"] =
     entries of the top eigenvector; any row degrees. (b) d^2 s/(d^2 s/m + sigma^2), sigma the norm of B - (d/m) 11^T;
     any row degrees. (c) Tanner 1984: d^2 s/((dD - l2)s/n + l2), for rows of equal degree D only.
 
-    All are vacuous at the shapes of SAEs: sigma^2 >= nd(1 - d/m)/(m-1), so (b) certifies eps_s < 1/2 never where
+    At the shapes of SAEs they are vacuous: sigma^2 >= nd(1 - d/m)/(m-1), so (b) certifies eps_s < 1/2 never where
     n(1 - d/m) >= 2(m-1) (EXP-5d). Eigenvalues are taken larger by a relative 1e-9 against rounding.
 
     Args:

@@ -250,6 +250,7 @@ def _points(name: str, ks: list[int], successes: list[int], trials: int) -> dict
         return {f"k50_{name}": None, f"k99_{name}": None, f"k50_{name}_interval": None, f"status_{name}": fit.status}
     ends = [math.exp(end) if math.isfinite(end) else None for end in (fit.low, fit.high)]
     k99 = math.exp(fit.centre + math.log(99) / fit.slope)
+    k99 = k99 if k99 >= ks[0] else None
     return {f"k50_{name}": math.exp(fit.centre), f"k99_{name}": k99, f"k50_{name}_interval": ends}
 
 

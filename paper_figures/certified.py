@@ -21,7 +21,7 @@ _CURVES = (
     ("k99_omp_signs", "OMP, $\\pm1$ codes: 99 %", BLUE, ":", "."),
     ("k50_erc", "supports with ERC < 1: 50 %", GREEN, "-", "s"),
     ("k50_topk_signs", "tied TopK, $\\pm1$ codes: 50 %", ORANGE, "-", "^"),
-    ("k_union_stopping", "unique codes, 99 % of random masks", BLACK, ":", ""),
+    ("k_union_stopping", "unique codes, 99 % of uniform masks", BLACK, ":", ""),
     ("k_identifiable", "proved: unique codes (IDN-1)", BLACK, "-", "x"),
     ("k_babel", "proved: OMP (OMP-3)", RED, "-", "v"),
     ("k_topk_range1", "proved: TopK at range 1 (TOPK-1)", RED, "--", "^"),
@@ -110,7 +110,7 @@ def _row(case: dict[str, Any]) -> dict[str, Any]:
         "k OMP (Babel)": "k_babel",
         "k TopK, range 1": "k_topk_range1",
         "k TopK, range 2": "k_topk_range2",
-        "k unique, 99 % of masks": "k_union_stopping",
+        "k unique, 99 % of uniform masks": "k_union_stopping",
         "k ERC 50 %": "k50_erc",
         "k TopK 50 %": "k50_topk_signs",
         "k OMP 99 %, signs": "k99_omp_signs",
@@ -120,7 +120,7 @@ def _row(case: dict[str, Any]) -> dict[str, Any]:
     if "impossible" in case:
         return {
             **shape,
-            "eps_2": "no such mask",
+            "eps_2": "not built",
             "eps_4": "",
             "R_id(2)": "",
             "R_OMP(2)": "",
@@ -160,7 +160,8 @@ def _vacuous(cases: dict[tuple[Any, ...], dict[str, Any]]) -> str:
     factors = [case["k50_omp_signs"] / max(1, case["k_babel"]) for case in complete]
     paper = [case for case in complete if "R_OMP(2)" in case and Fraction(case["R_OMP(2)"][0]) >= 1]
     return (
-        f"Where the theory is vacuous: on {len(weak)} of {len(complete)} masks no more than k = 1 is proved for OMP; "
+        f"Where the theory is vacuous: on {len(weak)} of {len(complete)} masks no more than k = 1 is proved for OMP "
+        f"by coherence or Babel sums; "
         f"OMP recovers +-1 codes at rate 1/2 up to {min(factors):.0f} to {max(factors):.0f} times the proved k; the "
         f"paper's R_OMP(2) is at least 1, so its condition fails already at k = 2, on {len(paper)} of {len(complete)}."
     )

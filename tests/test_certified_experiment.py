@@ -65,7 +65,7 @@ def test_drawn_from_the_ledger_alone_and_the_same_twice(folder, tmp_path):
         assert (tmp_path / "results" / name).read_bytes() == (folder / name).read_bytes()
     assert matplotlib.image.imread(folder / "figures" / "certified.png").std() > 0.01
     table = (folder / "tables" / "certified.md").read_text()
-    assert "no such mask" in table
+    assert "not built" in table
     assert "Where the theory is vacuous" in table
     with open(folder / "figures" / "certified_supports.csv") as file:
         rows = list(csv.DictReader(file))

@@ -5,6 +5,7 @@ import pytest
 
 from expander_theory import (
     DenseDictionary,
+    Dictionary,
     InvalidArgument,
     Mask,
     flat_dictionary,
@@ -27,6 +28,8 @@ def threshold(W, k):
     for support in itertools.combinations(range(n), k):
         for i, j, tau in itertools.product(support, set(range(n)) - set(support), (1, -1)):
             total = sum(abs(G[i, l] - tau * G[j, l]) for l in support if l != i)
+            if 1 - tau * G[i, j] < 1e-12:
+                return 0.0  # parallel columns: 0/0 = 0
             if total > 0:
                 best = min(best, (1 - tau * G[i, j]) / total)
     return best
@@ -62,6 +65,15 @@ def test_range_thresholds_agree_with_their_definition(seed):
     certified = range_certified_k(W, 1.5)
     assert all(threshold(W.to_dense(), k) > 1.5 for k in range(2, certified + 1))
     assert certified + 1 >= W.n or threshold(W.to_dense(), certified + 1) <= 1.5 * (1 + 1e-9)
+
+
+def test_parallel_columns_leave_no_range():
+    W = sign_dictionary(Mask(6, np.array([[0, 1], [0, 1], [2, 3], [4, 5], [1, 2]])), seed=0)
+    twins = W.to_dense()
+    twins[:, 1] = twins[:, 0]
+    same = Dictionary(W.mask, np.stack([twins[rows, j] for j, rows in enumerate(W.mask.rows)]))
+    assert [(range_threshold(same, k).low, range_threshold(same, k).high) for k in (1, 2, 3)] == [(0, 0)] * 3
+    assert range_certified_k(same) == 0
 
 
 def test_without_time_the_threshold_is_an_interval():

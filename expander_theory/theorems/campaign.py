@@ -59,6 +59,7 @@ def as_record(report: Report, budget: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "tried": report.tried,
         "met": report.met,
+        "moves": report.moves,
         "met_rate": round(report.met_rate, 4),
         "floor": report.statement.floor,
         "smallest_slack": None if slack is None else _shown(slack.low),

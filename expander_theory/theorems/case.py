@@ -215,6 +215,13 @@ class Case:
         assert self.code is not None
         return self.code
 
+    @property
+    def e(self) -> Floats:
+        """The noise; an error where none was given."""
+        require(self.noise is not None, "noise", None, "is needed by this statement")
+        assert self.noise is not None
+        return self.noise
+
     @cached_property
     def support(self) -> tuple[int, ...]:
         """The columns where the code is not zero, increasing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from expander_theory.dictionary import AnyDictionary, Dictionary, checked_signals
+from expander_theory.dictionary import AnyDictionary, Dictionary, Floats, checked_signals
 from expander_theory.errors import InvalidArgument, require, require_int
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.registry import find_statement
@@ -88,7 +88,16 @@ def _case(
             not off.any(), "dictionary", f"column {where} has norm {norm:.6g}",
             f"{statement.id} needs unit-l2 columns: use dictionary.normalised()",
         )  # fmt: skip
-    x = None if code is None else checked_signals("code", code, dictionary.n, np.dtype(np.float64))[0]
-    e = None if noise is None else checked_signals("noise", noise, dictionary.m, np.dtype(np.float64))[0]
-    require(x is None or bool(x.any()), "code", "all zero", "must have a nonzero entry")
+    x = None if code is None else _vector("code", code, dictionary.n)
+    e = None if noise is None else _vector("noise", noise, dictionary.m)
+    if x is not None:
+        size = int(np.count_nonzero(x))
+        require(size > 0, "code", "all zero", "must have a nonzero entry")
+        sparse = statement.draws.code != "k" or size <= k
+        require(sparse, "code", f"of {size} nonzeros", f"{statement.id} is about codes of at most k = {k}")
     return Case(dictionary, k, x, e, unit="unit" in statement.needs, time_limit=time_limit)
+
+
+def _vector(name: str, given: ArrayLike, size: int) -> Floats:
+    require(np.ndim(given) == 1, name, f"array of shape {np.shape(given)}", f"must have shape ({size},)")
+    return checked_signals(name, given, size, np.dtype(np.float64))[0]

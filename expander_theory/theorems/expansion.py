@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from expander_theory.expansion import _largest_overlap_sums
+from expander_theory.geometry import column_overlaps
 from expander_theory.spectral import spectral_neighbours
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
@@ -22,7 +24,7 @@ _ENUMERATED = "all sets of columns enumerated, exact rationals"
 EXP_0 = Statement(
     "EXP-0",
     "eps_s, the largest coll(S)/(d|S|) over all sets of at most s columns, does not decrease with s.",
-    lambda c: least(*(nonnegative(c.subsets.eps(t + 1) - c.subsets.eps(t)) for t in range(1, c.n)), nonnegative(0)),
+    lambda c: least(*(nonnegative(c.subsets.eps(t + 1) - c.subsets.eps(t)) for t in range(1, max(2, c.n)))),
     latex=r"\varepsilon_s = \max_{1 \le t \le s} \varepsilon^{=}_t \le \varepsilon_{s+1}",
     source="definition",
     cost="none / n^s",
@@ -80,7 +82,11 @@ def _unique_slack(share: Fraction, strict: bool = False):
         k = min(c.k, c.n)
         fewest = int(c.subsets.unique[c.subsets.size == k].min())
         bound = (1 - share * c.subsets.eps(k)) * c.d * k
-        return positive(fewest - bound) if strict else nonnegative(fewest - bound)
+        if strict or share != 2:
+            return positive(fewest - bound) if strict else nonnegative(fewest - bound)
+        sub = c.subsets
+        first = int((sub.unique - 2 * sub.neighbours + c.d * sub.size).min())
+        return least(nonnegative(fewest - bound), nonnegative(first))
 
     return conclusion
 
@@ -117,7 +123,7 @@ def overlap_bounds(o: int, d: int, s: int, sums: list[int] | None = None) -> lis
 
 
 def _overlap_sums(c: Case, s: int) -> list[int]:
-    return [int(row.sum()) for row in -np.sort(-c.overlaps, axis=1)[:, : s - 1]]
+    return [int(total) for total in _largest_overlap_sums(column_overlaps(c.mask), s - 1)]
 
 
 def _overlap_certificates(c: Case) -> Slack:
@@ -168,11 +174,11 @@ EXP_3 = EXP_3.with_mutants(
 
 def _transfer(growth) -> Any:
     def conclusion(c: Case) -> Slack:
-        sub, parts = c.subsets, [nonnegative(0)]
+        sub, parts = c.subsets, []
         for s, t in itertools.combinations(range(2, c.n + 1), 2):
             parts.append(nonnegative(sub.eps_at(s) * growth(s, t) - sub.eps_at(t)))
             parts.append(nonnegative(sub.eps(s) * growth(s, t) - sub.eps(t)))
-        return least(*parts)
+        return least(*parts) if parts else nonnegative(0)
 
     return conclusion
 
@@ -260,8 +266,8 @@ EXP_5C = EXP_5C.with_mutants(
 )  # fmt: skip
 EXP_5D = Statement(
     "EXP-5d",
-    "sigma^2 >= nd(1 - d/m)/(m-1): the certificate (b) cannot reach eps_s < 1/2 when n(1 - d/m) >= 2(m-1). Spectral "
-    "certificates are vacuous at SAE shapes.",
+    "sigma^2 >= nd(1 - d/m)/(m-1): the certificate (b) cannot reach eps_s < 1/2 when n(1 - d/m) >= 2(m-1): "
+    "vacuous at SAE shapes.",
     _vacuity,
     latex=r"\sigma^2 \ge \frac{nd(1 - d/m)}{m-1}",
     source="trace; see also Kahale, J. ACM 1995",

@@ -47,8 +47,8 @@ _TWO_K = _independent(lambda c: 2 * c.k)
 def _uniqueness_is_spark(c: Case) -> Slack:
     """Two k-sparse codes of one activation from a dependent 2k-set; none where every 2k-set is independent."""
     fewest = spark(c)
-    if fewest > 2 * c.k:
-        return nonnegative(0 if least_singular_value(c, 2 * c.k) > 0 else -1)
+    if fewest > 2 * c.k:  # two k-sparse codes of one activation differ by a kernel vector on some 2k columns
+        return nonnegative(min(case_rank(c, chosen) - len(chosen) for chosen in c.sets(2 * c.k)))
     chosen = next(s for s in c.sets(fewest) if case_rank(c, s) < fewest)
     v = kernel_vector(c, chosen)
     if v is None:
@@ -208,14 +208,24 @@ def _generic(c: Case) -> list[list[int]]:
 
 
 def _generic_rank_is_matching(c: Case) -> Slack:
+    """rank = matching for every set, and independence of all sets of at most k columns iff Hall's condition."""
     columns = _generic(c)
-    worst = 0
+    worst, independent = 0, True
     for chosen in subsets_of(range(c.n)):
         found = rank([columns[j] for j in chosen])
         worst = min(worst, -abs(found - largest_matching(c, chosen)))
-        if len(chosen) <= c.k:
-            worst = min(worst, found - len(chosen))
-    return nonnegative(worst)
+        independent = independent and (len(chosen) > c.k or found == len(chosen))
+    return nonnegative(worst if independent == (_hall(c).low >= 0) else -1)
+
+
+def _hall_at(c: Case) -> Slack:
+    """|N(T)| >= |T| for |T| = k alone."""
+    return nonnegative(int((c.subsets.neighbours - c.subsets.size)[c.subsets.size == min(c.k, c.n)].min()))
+
+
+def _generic_independence(c: Case) -> Slack:
+    columns, size = _generic(c), min(c.k, c.n)
+    return nonnegative(min(rank([columns[j] for j in chosen]) for chosen in c.sets(size).tolist()) - size)
 
 
 IDN_2 = Statement(
@@ -223,30 +233,22 @@ IDN_2 = Statement(
     "For almost all values on the mask, rank W_S is the largest matching of S into rows; all s-sets are independent "
     "iff |N(T)| >= |T| for every |T| <= s.",
     _generic_rank_is_matching,
-    {"Hall": _hall},
     latex=r"\mathrm{rank}\, W_S = \nu(S) \text{ a.e.};\quad "
-    r"|N(T)| \ge |T|\ \forall |T| \le s \Rightarrow \mathrm{spark} > s",
+    r"|N(T)| \ge |T|\ \forall |T| \le s \iff \mathrm{spark} > s\ \text{ a.e.}",
     source="Koenig, Hall; THEORY.md IDN-2",
-    cost="matchings / ranks of all sets",
+    cost="none / matchings and ranks of all sets",
     check="exact ranks at random 31-bit weights",
     needs=("full",),
     draws=Draws(max_m=6, max_n=6, max_k=6, values="positive"),
 )
 IDN_2 = IDN_2.with_mutants(
     IDN_2.mutant(
-        "all weights", "The same for all values on the mask.",
+        "all weights", "Hall's condition is enough for all values on the mask.", hypotheses={"Hall": _hall},
         conclusion=_independent(lambda c: c.k), draws=replace(IDN_2.draws, values="any"),
     ),
     IDN_2.mutant(
-        "one size", "|N(T)| >= |T| for |T| = s alone suffices.",
-        hypotheses={
-            "Hall at s": lambda c: nonnegative(
-                int((c.subsets.neighbours - c.subsets.size)[c.subsets.size == min(c.k, c.n)].min())
-            )
-        },
-        conclusion=lambda c: nonnegative(
-            min(rank([_generic(c)[j] for j in chosen]) for chosen in c.sets(c.k).tolist()) - min(c.k, c.n)
-        ),
+        "one size", "|N(T)| >= |T| for |T| = s alone suffices.", hypotheses={"Hall at s": _hall_at},
+        conclusion=_generic_independence,
     ),
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linprog
@@ -17,6 +18,7 @@ from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
 
 _HALF = Fraction(1, 2)
+_LP_TOLERANCE = 1e-8
 
 
 # ---- FLAT-1
@@ -25,7 +27,7 @@ _HALF = Fraction(1, 2)
 def _conversions(c: Case) -> Slack:
     phi, beta, C2, d = c.phi, c.beta, c.C_squared, c.d
     parts = [nonnegative(phi - 1 / C2), nonnegative(C2 - beta**2 * phi), nonnegative(C2**2 - C2 / phi)]
-    for i in range(2 * d + 1):
+    for i in range(1, 2 * d):  # at both ends the sides are equal
         eps = Fraction(i, 2 * d)
         share = c.top_mass(eps * d)
         parts += [nonnegative(min(eps * beta, 1 - (1 - eps) * c.alpha) - share), nonnegative(eps / phi - share**2)]
@@ -195,13 +197,22 @@ def null_space_slack(W: Floats, weights: Floats, signed: Floats, rho: float, tau
     if tau is None:
         a_eq, b_eq = bmat([[image], [normal[None, :]]], format="csr"), np.append(np.zeros(m), 1.0)
         found = linprog(cost, A_eq=a_eq, b_eq=b_eq, method="highs")
-        return math.inf if found.status == 2 else float(found.fun) - 1
+        return _least(found) - 1
     rows = bmat([[image, -identity(m)], [-image, -identity(m)]], format="csr")
     a_eq = np.concatenate([normal, np.zeros(m)])[None, :]
     found = linprog(
         np.concatenate([cost, np.full(m, tau)]), A_ub=rows, b_ub=np.zeros(2 * m), A_eq=a_eq, b_eq=[1.0], method="highs"
     )
-    return float(found.fun) - 1
+    return _least(found) - 1
+
+
+def _least(found: Any) -> float:
+    """The optimum of a linear programme that was solved; inf where nothing is feasible."""
+    if found.status == 2:
+        return math.inf
+    if found.status != 0:
+        raise RuntimeError(f"the linear programme was not solved: {found.message}")
+    return float(found.fun)
 
 
 def _heaviest(c: Case) -> Floats:
@@ -218,8 +229,8 @@ def _nsp(rho, tau):
         r, t = float(rho(c)), tau(c)
         slack = null_space_slack(c.W, c.norms1, _heaviest(c), r, None if t is None else float(t))
         if t is None:
-            return Slack(slack, slack, strict=True)
-        return nonnegative(slack)
+            return positive(slack)
+        return nonnegative(slack + _LP_TOLERANCE, how="1e-8 for the tolerance of the linear programme")
 
     return conclusion
 
@@ -312,16 +323,15 @@ def weighted_l1_solution(W: Floats, y: Floats, weights: Floats, eta: float) -> F
 
 
 def _stable_recovery(c: Case) -> Slack:
-    assert c.noise is not None
     g = float(_flat_eps(c))
-    eta = float(np.abs(c.noise).sum())
-    found = weighted_l1_solution(c.W, c.W @ c.x + c.noise, c.norms1, eta)
+    eta = float(np.abs(c.e).sum())
+    found = weighted_l1_solution(c.W, c.W @ c.x + c.e, c.norms1, eta)
     mass = np.sort(_mass(c))
     tail = float(mass[: max(0, c.n - c.k)].sum())
     error = float((c.norms1 * np.abs(c.x - found)).sum())
     bound = 2 / (1 - 4 * g) * tail + 4 * (1 - 2 * g) / ((1 - 3 * g) * (1 - 4 * g)) * eta
     scale = max(1.0, float(mass.sum()))
-    return nonnegative((bound - error) / scale + 1e-8, how="1e-8 for the tolerance of the linear programme")
+    return nonnegative((bound - error) / scale + _LP_TOLERANCE, how="1e-8 for the tolerance of the linear programme")
 
 
 NSP_2BP = Statement(
@@ -343,9 +353,11 @@ def _unique_by_l1(c: Case, support: tuple[int, ...]) -> Slack:
     """Whether basis pursuit uniquely recovers the codes with this support and the signs of x: margin over 0."""
     if case_rank(c, support) < len(support):
         return positive(0.0)
+    if np.linalg.svd(c.W[:, list(support)], compute_uv=False)[-1] < 1e-7 * np.abs(c.W).max():
+        return positive(1.0, how="too badly conditioned for a linear programme: not judged")
     signs = np.zeros(c.n)
     signs[list(support)] = np.sign(c.x[list(support)])
-    return Slack(*(2 * (_kernel_margin(c.W, signs),)), strict=True)
+    return positive(_kernel_margin(c.W, signs))
 
 
 def _kernel_margin(W: Floats, signs: Floats) -> float:
@@ -354,13 +366,13 @@ def _kernel_margin(W: Floats, signs: Floats) -> float:
     cost = np.where(signs == 0, 1.0, 0.0)
     a_eq = np.vstack([np.hstack([W, -W]), np.concatenate([signs, -signs])[None, :]])
     found = linprog(np.concatenate([cost, cost]), A_eq=a_eq, b_eq=np.append(np.zeros(m), 1.0), method="highs")
-    return math.inf if found.status == 2 else float(found.fun) - 1
+    return _least(found) - 1
 
 
 NSP_3 = Statement(
     "NSP-3",
     "If basis pursuit uniquely recovers a code with support S and signs sigma, it does so for every restriction of it: "
-    "its success is monotone in k. (False for OMP.)",
+    "its success is monotone in k, which that of OMP is not.",
     lambda c: least(*(_unique_by_l1(c, s) for s in subsets_of(c.support))),
     {"unique on S": lambda c: _unique_by_l1(c, c.support)},
     latex=r"\text{BP unique on } (S, \sigma) \Rightarrow \text{BP unique on } (S', \sigma|_{S'}),\ S' \subset S",

@@ -36,7 +36,10 @@ def case_rank(case: Case, chosen: Iterable[int]) -> int:
 
 
 def least_singular_value(case: Case, size: int) -> float:
-    """min over |S| = size of sigma_min(W_S) for unit columns; exactly 0 where the exact rank is deficient."""
+    """min over |S| = size of sigma_min(W_S) for unit columns; exactly 0 where the exact rank is deficient.
+
+    Where the rank is full but floats cannot tell (below 1e-4), at least 1e-8: full rank is what counts.
+    """
     size = min(size, case.n)
     if size > case.m:
         return 0.0

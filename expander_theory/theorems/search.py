@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Flaky, NonInteractiveExampleWarning
 
 from expander_theory.dictionary import Dictionary
-from expander_theory.errors import require, require_choice
+from expander_theory.errors import InvalidArgument, require, require_choice
+from expander_theory.seeds import require_seed
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.slack import Slack
 from expander_theory.theorems.statement import Evaluation, Statement
@@ -45,7 +46,8 @@ class Report:
     """What an attack found.
 
     Attributes:
-        tried, met: examples evaluated, and those whose hypotheses were met.
+        tried, met: drawn examples, and those of them whose hypotheses were met.
+        moves: further instances that the numerical adversary looked at.
         tightest: least slack of the conclusion among those, with its instance.
         counterexample: an instance that refutes the statement, shrunk.
         found_by: "property" or "adversary".
@@ -54,6 +56,7 @@ class Report:
     statement: Statement
     tried: int = 0
     met: int = 0
+    moves: int = 0
     tightest: Slack | None = None
     tightest_instance: Any = None
     counterexample: Any = None
@@ -65,7 +68,7 @@ class Report:
 
     @property
     def met_rate(self) -> float:
-        """Share of examples whose hypotheses were met."""
+        """Share of the drawn examples whose hypotheses were met."""
         return self.met / max(1, self.tried)
 
     @property
@@ -80,12 +83,13 @@ class Report:
         """Mutants must be refuted, statements must stand on a fair number of examples."""
         return self.verdict == ("refuted" if self.statement.wrong else "stands")
 
-    def record(self, instance: Any, evaluation: Evaluation) -> None:
-        """Count one example."""
-        self.tried += 1
+    def record(self, instance: Any, evaluation: Evaluation, drawn: bool = True) -> None:
+        """Count one instance, drawn or moved to."""
+        self.tried += drawn
+        self.moves += not drawn
         if evaluation.conclusion is None:
             return
-        self.met += 1
+        self.met += drawn
         slack = evaluation.conclusion
         if self.tightest is None or _rounded(slack) < _rounded(self.tightest):
             self.tightest, self.tightest_instance = slack, instance
@@ -127,12 +131,13 @@ def attack(statement: Statement, *, budget: str | Budget = "quick", seed: int = 
         seed: of the drawn examples and of the adversary.
 
     Raises:
-        InvalidArgument: an unknown budget or a negative seed.
+        InvalidArgument: an unknown budget, a negative seed, or conditions that are not functions of the instance alone.
     """
     if isinstance(budget, str):
         require_choice("budget", budget, tuple(BUDGETS))
         budget = BUDGETS[budget]
-    require(seed >= 0, "seed", seed, "must be at least 0")
+    require(isinstance(budget, Budget), "budget", repr(budget), "must be a name or a Budget")
+    require_seed(seed)
     report = Report(statement)
     start = time.monotonic()
     for steered in (False, True):  # far and wide first, then towards small slack
@@ -140,6 +145,8 @@ def attack(statement: Statement, *, budget: str | Budget = "quick", seed: int = 
             _property_search(statement, budget, 2 * seed + steered, report, steered)
     if report.counterexample is None:
         _adversary(statement, budget, seed, report)
+    if report.counterexample is not None and not statement.evaluate(report.counterexample).violated:
+        raise InvalidArgument("statement", statement.id, "its conditions must give the same margins each time")
     report.pool.clear()
     report.seconds = time.monotonic() - start
     return report
@@ -205,7 +212,7 @@ def _adversary(statement: Statement, budget: Budget, seed: int, report: Report) 
                 break
             candidate = _moved(best, statement, step, rng)
             evaluation = statement.evaluate(candidate)
-            report.record(candidate, evaluation)
+            report.record(candidate, evaluation, drawn=False)
             slack = evaluation.conclusion
             if slack is not None and best_slack is not None and _rounded(slack) < _rounded(best_slack):
                 best, best_slack, step = candidate, slack, min(1.0, 1.5 * step)

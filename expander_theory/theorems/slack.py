@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from expander_theory.errors import require
+
 Number = int | float | Fraction
 
 MET = 1e-6
@@ -33,6 +35,9 @@ class Slack:
     high: Number
     strict: bool = False
     how: str = ""
+
+    def __post_init__(self) -> None:
+        require(self.low == self.low and self.high == self.high, "margin", "NaN", "must be a number")
 
     @property
     def exact(self) -> bool:
@@ -79,8 +84,8 @@ def nonnegative(margin: Number, *, high: Number | None = None, how: str = "") ->
 
 
 def least(*slacks: Slack) -> Slack:
-    """All conditions at once: the one with the smallest margin decides, one that fails before one that does not."""
-    return min(slacks, key=lambda s: (not s.violated, s.low))
+    """All conditions at once: one that fails decides first, then one that is undecided, then the smallest margin."""
+    return min(slacks, key=lambda s: (not s.violated, s.met, s.low))
 
 
 def shown(value: Number) -> str:

@@ -37,6 +37,10 @@ class Draws:
     noise: bool = False
     max_k: int = 4
 
+    def __post_init__(self) -> None:
+        for name, floor in (("max_m", 1), ("max_n", 2), ("max_k", 1)):
+            require(getattr(self, name) >= floor, name, getattr(self, name), f"must be at least {floor}")
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -91,6 +95,10 @@ class Statement:
     mutants: tuple[Statement, ...] = ()
     floor: float = 0.05
     wrong: bool = False
+
+    def __post_init__(self) -> None:
+        holes = "full" in self.needs and self.draws.values == "zeros"
+        require(not holes, "draws", "values 'zeros'", "do not go with a statement that needs a full mask")
 
     def evaluate(self, instance: Any) -> Evaluation:
         """Margins of all hypotheses and, where these are met, of the conclusion."""

@@ -54,6 +54,16 @@ def test_slack_decides_strictly_and_with_margins(slack, met, violated):
     assert slack.status == ("holds" if met else "fails" if violated else "undecided")
 
 
+def test_a_margin_is_a_number():
+    with pytest.raises(InvalidArgument, match="NaN"):
+        positive(float("nan"))
+
+
+def test_an_undecided_condition_decides_before_one_that_holds():
+    assert not least(nonnegative(0), positive(0, high=1)).met
+    assert not least(nonnegative(0.0), positive(1e-7)).met
+
+
 def test_the_failing_condition_decides_before_the_smaller_one():
     assert least(nonnegative(-1e-12), positive(0)).violated
     assert least(positive(2), positive(1)).low == 1
@@ -160,7 +170,7 @@ def test_every_id_of_the_catalogue_is_a_statement():
     named = set(
         re.findall(r"\b(?:EXP|FLAT|IDN|RIP1|STAB|NSP|OMP|NEG|TOPK|AVG|MED|L0|STAT|REF|PAPER)-[0-9A-Z]+[a-zS]*", text)
     )
-    parts = {"EXP-3a": "EXP-3", "EXP-5a": "EXP-5"}
+    parts = {"EXP-3a": "EXP-3", "EXP-5a": "EXP-5", "TOPK-2": "TOPK-2b"}
     missing = {parts.get(name, name) for name in named} - set(statements())
     assert not missing
 
@@ -217,6 +227,39 @@ def test_dictionaries_that_do_not_qualify_are_refused_by_column():
         evaluate("IDN-1z", Dictionary(mask, values), 5)
     with pytest.raises(InvalidArgument, match="not about one dictionary"):
         evaluate("EXP-8", Dictionary(mask, values), 1)
+
+
+def test_codes_must_be_what_the_statement_is_about():
+    W = sign_dictionary(Mask.from_columns(6, [[0, 1, 2], [0, 3, 4], [1, 3, 5], [2, 4, 5]]), seed=0)
+    with pytest.raises(InvalidArgument, match="at most k = 1"):
+        evaluate("IDN-3", W, 1, code=[1.0, 1, 0, 0])
+    with pytest.raises(InvalidArgument, match="shape"):
+        evaluate("RIP1-1", W, 1, code=np.ones((2, 4)))
+    with pytest.raises(InvalidArgument, match="noise"):
+        evaluate("NSP-2bp", W, 1, code=[1.0, 0, 0, 0])
+
+
+def test_moves_of_the_adversary_do_not_count_as_examples():
+    rare = Statement(
+        "OWN-5", "Rarely met.", lambda c: positive(1.0 + float(abs(c.x[0]))),
+        {"one column in seven": lambda c: positive(1 if c.n == 7 and c.d == 3 and c.k == 4 else -1)},
+        draws=Draws(code="any"), floor=0.2,
+    )  # fmt: skip
+    report = attack(rare)
+    assert report.moves > 0
+    assert report.met_rate < 0.2
+    assert report.verdict == "rarely met"
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"), [({"budget": 5}, "budget"), ({"seed": -1}, "seed"), ({"seed": "a"}, "seed")]
+)
+def test_bad_arguments_of_an_attack_are_named(changes, name):
+    with pytest.raises(InvalidArgument) as caught:
+        attack(find_statement("EXP-2"), **changes)
+    assert caught.value.name == name
+    with pytest.raises(InvalidArgument, match="max_n"):
+        Draws(max_n=1)
 
 
 def test_conclusions_beyond_enumeration_are_refused_not_attempted():
