@@ -317,7 +317,7 @@ def _overlap_loss(histogram: NDArray[np.int32], size: int) -> int:
     o = int(present.max()) if present.size else 0
     by_steps = d * size - int(np.maximum(0, d - o * np.arange(size)).sum())
     neighbours = -(-(d * d * size) // (d + o * (size - 1)))  # ceil
-    strongest = np.sort(_largest_overlap_sums(histogram, size - 1))[::-1][:size]
+    strongest = np.sort(largest_overlap_sums(histogram, size - 1))[::-1][:size]
     by_columns = int(strongest.sum()) // 2
     return min(by_steps, d * size - neighbours, by_columns, d * (size - 1))
 
@@ -340,7 +340,7 @@ def _overlaps(mask: Mask) -> NDArray[np.int32]:
     return column_overlaps(mask)
 
 
-def _largest_overlap_sums(histogram: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+def largest_overlap_sums(histogram: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     """O_j(count): the sum of the ``count`` largest overlaps of each column."""
     left = np.full(histogram.shape[0], count, np.int64)
     total = np.zeros(histogram.shape[0], np.int64)
@@ -353,7 +353,7 @@ def _largest_overlap_sums(histogram: NDArray[np.int32], count: int) -> NDArray[n
 
 def _roots(histogram: NDArray[np.int32], max_size: int) -> NDArray[np.int64]:
     """All columns, or the most overlapping ones where there are very many."""
-    sums = _largest_overlap_sums(histogram, max(1, max_size - 1))
+    sums = largest_overlap_sums(histogram, max(1, max_size - 1))
     return np.argsort(-sums, kind="stable")[: max(1, _GREEDY // (sums.size * max_size))]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from expander_theory.expansion import _largest_overlap_sums
+from expander_theory.expansion import largest_overlap_sums
 from expander_theory.geometry import column_overlaps
 from expander_theory.spectral import spectral_neighbours
 from expander_theory.theorems.case import Case
@@ -123,7 +123,7 @@ def overlap_bounds(o: int, d: int, s: int, sums: list[int] | None = None) -> lis
 
 
 def _overlap_sums(c: Case, s: int) -> list[int]:
-    return [int(total) for total in _largest_overlap_sums(column_overlaps(c.mask), s - 1)]
+    return [int(total) for total in largest_overlap_sums(column_overlaps(c.mask), s - 1)]
 
 
 def _overlap_certificates(c: Case) -> Slack:
