@@ -159,6 +159,7 @@ def _property_search(statement: Statement, budget: Budget, seed: int, report: Re
     @settings(
         max_examples=budget.examples // 3 if steered else budget.examples - budget.examples // 3,
         database=None,
+        derandomize=False,  # whatever profile is loaded: the seed decides
         deadline=None,
         phases=(Phase.generate, Phase.target, Phase.shrink),
         suppress_health_check=list(HealthCheck),  # type: ignore[arg-type]
