@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import math
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -182,7 +185,7 @@ def _property_search(statement: Statement, budget: Budget, seed: int, report: Re
             report.found_by = "property"
             raise _Refuted
 
-    with warnings.catch_warnings():
+    with _same_draws_everywhere(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NonInteractiveExampleWarning)
         try:
             search()
@@ -191,6 +194,24 @@ def _property_search(statement: Statement, budget: Budget, seed: int, report: Re
         except BaseExceptionGroup as group:
             if not group.split(_Refuted)[0]:
                 raise
+
+
+@contextlib.contextmanager
+def _same_draws_everywhere() -> Iterator[None]:
+    """Keep Hypothesis from drawing constants that it finds in the modules that happen to be loaded.
+
+    They would make an attack depend on the process that runs it. (There is no public switch.)
+    """
+    providers: Any = importlib.import_module("hypothesis.internal.conjecture.providers")
+    if not hasattr(providers, "_get_local_constants"):
+        yield  # a release that does not do so
+        return
+    kept, none = (providers._get_local_constants, providers.CONSTANTS_CACHE), providers.Constants()
+    providers._get_local_constants, providers.CONSTANTS_CACHE = (lambda: none), type(kept[1])(1024)
+    try:
+        yield
+    finally:
+        providers._get_local_constants, providers.CONSTANTS_CACHE = kept
 
 
 def _steer(slack: Slack) -> None:
