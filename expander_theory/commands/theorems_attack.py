@@ -34,7 +34,7 @@ class Attack:
     out: Path | None = None
     """Folder of a ledger of what is found, which the same command resumes; `expander figures` draws it."""
     counterexamples: bool = True
-    """Print the counterexample of every mutant."""
+    """Print the counterexample of every mutant (leave them out with --no-counterexamples)."""
 
     def run(self) -> None:
         import tempfile

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -102,42 +101,6 @@ def erc(G: Floats, sets: NDArray[np.intp]) -> Floats:
 def worst_erc(case: Case, k: int) -> float:
     """max ERC(S) over |S| = k."""
     return float(erc(case.G, case.sets(k)).max())
-
-
-def support_erc(case: Case, support: Iterable[int] | None = None) -> float:
-    """ERC of one support, by default that of the code."""
-    chosen = np.array([tuple(case.support if support is None else support)], np.intp)
-    return float(erc(case.G, chosen)[0])
-
-
-# ---- orthogonal matching pursuit, with adversarial ties
-
-
-def omp_margin(W: Floats, h: Floats, support: Iterable[int], steps: int | None = None) -> float:
-    """How clearly OMP on h picks atoms of ``support`` alone: the least (best inside - best outside)/best of its steps.
-
-    Zero or less where an atom outside is chosen under some rule for ties; -1 where the residual vanishes or
-    correlations die before ``steps`` (default |support|) steps are done.
-    """
-    inside = [int(j) for j in support]
-    outside = np.array([j not in inside for j in range(W.shape[1])])
-    chosen: list[int] = []
-    residual, margin = h.copy(), math.inf
-    scale = float(np.linalg.norm(h))
-    for _ in range(len(inside) if steps is None else steps):
-        correlation = np.abs(W.T @ residual)
-        correlation[chosen] = 0.0
-        within = correlation[inside].max()
-        if not within > 1e-12 * scale:
-            return -1.0
-        beyond = correlation[outside].max() if outside.any() else 0.0
-        margin = min(margin, float((within - beyond) / max(within, beyond)))
-        if margin <= 0:
-            return margin
-        chosen.append(inside[int(np.argmax(correlation[inside]))])
-        fit = np.linalg.lstsq(W[:, chosen], h, rcond=None)[0]
-        residual = h - W[:, chosen] @ fit
-    return margin
 
 
 # ---- restricted isometry

@@ -18,7 +18,8 @@ from scipy.stats import binom
 from expander_theory.seeds import generator
 from expander_theory.statistics import clopper_pearson_interval, fit_boundary, wilson_interval
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.quantities import erc, omp_margin
+from expander_theory.theorems.pursuit import pursuit_margin
+from expander_theory.theorems.quantities import erc
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
 
@@ -288,7 +289,7 @@ def _shares(c: Case) -> tuple[int, Fraction, Fraction]:
     recovered = 0
     for chosen in sets.tolist():
         codes = rng.choice([-1, 1], (_CODES, c.k)) * 10 ** rng.uniform(0, 1, (_CODES, c.k))
-        recovered += sum(omp_margin(c.W, c.W[:, chosen] @ code, chosen) > 0 for code in codes)
+        recovered += sum(pursuit_margin(c.W, c.W[:, chosen] @ code, chosen) > 0 for code in codes)
     return babel, certified, Fraction(recovered, _CODES * len(sets))
 
 

@@ -25,7 +25,8 @@ from expander_theory.theorems import (
     positive,
     statements,
 )
-from expander_theory.theorems.quantities import erc, kernel_vector, largest_matching, omp_margin, rip, spark
+from expander_theory.theorems.pursuit import pursuit_margin
+from expander_theory.theorems.quantities import erc, kernel_vector, largest_matching, rip, spark
 from expander_theory.theorems.slack import least
 from expander_theory.theorems.strategies import cases, masks
 from expander_theory.theorems.subsets import Subsets
@@ -141,11 +142,11 @@ def test_erc_is_that_of_the_pseudo_inverse(seed):
     assert np.isinf(erc(np.ones((3, 3)), np.array([[0, 1]])))[0]
 
 
-def test_omp_margin_sees_ties_and_wrong_atoms():
+def test_pursuit_margin_sees_ties_and_wrong_atoms():
     W = np.array([[1.0, 0, np.sqrt(0.5)], [0, 1, np.sqrt(0.5)]])
-    assert omp_margin(W, W @ np.array([1.0, 0.2, 0]), (0, 1)) > 0
-    assert omp_margin(W, W @ np.array([1.0, 1.0, 0]), (0, 1)) < 0
-    assert omp_margin(np.ones((1, 2)), np.ones(1), (0,)) == 0
+    assert pursuit_margin(W, W @ np.array([1.0, 0.2, 0]), (0, 1)) > 0
+    assert pursuit_margin(W, W @ np.array([1.0, 1.0, 0]), (0, 1)) < 0
+    assert pursuit_margin(np.ones((1, 2)), np.ones(1), (0,)) == 0
 
 
 def test_spark_kernel_matching_and_isometry_of_known_dictionaries():
