@@ -36,8 +36,22 @@ if TYPE_CHECKING:
         uniform_mask,
     )
     from expander_theory.planted import planted_recovery
-    from expander_theory.problems import sparse_code
-    from expander_theory.solvers import Recovery, RecoveryStatus, omp, topk
+    from expander_theory.problems import Codes, Noise, planted_codes, sparse_code
+    from expander_theory.solvers import (
+        Recovery,
+        RecoveryStatus,
+        basis_pursuit,
+        cosamp,
+        gomp,
+        l0_decoding,
+        matching_pursuit,
+        niht,
+        omp,
+        ssmp,
+        topk,
+    )
+    from expander_theory.solvers.estimator import OMPEncoder
+    from expander_theory.trials import Ensemble, Success, Task, run_block
 
 __version__ = "0.1.0"
 
@@ -65,8 +79,22 @@ _HOMES = {
         "uniform_mask",
     ),
     "planted": ("planted_recovery",),
-    "problems": ("sparse_code",),
-    "solvers": ("Recovery", "RecoveryStatus", "omp", "topk"),
+    "problems": ("Codes", "Noise", "planted_codes", "sparse_code"),
+    "solvers": (
+        "Recovery",
+        "RecoveryStatus",
+        "basis_pursuit",
+        "cosamp",
+        "gomp",
+        "l0_decoding",
+        "matching_pursuit",
+        "niht",
+        "omp",
+        "ssmp",
+        "topk",
+    ),
+    "solvers.estimator": ("OMPEncoder",),
+    "trials": ("Ensemble", "Success", "Task", "run_block"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -77,7 +105,9 @@ __all__ = [  # noqa: RUF022 (in the order of the road)
     "Dictionary", "DenseDictionary", "AnyDictionary", "load_dictionary",
     "sign_dictionary", "gaussian_dictionary", "flat_dictionary", "dense_gaussian_dictionary",
     "flatness", "coherence", "babel", "babel_certified_k", "overlap_counts", "expansion_profile",
-    "sparse_code", "omp", "topk", "Recovery", "RecoveryStatus", "planted_recovery",
+    "sparse_code", "planted_codes", "omp", "OMPEncoder", "topk", "matching_pursuit", "gomp", "cosamp", "niht", "ssmp",
+    "l0_decoding", "basis_pursuit", "Recovery", "RecoveryStatus", "planted_recovery",
+    "Ensemble", "Codes", "Noise", "Success", "Task", "run_block",
     "ExpanderTheoryError", "InvalidArgument", "InvalidFile",
 ]  # fmt: skip
 

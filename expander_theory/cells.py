@@ -1,85 +1,257 @@
-"""Counts of a sweep, read back from its ledger's records: the one place that knows their format."""
+"""Results of a sweep as records of its ledger, and back as counts: the one place that knows their format."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
-from expander_theory.statistics import fit_boundary, wilson_interval
-from expander_theory.trials import Ensemble, Task
+from expander_theory.clusters import Group, effective_trials, variation
+from expander_theory.errors import ExpanderTheoryError
+from expander_theory.statistics import clopper_pearson_interval, fit_boundary, wilson_interval
+from expander_theory.tasks import KERNEL_VERSION, content, task_id
+from expander_theory.trials import Block, Codes, Ensemble, Noise, Success, Task
+
+Record = dict[str, Any]
+
+
+class InvalidRecord(ExpanderTheoryError):
+    """A record of a ledger that is no result of this release's sweeps, or that another one contradicts."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Counts of one task."""
+    """Counts of one task.
+
+    Trials on one dictionary are independent draws of codes, not of dictionaries (THEORY.md STAT-2). Where each has a
+    dictionary of its own (``dictionaries`` "fresh", one signal each) they are independent draws from the ensemble, and
+    binomial intervals are about its rate. On one dictionary ("cell", "fixed") binomial intervals are about the rate
+    of that dictionary alone, and say nothing about others. In between, with several signals to each of several
+    dictionaries, they are about neither: trials count for as many as :attr:`effective_trials`.
+
+    Attributes:
+        task: what was simulated.
+        trials: in the blocks that are known.
+        successes: among them.
+        clusters: the same counts for each dictionary, equal ones together, increasing.
+        fraction: mean share of planted atoms found; NaN if not measured.
+        error: mean relative error of the codes; NaN if not measured.
+        quarantined: blocks that failed and are left out; if failing depends on the instance, the rate is biased.
+    """
 
     task: Task
     trials: int
     successes: int
+    clusters: tuple[Group, ...]
+    fraction: float
+    error: float
+    quarantined: int = 0
+
+    @property
+    def rate(self) -> float:
+        """successes / trials; NaN without trials."""
+        return self.successes / self.trials if self.trials else math.nan
+
+    @property
+    def interval_of(self) -> str:
+        """What the rate and its intervals are about: the "ensemble", or "this dictionary"."""
+        return "ensemble" if self.task.dictionaries == "fresh" else "this dictionary"
+
+    @property
+    def effective_trials(self) -> float:
+        """Independent trials that would fix the rate (of what :attr:`interval_of` says) as well as these."""
+        return effective_trials(self.clusters) if self.interval_of == "ensemble" else float(self.trials)
+
+    @property
+    def effective_successes(self) -> float:
+        """The same share of these."""
+        return self.effective_trials * self.rate if self.trials else 0.0
 
 
-def as_record(task: Task, first: int, outcome: str) -> dict[str, Any]:
-    """The ledger record of trials first, first + 1, ...: one character of ``outcome`` a trial."""
-    content = asdict(task)
-    return {"task": task.id, **content.pop("ensemble"), **content, "first": first, "outcome": outcome}
+def task_record(task: Task) -> Record:
+    """What a task is, written once; files by their hashes."""
+    return {"task": task.id, "kernel": KERNEL_VERSION, "content": content(task)}
 
 
-def outcomes(records: Iterable[dict[str, Any]]) -> dict[str, dict[int, bool]]:
-    """Success of every recorded trial, by task id and trial index."""
-    found: dict[str, dict[int, bool]] = defaultdict(dict)
+def block_record(task: Task, block: int, result: Block) -> Record:
+    """The results of one block."""
+    return {
+        "task": task.id, "block": block, "outcome": result.outcome, "fraction": result.fraction, "error": result.error,
+    }  # fmt: skip
+
+
+def failure_record(task: Task, block: int, error: str, attempts: int) -> Record:
+    """A block that was given up after some attempts."""
+    return {"task": task.id, "block": block, "failed": error, "attempts": attempts}
+
+
+def tasks_of(records: Iterable[Record]) -> dict[str, Task]:
+    """The tasks that records name, by id, in order of first appearance.
+
+    An id of an older kernel version stays what it was; its task is the one of the same content.
+
+    Raises:
+        InvalidRecord: content that is no task, or does not belong to its id; records of an earlier format; or one
+            task in two kernel versions, whose results do not mix.
+    """
+    found: dict[str, Task] = {}
     for record in records:
-        if "task" in record:
-            for offset, character in enumerate(record["outcome"]):
-                found[record["task"]][record["first"] + offset] = character == "1"
+        if "task" in record and "content" in record and record["task"] not in found:
+            found[record["task"]] = _task(record)
+        elif "first" in record and "outcome" in record:
+            raise InvalidRecord(
+                "these results have the format of an earlier release (a record for each chunk of trials): "
+                "run the sweep again in a new folder"
+            )
+    if len(set(found.values())) < len(found):
+        raise InvalidRecord("one task has results of two kernel versions, which do not mix: run it in a new folder")
     return found
 
 
-def count(task: Task, outcome: dict[int, bool], trials: int | None = None) -> Cell:
-    """A task's counts over its first ``trials`` trials, or all."""
-    kept = [success for trial, success in outcome.items() if trials is None or trial < trials]
-    return Cell(task, len(kept), sum(kept))
+def _task(record: Record) -> Task:
+    name, version = record["task"], record.get("kernel")
+    try:
+        values = dict(record["content"])
+        for part, kind in (("ensemble", Ensemble), ("codes", Codes), ("noise", Noise), ("success", Success)):
+            values[part] = kind(**values[part])
+        task = Task(**values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise InvalidRecord(f"task {name[:12]}... cannot be read by this release: {error}") from None
+    if not isinstance(version, str) or task_id(task, version) != name:
+        raise InvalidRecord(f"task {name[:12]}... is damaged: its content does not belong to its id")
+    return task
 
 
-def cells(records: Sequence[dict[str, Any]]) -> list[Cell]:
-    """Counts of every task that a ledger's records hold, in order of first appearance."""
-    tasks = {record["task"]: record for record in reversed(records) if "task" in record}
-    return [count(_task(tasks[id]), outcome) for id, outcome in outcomes(records).items()]
+def blocks_of(records: Iterable[Record]) -> dict[str, dict[int, Block]]:
+    """The results of blocks, by task id and block; of a block that was run twice, the first.
+
+    Raises:
+        InvalidRecord: a block with two outcomes. (Its mean error may differ in the last digits between machines.)
+    """
+    found: dict[str, dict[int, Block]] = defaultdict(dict)
+    for record in records:
+        if "block" not in record or "outcome" not in record:
+            continue
+        block = Block(record["outcome"], record["fraction"], record["error"])
+        first = found[record["task"]].setdefault(record["block"], block)
+        if first.outcome != block.outcome:
+            raise InvalidRecord(
+                f"block {record['block']} of task {record['task'][:12]}... has two different outcomes: "
+                "they come from machines or libraries that compute differently, or from an altered file"
+            )
+    return dict(found)
 
 
-def cell_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Cells as rows of a table: sizes, counts, rate and its 95 % Wilson interval."""
+def cells(records: Sequence[Record]) -> list[Cell]:
+    """Counts of every task that records name, in order of first appearance.
+
+    Raises:
+        InvalidRecord: as :func:`tasks_of` and :func:`blocks_of`, or a block of another size than its task's.
+    """
+    tasks, blocks = tasks_of(records), blocks_of(records)
+    failed: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        if "failed" in record:
+            failed[record["task"]].add(record["block"])
+    nameless = [id for id in {*blocks, *failed} if id not in tasks]
+    if nameless:
+        raise InvalidRecord(f"results of task {nameless[0][:12]}..., whose content is nowhere recorded")
+    return [_cell(task, blocks.get(id, {}), failed[id] - {*blocks.get(id, {})}) for id, task in tasks.items()]
+
+
+def _cell(task: Task, blocks: dict[int, Block], failed: set[int]) -> Cell:
+    for block, result in blocks.items():
+        if len(result.outcome) != task.block_size or not set(result.outcome) <= {"0", "1"}:
+            raise InvalidRecord(f"block {block} of task {task.id[:12]}... is damaged: its outcome is {result.outcome}")
+    outcome = "".join(blocks[block].outcome for block in sorted(blocks))
+    shared = task.signals_per_dictionary if task.dictionaries == "fresh" else max(1, len(outcome))
+    counts = Counter(outcome.count("1", first, first + shared) for first in range(0, len(outcome), shared))
+    groups = tuple(sorted(Group(shared, successes, count) for successes, count in counts.items()))
+    fraction, error = _mean(b.fraction for b in blocks.values()), _mean(b.error for b in blocks.values())
+    return Cell(task, len(outcome), outcome.count("1"), groups, fraction, error, len(failed))
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    """Exact up to rounding once, so that it does not depend on the order of the blocks."""
+    given = [value for value in values if value is not None]
+    return math.fsum(given) / len(given) if given else math.nan
+
+
+def cell_rows(cells: Sequence[Cell]) -> list[Record]:
+    """Cells as rows of a table.
+
+    ``low`` and ``high`` are the 95 % Wilson interval, for plots, ``exact_low`` and ``exact_high`` that of Clopper and
+    Pearson, for claims. Both are about what ``interval_of`` names, and rest on ``effective_trials``, which are fewer
+    than ``trials`` where several share a fresh dictionary. ``between_sd`` and ``within_sd`` are the parts of
+    :func:`expander_theory.clusters.variation`, None where the trials do not tell.
+    """
     rows = []
     for cell in cells:
-        low, high = wilson_interval(cell.successes, cell.trials)
-        e = cell.task.ensemble
-        counts = {"successes": cell.successes, "trials": cell.trials, "rate": cell.successes / max(1, cell.trials)}
-        sizes = {"family": e.family, "values": e.values, "d": e.d, "m": e.m, "n": e.n, "k": cell.task.k}
-        rows.append({**sizes, **counts, "low": float(low), "high": float(high)})
+        counts = (cell.effective_successes, cell.effective_trials)
+        low, high = wilson_interval(*counts)
+        exact_low, exact_high = clopper_pearson_interval(*counts)
+        parts = variation(cell.clusters) if cell.trials else None
+        rows.append(
+            {
+                **_names(cell.task, k=cell.task.k),
+                "successes": cell.successes,
+                "trials": cell.trials,
+                "rate": cell.rate,
+                "low": float(low),
+                "high": float(high),
+                "exact_low": float(exact_low),
+                "exact_high": float(exact_high),
+                "interval_of": cell.interval_of,
+                "dictionaries": sum(group.dictionaries for group in cell.clusters),
+                "effective_trials": cell.effective_trials,
+                "between_sd": parts and parts.between,
+                "within_sd": parts and parts.within,
+                "fraction": cell.fraction,
+                "error": cell.error,
+                "quarantined": cell.quarantined,
+            }
+        )
     return rows
 
 
-def boundaries(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """The fitted 50 % point in k/m of tasks that differ in k alone, where there are two sparsities or more."""
-    groups: dict[Task, list[Cell]] = defaultdict(list)
+def boundaries(cells: Sequence[Cell]) -> list[Record]:
+    """The fitted 50 % point in k/m of tasks that differ in k alone, where there are two sparsities or more.
+
+    Counts are the effective ones, so that ``low`` and ``high`` hold for what ``interval_of`` names.
+    """
+    groups: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.trials:
-            groups[replace(cell.task, k=1)].append(cell)
+            groups[tuple(getattr(cell.task, f.name) for f in fields(Task) if f.name != "k")].append(cell)
     rows = []
-    for task, group in groups.items():
-        e = task.ensemble
+    for group in groups.values():
+        task, m = group[0].task, group[0].task.ensemble.m
         if len({cell.task.k for cell in group}) < 2:
             continue
-        fit = fit_boundary(
-            [cell.task.k / e.m for cell in group], [cell.successes for cell in group], [cell.trials for cell in group]
-        )
+        successes, trials = zip(*((cell.effective_successes, cell.effective_trials) for cell in group), strict=True)
+        fit = fit_boundary([cell.task.k / m for cell in group], successes, trials)
         numbers = {"k/m at 50 %": fit.centre, "low": fit.low, "high": fit.high, "status": fit.status}
-        rows.append({"family": e.family, "values": e.values, "d": e.d, "m": e.m, "n": e.n, **numbers})
+        about = "these dictionaries, one a cell" if task.dictionaries == "cell" else group[0].interval_of
+        rows.append({**_names(task), **numbers, "interval_of": about})
     return rows
 
 
-def _task(record: dict[str, Any]) -> Task:
-    ensemble = {name: record[name] for name in Ensemble.__dataclass_fields__}
-    rest = {name: record[name] for name in Task.__dataclass_fields__ if name != "ensemble"}
-    return Task(Ensemble(**ensemble), **rest)
+def _names(task: Task, **k: int) -> Record:
+    """What names a task in a table."""
+    e = task.ensemble
+    values = f"flat {e.flatness:g}" if e.values == "flat" else e.values
+    return {
+        "family": e.family,
+        "values": f"{values} {e.sha256[:8]}" if e.family == "file" else values,
+        **{"d": e.d, "m": e.m, "n": e.n},
+        **k,
+        "codes": task.codes.label,
+        "noise": task.noise.label,
+        "success": task.success.label,
+        "solver": task.solver,
+        "dictionary": task.dictionaries,
+        "precision": task.precision,
+        "seed": task.seed,
+    }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory._kernels.linear import gather, scatter
+from expander_theory._kernels.linear import gather, row_norms, scatter
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import content_hash, read_arrays, stored_kind, write_arrays
 from expander_theory.masks import Mask
@@ -298,8 +298,9 @@ def load_dictionary(path: str | os.PathLike[str]) -> AnyDictionary:
 
 def _norms(values: Floats) -> Floats:
     """l2 norms of the rows in float64; squares neither overflow nor vanish."""
-    largest = np.abs(values).max(axis=1).astype(np.float64)
-    return largest * np.linalg.norm(values / largest[:, None], axis=1)
+    out = np.empty(len(values))
+    row_norms(values, out)
+    return out
 
 
 def _normalised(values: Floats) -> Floats:

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from expander_theory.dictionary import DenseDictionary, Dictionary
+from expander_theory._kernels.planted import scale_to_unit
+from expander_theory.dictionary import DenseDictionary, Dictionary, Floats
 from expander_theory.errors import require, require_int
 from expander_theory.masks import Mask
 from expander_theory.seeds import Seed, generator
@@ -12,7 +13,7 @@ from expander_theory.seeds import Seed, generator
 
 def sign_dictionary(mask: Mask, *, seed: Seed) -> Dictionary:
     """Independent fair signs times 1/sqrt(d): every column flat (C_j = 1, THEORY.md section 0)."""
-    return Dictionary(mask, _signs(mask, generator(seed, "signs")) / math.sqrt(mask.d))
+    return Dictionary(mask, sign_values(mask.rows.shape, generator(seed, "signs")))
 
 
 def gaussian_dictionary(mask: Mask, *, seed: Seed) -> Dictionary:
@@ -36,12 +37,7 @@ def flat_dictionary(mask: Mask, *, flatness: float, seed: Seed) -> Dictionary:
         flatness,
         f"must be between 1 and sqrt(d) = {math.sqrt(d):.6g}",
     )
-    rng = generator(seed, "flat values")
-    peak = min(flatness / math.sqrt(d), 1.0)
-    rest = math.sqrt(max(0.0, 1 - peak**2) / (d - 1)) if d > 1 else 0.0
-    moduli = np.full(mask.rows.shape, rest)
-    moduli[np.arange(mask.n), rng.integers(0, d, mask.n)] = peak
-    return Dictionary(mask, moduli * _signs(mask, rng))
+    return Dictionary(mask, flat_values(mask.rows.shape, flatness, generator(seed, "flat values")))
 
 
 def dense_gaussian_dictionary(m: int, n: int, *, seed: Seed) -> DenseDictionary:
@@ -56,5 +52,29 @@ def dense_gaussian_dictionary(m: int, n: int, *, seed: Seed) -> DenseDictionary:
     return DenseDictionary(generator(seed, "dense").standard_normal((n, m))).normalised()
 
 
-def _signs(mask: Mask, rng: np.random.Generator) -> np.ndarray:
-    return 2.0 * rng.integers(0, 2, mask.rows.shape) - 1.0
+def sign_values(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Values of :func:`sign_dictionary`, (n, d), from a generator."""
+    return _signed(1 / math.sqrt(shape[1]), shape, rng)
+
+
+def gaussian_values(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Values of :func:`gaussian_dictionary`, (n, d), up to rounding, from a generator."""
+    values = rng.standard_normal(shape)
+    scale_to_unit(values)
+    return values
+
+
+def flat_values(shape: tuple[int, int], flatness: float, rng: np.random.Generator) -> Floats:
+    """Values of :func:`flat_dictionary`, (n, d), from a generator; the flatness is not checked."""
+    n, d = shape
+    peak = min(flatness / math.sqrt(d), 1.0)
+    rest = math.sqrt(max(0.0, 1 - peak**2) / (d - 1)) if d > 1 else 0.0
+    moduli = np.full(shape, rest)
+    moduli[np.arange(n), rng.integers(0, d, n)] = peak
+    return _signed(moduli, shape, rng)
+
+
+def _signed(moduli: float | Floats, shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Moduli times 2 rng.integers(0, 2, shape) - 1, in less time: such an integer is the highest bit of a word."""
+    words = rng.integers(0, 2**32, shape, dtype=np.uint32)
+    return np.copysign(moduli, ~words.view(np.int32))  # below 0, and after ~ above, where the bit is set

@@ -4,83 +4,129 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from expander_theory.errors import InvalidFile
-from expander_theory.files import canonical_json, naming
+from expander_theory.errors import InvalidFile, require
+from expander_theory.files import atomic_write, canonical_json, naming
+from expander_theory.ledger_format import VERSION, diff, header_line, is_provenance, parse, read_contents, record_line
+from expander_theory.provenance import provenance
 
-VERSION = 1
+SYNC_SECONDS = 0.5
+"""The disk is waited for at most this often: writing a record takes microseconds, a wait milliseconds."""
 
 
 class Ledger:
     """An append-only file of records that belong to one experiment.
 
-    The first line holds the experiment's identity. Opening an existing ledger with another identity
-    is refused, and a last line torn by a crash is cut off. A lock keeps a second writer out.
-    Use as a context manager.
+    The first line holds the experiment's identity. Opening an existing ledger with another identity is refused, and a
+    last line torn by a crash is cut off. A lock keeps a second writer out. The first record appended after each opening
+    is preceded by a line of provenance (:func:`expander_theory.provenance.provenance`), which is no record: neither
+    ``records`` nor :func:`read_ledger` shows it. Use as a context manager.
+
+    What ``append`` has returned from survives the death of the process. A power failure can lose the records of at
+    most the last :data:`SYNC_SECONDS` of appending; closing waits for the disk. After a failed write (full disk) all
+    earlier records are intact, and appending, or opening again, goes on from there.
+
+    A ledger of format 1 is rewritten as format 2 on opening, its records unchanged.
+
+    Attributes:
+        records: those of the file and those appended, in order.
 
     Raises:
         InvalidFile: the ledger belongs to another experiment, is damaged before its last line, is of a
             newer format, or is being written by another process.
-        OSError: the disk is full or read-only.
+        OSError: the disk is full or read-only; names the ledger.
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        self.identity = json.loads(canonical_json(dict(identity)))
-        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        self.identity: dict[str, Any] = json.loads(canonical_json(dict(identity)))
 
     def __enter__(self) -> Ledger:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise InvalidFile(self.path, "another process is writing to this ledger") from None
-        try:
-            self._open()
-        except BaseException:
-            self._lock.release()
-            raise
+        with ExitStack() as stack:
+            stack.enter_context(locked(self.path))
+            self._file = stack.enter_context(self._open())
+            self._held = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        try:
-            self._file.close()
-        finally:
-            self._lock.release()
+        with self._held, naming(self.path):
+            if self._unsynced:
+                os.fsync(self._file.fileno())
 
-    def _open(self) -> None:
-        whole = 0
-        header = {"ledger": VERSION, "identity": self.identity}
+    def _open(self) -> FileIO:
+        """The file, ready for appending; ``_whole`` is the length of its whole lines, the rest is torn."""
+        self._whole, self._torn, self._unsynced, self._synced_at, self._signed = 0, False, False, -SYNC_SECONDS, False
         self.records: list[dict[str, Any]] = []
         if self.path.exists() and self.path.stat().st_size:
-            stored, self.records, whole = _parse(self.path)
-            if stored is None and not _line(header).startswith(self.path.read_bytes()):
+            self._load()
+        file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+        try:
+            self._file = file
+            self._torn = file.tell() != self._whole
+            if self._whole == 0:
+                self._write(header_line(self.identity))
+            elif self._torn:
+                self._cut()
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _load(self) -> None:
+        found = parse(self.path)
+        if found is None:  # no whole line: nothing but the start of our own header may be cut off
+            begun, ours = self.path.read_bytes(), [header_line(self.identity, v) for v in range(1, VERSION + 1)]
+            if not any(line.startswith(begun) for line in ours):
                 raise InvalidFile(self.path, "is not a ledger of this project")
-            if stored is not None and stored != self.identity:
-                raise InvalidFile(self.path, f"belongs to another experiment: {_difference(stored, self.identity)}")
-        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
-        if self._file.tell() != whole:
-            self._file.truncate(whole)
-        if whole == 0:
-            self._write(header)
+            return
+        changes = [f"{at} is {old} there and {new} here" for at, old, new in diff(found.identity, self.identity)]
+        if changes:
+            raise InvalidFile(self.path, f"belongs to another experiment: {'; '.join(changes)}; choose another folder")
+        self.records, self._whole = found.records, found.whole
+        if found.version < VERSION:
+            lines = header_line(self.identity) + self.path.read_bytes()[: found.whole].partition(b"\n")[2]
+            atomic_write(self.path, lines)
+            self._whole = len(lines)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one record; on return it has been handed to the disk."""
-        self._write(record)
+        """Add one record, JSON-able and finite; on return the operating system has it."""
+        require(not is_provenance(record), "record", dict(record), "provenance is written by the ledger itself")
+        line = record_line(record)
+        if not self._signed:
+            shard = {"shard": self.identity["shard"]} if "shard" in self.identity else {}
+            line = record_line({"provenance": {**provenance(), **shard}}) + line
+        self._write(line)
+        self._signed = True
         self.records.append(dict(record))
 
-    def _write(self, record: Mapping[str, Any]) -> None:
-        left = memoryview(_line(record))
+    def _write(self, data: bytes) -> None:
+        """Append whole lines. Should an error or an interrupt break in, the next call first cuts off what it left."""
         with naming(self.path):
+            if self._torn:
+                self._cut()
+            self._torn = self._unsynced = True
+            left = memoryview(data)
             while left:
                 left = left[self._file.write(left) :]
-            os.fsync(self._file.fileno())
+            if time.monotonic() - self._synced_at >= SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._unsynced, self._synced_at = False, time.monotonic()
+            self._whole += len(data)
+            self._torn = False
+
+    def _cut(self) -> None:
+        with naming(self.path):
+            self._file.truncate(self._whole)
+        self._torn = False
 
 
 def read_ledger(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -89,49 +135,47 @@ def read_ledger(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict
     Raises:
         InvalidFile: missing, damaged, or of a newer format.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InvalidFile(path, "no such results file")
-    identity, records, _ = _parse(path)
-    if identity is None:
-        raise InvalidFile(path, "holds no complete header line")
-    return identity, records
+    contents = read_contents(path)
+    return contents.identity, contents.records
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
-    return canonical_json(dict(record)).encode() + b"\n"
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other writers of a ledger out; makes its folder.
 
-
-def _parse(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]], int]:
-    """Identity (None if the header itself is torn), records, and the length of the whole lines."""
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    lines = list(_lines(path, data[:whole]))
-    if not lines:
-        return None, [], 0
-    header = lines[0]
-    if not isinstance(header.get("ledger"), int) or not isinstance(header.get("identity"), dict):
-        raise InvalidFile(path, "is not a ledger of this project")
-    if header["ledger"] > VERSION:
-        raise InvalidFile(path, f"format version {header['ledger']} is newer than {VERSION}: upgrade")
-    return header["identity"], lines[1:], whole
-
-
-def _lines(path: Path, data: bytes) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(data.splitlines(), 1):
+    Raises:
+        InvalidFile: another process writes to it.
+        OSError: the folder cannot be made or written; names the folder or the ledger.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_lock_path(path))
+    with naming(path):
         try:
-            record = json.loads(line)
-        except ValueError:
-            raise InvalidFile(path, f"line {number} is damaged") from None
-        if not isinstance(record, dict):
-            raise InvalidFile(path, f"line {number} is not a record")
-        yield record
+            lock.acquire(timeout=0.2, poll_interval=0.05)  # `being_written` may hold it for an instant
+        except Timeout:
+            raise InvalidFile(path, "another process is writing to this ledger") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _difference(stored: dict[str, Any], asked: dict[str, Any]) -> str:
-    changes = [
-        f"{key} is {stored.get(key)!r} there and {asked.get(key)!r} here"
-        for key in sorted({*stored, *asked})
-        if stored.get(key) != asked.get(key)
-    ]
-    return "; ".join(changes) + "; choose another folder"
+def being_written(path: str | os.PathLike[str]) -> bool:
+    """Whether a process has the ledger open for writing now."""
+    import fcntl
+
+    try:
+        descriptor = os.open(_lock_path(Path(path)), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")

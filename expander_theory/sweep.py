@@ -1,60 +1,165 @@
-"""Run tasks for N trials each, into a ledger that a later run resumes."""
+"""Bring every column of a grid to what a schedule wants of it, into a ledger that a later run resumes."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
-from dataclasses import asdict, dataclass
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
 
-from expander_theory.cells import Cell, as_record, count, outcomes
-from expander_theory.errors import require
-from expander_theory.executors import workers
+from expander_theory.cells import Cell, block_record, blocks_of, cells, failure_record, task_record, tasks_of
+from expander_theory.dispatch import Answer, Dispatcher, Failure, Piece, Run
+from expander_theory.errors import InvalidFile, require
+from expander_theory.executors import open_workers
 from expander_theory.geometry import babel_certified_k
 from expander_theory.ledger import Ledger
-from expander_theory.progress import progress_bar
-from expander_theory.trials import Ensemble, Task, run_trials
+from expander_theory.progress import SweepBar, progress_bar
+from expander_theory.rounds import Rounds, Work
+from expander_theory.schedule import Column, Schedule
+from expander_theory.seeds import derived_seed
+from expander_theory.trials import Ensemble, run_block
 
 
-@dataclass(frozen=True)
-class _Piece:
-    task: Task
-    first: int
-    count: int
+class QuarantineWarning(UserWarning):
+    """Blocks failed again and again: their columns are not complete."""
+
+
+def _warn(summary: str) -> None:
+    warnings.warn(QuarantineWarning(summary), stacklevel=3)
 
 
 def run_sweep(
-    tasks: Sequence[Task], trials: int, ledger: Ledger, *, worker_count: int = 1, chunk: int = 25, progress: bool = True
+    columns: Sequence[Column],
+    schedule: Schedule,
+    ledger: Ledger,
+    *,
+    executor: Executor | Callable[[], Executor] | None = None,
+    workers: int = 1,
+    retries: int = 2,
+    progress: bool = True,
+    run: Run = run_block,
+    report: Callable[[str], None] = _warn,
 ) -> list[Cell]:
-    """Bring every task to ``trials`` trials and return the counts, one cell a (different) task.
+    """Run what the schedule wants of every column, and return the counts, one cell a task that it asked for.
 
-    Trials that the (open) ledger holds already are not run again. The counts depend on the tasks
-    and ``trials`` only: not on workers, chunks or interruptions.
+    The schedule is shown the first blocks of each task, those it asked for before, and says how many it wants in
+    all; missing ones are run, and it is asked again, until it wants no more. Blocks that the (open) ledger holds are
+    not run again. So counts depend on the columns and the schedule only: not on workers, executors, order,
+    interruptions, or what else the ledger holds.
+
+    A block that fails (raises, or kills its worker) is tried again; after ``retries`` further attempts it is
+    quarantined: recorded as a failure and left out. Its column completes the blocks asked for together with it and
+    stops there, the others go on; at the end all are reported. A later run tries again.
 
     Args:
-        trials: per task, at least 1.
-        ledger: an open ledger; each finished chunk is one record.
-        worker_count: processes.
-        chunk: trials per record, the unit of scheduling.
-        progress: show a progress bar on standard error.
+        columns: without a task in common; equal columns count once.
+        schedule: e.g. :class:`expander_theory.schedule.FixedTrials`.
+        ledger: an open ledger; each finished block is one record.
+        executor: where blocks run, see :func:`expander_theory.executors.open_workers`; default: on this machine.
+        workers: processes of one thread each, 1 for this process; with ``executor``, how many calls it runs at a time
+            (known for those of ``concurrent.futures``).
+        retries: at least 0.
+        progress: show a progress line on standard error.
+        run: what runs a block; importable by its name where the workers are.
+        report: called at the end with a summary of what is quarantined, if anything is; default: warns with a
+            :class:`QuarantineWarning`.
 
     Raises:
-        InvalidArgument: trials, chunk or worker_count below 1.
+        InvalidArgument: workers below 1, retries below 0, or a task in two columns.
+        InvalidFile: the ledger holds results of another version of the simulation.
+        ExecutorLost: the executor has gone and cannot be replaced; the ledger holds what is finished.
     """
-    require(trials >= 1, "trials", trials, "must be at least 1")
-    require(chunk >= 1, "chunk", chunk, "must be at least 1")
-    tasks = list(dict.fromkeys(tasks))
-    known = outcomes(ledger.records)
-    pieces = [piece for task in tasks for piece in _missing(task, known[task.id], trials, chunk)]
-    left = sum(piece.count for piece in pieces)
-    total = trials * len(tasks)
-    bar = progress_bar(total=total, initial=total - left, unit="trial", desc="sweep", show=progress)
-    with bar, workers(worker_count) as executor:
-        for piece, outcome in _completed(executor, pieces, 1 if worker_count == 1 else 4 * worker_count):
-            ledger.append(as_record(piece.task, piece.first, outcome))
-            bar.update(piece.count)
-    known = outcomes(ledger.records)
-    return [count(task, known[task.id], trials) for task in tasks]
+    require(retries >= 0, "retries", retries, "must be at least 0")
+    if any(task.id != id for id, task in tasks_of(ledger.records).items()):
+        raise InvalidFile(ledger.path, "holds results of another version of the simulation, which do not mix with ours")
+    known = blocks_of(ledger.records)
+    rounds = [Rounds.start(column, schedule, known) for column in dict.fromkeys(columns)]
+    owner = {task.id: column for column in rounds for task in column.tasks.values()}
+    count = sum(len(column.tasks) for column in rounds)
+    require(len(owner) == count, "columns", f"{len(rounds)} columns", "must not have a task in common")
+    bar = SweepBar(len(rounds), count, show=progress)
+    with bar, open_workers(workers, executor) as crew, Dispatcher(crew, retries, run) as dispatcher:
+        _complete(rounds, owner, dispatcher, ledger, bar)
+    failures = [failure for column in rounds for failure in column.failures]
+    if failures:
+        report(_summary(failures))
+    return [cell for column in rounds for cell in _cells(column)]
+
+
+def _complete(
+    rounds: Sequence[Rounds], owner: Mapping[str, Rounds], dispatcher: Dispatcher, ledger: Ledger, bar: SweepBar
+) -> None:
+    """Bring all columns to their end."""
+    written = set(tasks_of(ledger.records))
+    queue: deque[tuple[Rounds, Work]] = deque()
+
+    def ask(column: Rounds) -> None:
+        done, asked = column.trials
+        queue.extend((column, work) for work in column.next_round())
+        bar.plan(column.trials[1] - asked, column.trials[0] - done)
+        if column.over:
+            bar.end(len(column.tasks), column.trials[1])
+
+    # In an order that visits the whole grid evenly, so that the speed so far foretells the rest.
+    for _, column in sorted(enumerate(rounds), key=lambda item: item[0] * _GOLDEN % 1):
+        ask(column)
+    while queue or not dispatcher.idle:
+        while queue and dispatcher.room:
+            dispatcher.submit(_cut(queue))
+        for answer in dispatcher.collect():
+            if answer.task.id not in written:
+                ledger.append(task_record(answer.task))
+                written.add(answer.task.id)
+            ledger.append(_record(answer))
+            column = owner[answer.task.id]
+            column.settle(answer)
+            bar.advance(answer.task.block_size)
+            if not column.missing:
+                ask(column)
+
+
+_GOLDEN = 0.6180339887498949
+
+
+def _cut(queue: deque[tuple[Rounds, Work]]) -> Piece:
+    """The next piece: as many blocks of one task as fill its time, as far as that is known."""
+    column, work = queue[0]
+    count = 1 if column.seconds is None else max(1, round(_PIECE_SECONDS / max(column.seconds, 1e-6)))
+    blocks = tuple(work.blocks.popleft() for _ in range(min(count, len(work.blocks))))
+    if not work.blocks:
+        queue.popleft()
+    return Piece(work.task, blocks)
+
+
+_PIECE_SECONDS = 0.1  # what a worker does in one call: long beside the cost of a call, short beside a sweep
+
+
+def _record(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer.result, Failure):
+        return failure_record(answer.task, answer.block, answer.result.error, answer.result.attempts)
+    return block_record(answer.task, answer.block, answer.result)
+
+
+def _summary(failures: Sequence[Answer]) -> str:
+    """How many blocks were given up, and the first with its error."""
+    first, count = failures[0], len(failures)
+    assert isinstance(first.result, Failure)
+    task, e = first.task, first.task.ensemble
+    return (
+        f"{count} block{'s are' if count > 1 else ' is'} left out after {first.result.attempts} attempts; the first: "
+        f"block {first.block} of {e.family} m = {e.m}, n = {e.n}, k = {task.k} (task {task.id[:12]}): "
+        f"{first.result.error}"
+    )
+
+
+def _cells(column: Rounds) -> list[Cell]:
+    """Counts of one column, over the blocks that the schedule asked for."""
+    records = [_record(failure) for failure in column.failures]
+    for k, blocks in column.counted().items():
+        records.append(task_record(column.tasks[k]))
+        records += [block_record(column.tasks[k], block, result) for block, result in blocks.items()]
+    return cells(records)
 
 
 def run_certificates(
@@ -66,36 +171,12 @@ def run_certificates(
     """
     require(draws >= 0, "draws", draws, "must be at least 0")
     done = [{key: r[key] for key in r if key != "certified_k"} for r in ledger.records if "certified_k" in r]
-    cases = [(ensemble, draw) for ensemble in dict.fromkeys(ensembles) for draw in range(draws)]
-    todo = [(ensemble, draw) for ensemble, draw in cases if {**asdict(ensemble), "draw": draw} not in done]
-    for ensemble, draw in progress_bar(todo, unit="dictionary", desc="certify", show=progress):
-        k = babel_certified_k(Task(ensemble, 1, seed=seed).dictionary(draw))
-        ledger.append({**asdict(ensemble), "draw": draw, "certified_k": k})
-
-
-def _completed(executor: Executor, pieces: Iterable[_Piece], ahead: int) -> Iterator[tuple[_Piece, str]]:
-    """Results as they come, with at most ``ahead`` pieces submitted at a time."""
-    waiting = iter(pieces)
-    running = {}
-    while True:
-        for piece in itertools.islice(waiting, ahead - len(running)):
-            running[executor.submit(run_trials, piece.task, piece.first, piece.count)] = piece
-        if not running:
-            return
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield running.pop(future), future.result()
-
-
-def _missing(task: Task, outcome: dict[int, bool], trials: int, chunk: int) -> Iterator[_Piece]:
-    first = 0
-    while first < trials:
-        if first in outcome:
-            first += 1
-            continue
-        end = first
-        limit = min(trials, (first // chunk + 1) * chunk)
-        while end < limit and end not in outcome:
-            end += 1
-        yield _Piece(task, first, end - first)
-        first = end
+    cases = [
+        (ensemble, draw)
+        for ensemble in dict.fromkeys(ensembles)
+        for draw in range(min(draws, 1) if ensemble.family == "file" else draws)
+    ]
+    todo = [(ensemble, draw) for ensemble, draw in cases if {**ensemble.content, "draw": draw} not in done]
+    for ensemble, draw in progress_bar(todo, unit="dictionary", desc="certify", show=progress and bool(todo)):
+        k = babel_certified_k(ensemble.draw(derived_seed(seed, f"certificate {draw}")))
+        ledger.append({**ensemble.content, "draw": draw, "certified_k": k})

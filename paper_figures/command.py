@@ -9,6 +9,7 @@ import tyro
 
 from expander_theory.errors import InvalidFile
 from expander_theory.files import atomic_write
+from expander_theory.ledger_format import read_contents
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def draw_all(results: Path) -> str:
             lines.append(f"  {name}: not drawn, {results / module.LEDGERS[0]} holds no results yet")
             continue
         manifest[name] = {
-            "from": {source: _sha256(results / source)},
+            "from": {source: read_contents(results / source).sha256},
             "files": {str(file.relative_to(results)): _sha256(file) for file in files},
         }
         lines += [f"  {file}" for file in files]

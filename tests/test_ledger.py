@@ -1,9 +1,17 @@
 import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from expander_theory import InvalidFile
 from expander_theory.ledger import Ledger, read_ledger
+from expander_theory.ledger_format import read_contents
+from expander_theory.provenance import _commit
 
 IDENTITY = {"kind": "test", "seed": 0, "sizes": (1, 2)}
 
@@ -28,11 +36,11 @@ def test_a_torn_last_line_is_cut_off_at_every_byte(tmp_path):
     path = tmp_path / "ledger.jsonl"
     write(path, {"x": 1}, {"x": 22})
     whole = path.read_bytes()
-    lines = whole.splitlines(keepends=True)
+    ends = [len(whole[: i + 1]) for i, byte in enumerate(whole) if byte == ord("\n")]
+    assert len(ends) == 4  # header, provenance, two records
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        complete = sum(length >= len(b"".join(lines[: i + 1])) for i in range(3))
-        expected = [{"x": 1}, {"x": 22}][: max(0, complete - 1)]
+        expected = [{"x": 1}, {"x": 22}][: max(0, sum(length >= end for end in ends) - 2)]
         assert write(path, {"x": 9}) == [*expected, {"x": 9}]
         assert read_ledger(path)[1] == [*expected, {"x": 9}]
 
@@ -50,9 +58,12 @@ def test_damage_before_the_last_line_is_reported(tmp_path):
     path = tmp_path / "ledger.jsonl"
     write(path, {"x": 1}, {"x": 2})
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + b'{"x": 1\n' + lines[2])
-    with pytest.raises(InvalidFile, match="line 2 is damaged"):
+    path.write_bytes(lines[0] + lines[1] + b'{"x": 1\n' + lines[3])
+    with pytest.raises(InvalidFile, match="line 3 is damaged"):
         write(path)
+    path.write_bytes(lines[0] + lines[1] + b"[1]\n" + lines[3])
+    with pytest.raises(InvalidFile, match="line 3 is not a record"):
+        read_ledger(path)
 
 
 def test_a_newer_format_and_another_file_are_refused(tmp_path):
@@ -81,6 +92,165 @@ def test_every_part_of_the_identity_counts(tmp_path, key):
     write(tmp_path / "l", {"x": 1})
     with pytest.raises(InvalidFile, match=f"{key} is"), Ledger(tmp_path / "l", {**IDENTITY, key: "other"}):
         pass
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"ensemble": {"d": 8, "m": 50}}, "ensemble.d is 7 there and 8 here"),
+        ({"ensemble": {"d": 7}}, "ensemble.m is 50 there and absent here"),
+        ({"ensemble": {"d": 7, "m": 50, "q": None}}, "ensemble.q is absent there and None here"),
+        ({"ks": [1, 3]}, r"ks\[1\] is 2 there and 3 here"),
+        ({"ks": [1]}, r"ks is \[1, 2\] there and \[1\] here"),
+        ({"ensemble": {"d": 8, "m": 51}}, "ensemble.d is 7 there and 8 here; ensemble.m is 50 there and 51 here"),
+    ],
+)
+def test_the_differing_field_is_named_by_its_path(tmp_path, changed, says):
+    identity = {"ensemble": {"d": 7, "m": 50}, "ks": [1, 2]}
+    with Ledger(tmp_path / "l", identity):
+        pass
+    with pytest.raises(InvalidFile, match=says), Ledger(tmp_path / "l", {**identity, **changed}):
+        pass
+
+
+def test_each_opening_that_appends_is_signed_once(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    for records in ([], [{"x": 1}, {"x": 2}], [], [{"x": 3}]):
+        write(path, *records)
+    keys = [min(json.loads(line)) for line in path.read_text().splitlines()]
+    assert keys == ["identity", "provenance", "x", "x", "provenance", "x"]
+    contents = read_contents(path)
+    assert contents.records == [{"x": 1}, {"x": 2}, {"x": 3}]
+    assert len(contents.provenance) == 2
+    entry = contents.provenance[0]
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(entry["time"])).total_seconds() < 60
+    assert entry["arguments"] == sys.argv
+    assert entry["packages"]["numpy"] == np.__version__
+    assert entry["python"].endswith(platform.python_version())
+    assert {"commit", "platform", "processor"} <= entry.keys()
+
+
+def test_an_opening_that_adds_nothing_leaves_every_byte(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    write(path, {"x": 1})
+    before = path.read_bytes()
+    write(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("record", [{"x": float("nan")}, {"x": {1, 2}}, {"provenance": {"time": "now"}}])
+def test_what_is_no_record_is_refused_and_leaves_no_trace(tmp_path, record):
+    path = tmp_path / "ledger.jsonl"
+    write(path)
+    before = path.read_bytes()
+    with pytest.raises((ValueError, TypeError)):
+        write(path, record)
+    assert path.read_bytes() == before
+
+
+def test_figures_and_content_hash_do_not_depend_on_provenance(tmp_path, monkeypatch):
+    from paper_figures import mask_geometry
+
+    expansion = [{"size": 2, "lower": 0.5, "upper": 0.75, "status": "bounded"}]
+    record = {"name": "uniform", "m": 8, "n": 16, "d": 3, "largest overlap": 2, "row degree, least": 2,
+              "row degree, largest": 9, "coherence mu": 0.5, "k certified by Babel (OMP-3)": 1,
+              "expansion": expansion}  # fmt: skip
+    drawn, hashes = [], []
+    for time in ("2020", "2030"):
+        monkeypatch.setattr("expander_theory.ledger.provenance", lambda time=time: {"time": time})
+        write(tmp_path / time / "ledger.jsonl", record)
+        files = mask_geometry.draw(tmp_path / time / "ledger.jsonl", tmp_path / time / "figures")
+        drawn.append([file.read_bytes() for file in files])
+        hashes.append(read_contents(tmp_path / time / "ledger.jsonl").sha256)
+    assert (tmp_path / "2020/ledger.jsonl").read_bytes() != (tmp_path / "2030/ledger.jsonl").read_bytes()
+    assert drawn[0]
+    assert drawn[0] == drawn[1]
+    assert hashes[0] == hashes[1]
+    write(tmp_path / "2020" / "ledger.jsonl", {"x": 1})
+    assert read_contents(tmp_path / "2020" / "ledger.jsonl").sha256 != hashes[1]
+
+
+def test_a_ledger_of_format_1_is_read_and_continued(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    old = b'{"identity":{"kind":"test","seed":0,"sizes":[1,2]},"ledger":1}\n{"x":1}\n{"x"'
+    path.write_bytes(old)
+    assert read_ledger(path) == ({"kind": "test", "seed": 0, "sizes": [1, 2]}, [{"x": 1}])
+    assert path.read_bytes() == old
+    assert write(path, {"x": 2}) == [{"x": 1}, {"x": 2}]
+    contents = read_contents(path)
+    assert (contents.version, contents.records, len(contents.provenance)) == (2, [{"x": 1}, {"x": 2}], 1)
+    path.write_bytes(old[:40])  # a header of format 1 that a crash tore
+    assert write(path, {"x": 2}) == [{"x": 2}]
+
+
+def test_the_commit_is_that_of_a_clone_that_tracks_the_file(tmp_path):
+    def git(*words):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+        return subprocess.run(
+            ["git", "-C", tmp_path, *identity, *words], check=True, capture_output=True, text=True
+        ).stdout
+
+    tracked, other = tmp_path / "tracked.py", tmp_path / "site-packages" / "other.py"
+    other.parent.mkdir()
+    for file in (tracked, other):
+        file.write_text("1")
+    assert _commit(tracked) is None
+    git("init")
+    git("add", "tracked.py")
+    git("commit", "-m", "x")
+    head = git("rev-parse", "HEAD").strip()
+    assert _commit(tracked) == head
+    assert _commit(other) is None
+    tracked.write_text("2")
+    assert _commit(tracked) == f"{head}-dirty"
+
+
+def test_the_disk_is_waited_for_at_most_every_half_second_of_appending_and_on_closing(tmp_path, monkeypatch):
+    clock, syncs = [100.0], []
+    monkeypatch.setattr("expander_theory.ledger.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("os.fsync", lambda _: syncs.append(clock[0]))
+    with Ledger(tmp_path / "l", IDENTITY) as ledger:
+        for x in range(12):
+            clock[0] += 0.125
+            ledger.append({"x": x})
+            assert len(read_ledger(tmp_path / "l")[1]) == x + 1  # with the operating system at once
+    assert syncs == [100.0, 100.5, 101.0, 101.5]  # the header, then every fourth record, and nothing left at the end
+    with Ledger(tmp_path / "l", IDENTITY) as ledger:
+        ledger.append({"x": 12})
+        ledger.append({"x": 13})
+    assert syncs[4:] == [101.5, 101.5]  # the first record, and closing
+
+
+def test_a_write_that_breaks_off_is_cut_before_the_next_one(tmp_path):
+    """As when the disk is full and is then made room on, or Ctrl-C comes in the middle of a line."""
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path, IDENTITY) as ledger:
+        ledger.append({"x": 1})
+        whole, file = path.read_bytes(), ledger._file
+        for interruption in (KeyboardInterrupt, OSError(28, "No space left on device")):
+            ledger._file = _BreaksOff(file, interruption)
+            with pytest.raises((KeyboardInterrupt, OSError)):
+                ledger.append({"x": "lost"})
+            assert path.read_bytes() == whole + b'{"x"'
+            assert read_ledger(path)[1] == [{"x": 1}]
+        ledger._file = file
+        ledger.append({"x": 2})
+        assert ledger.records == [{"x": 1}, {"x": 2}]
+    assert path.read_bytes() == whole + b'{"x":2}\n'
+
+
+class _BreaksOff:
+    """A file that takes four bytes of a line and then fails."""
+
+    def __init__(self, file, error):
+        self.fileno, self.truncate = file.fileno, file.truncate
+        self._file, self._error, self._calls = file, error, 0
+
+    def write(self, data):
+        self._calls += 1
+        if self._calls > 1:
+            raise self._error
+        return self._file.write(data[:4])
 
 
 def test_a_second_writer_is_kept_out(tmp_path):

@@ -1,5 +1,6 @@
 """Products with a masked dictionary: column j has values[j, i] at rows[j, i]."""
 
+import numpy as np
 from numba import njit
 
 
@@ -25,3 +26,16 @@ def scatter(rows, values, x, out):
             if coefficient != 0:
                 for i in range(d):
                     out[b, rows[j, i]] += coefficient * values[j, i]
+
+
+@njit(cache=True)
+def row_norms(values, out):
+    """out[j] = ||values[j]||_2 in float64, scaled by the largest modulus: squares neither overflow nor vanish."""
+    for j in range(values.shape[0]):
+        largest = 0.0
+        for i in range(values.shape[1]):
+            largest = max(largest, abs(np.float64(values[j, i])))
+        total = 0.0
+        for i in range(values.shape[1]):
+            total += (values[j, i] / largest) ** 2
+        out[j] = largest * np.sqrt(total)

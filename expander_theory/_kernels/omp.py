@@ -1,22 +1,97 @@
-"""Orthogonal matching pursuit, one signal at a time, least squares in coefficient space.
+"""Orthogonal matching pursuit, one signal at a time: the plain design, which the fast ones are tested against.
 
-With G_S = L L^T (Cholesky, grown by one row a step), z = L^{-1} W_S^T h and L^T c = z, the residual
-is h - W_S c, recomputed from h at every step so that errors do not accumulate. A step costs one
-correlation (O(dn) or O(mn)) plus O(t^2 + td). Ties go to the lowest index.
+With G_S = L L^T (Cholesky, grown by one row a step), z = L^{-1} W_S^T h and L^T c = z, the residual is h - W_S c,
+recomputed from h at every step so that errors do not accumulate. A step costs one correlation (O(dn) or O(mn)) plus
+O(t^2 + td). Ties go to the lowest index.
 """
 
 import numpy as np
 from numba import njit
 
-SPARSITY_REACHED, RESIDUAL_SMALL, DEPENDENT_ATOM, NO_CORRELATION = 0, 1, 2, 3
+from expander_theory._kernels import pursuit as p
+
+MAGNITUDE, SIGNED, NONNEGATIVE = 0, 1, 2
 
 
-@njit(cache=True)
-def _grow_cholesky(factor, t, norm2, tolerance):
-    """Turn row t of ``factor``, holding w_t^T W_S, into the next row of L; False if w_t is in span W_S."""
-    pivot = norm2
+@njit(cache=True, nogil=True)
+def omp(rows, values, signals, tolerance, pivot, selection, found):
+    """OMP with unit columns; fills one row of ``found`` per signal. ``rows`` is None for a dense dictionary.
+
+    NONNEGATIVE selects like SIGNED and solves the least squares under c >= 0.
+    """
+    h, scales, ks, given, planted = signals
+    indices, coefficients, steps, status, final, coefficient_path, residual_path = found
+    n, m, most = values.shape[0], h.shape[1], indices.shape[1]
+    dtype = values.dtype
+    residual, column, signal = np.empty((m, 1), dtype), np.empty((m, 1), dtype), np.empty((m, 1), dtype)
+    factor, gram = np.empty((most, most), dtype), np.empty((most, most), dtype)
+    z, c, target = np.empty(most, dtype), np.zeros(most, dtype), np.empty(most, dtype)
+    taken = np.zeros(n, np.bool_)
+    for b in range(h.shape[0]):
+        norm2 = p.load(h, scales, b, signal, 0)
+        residual[:] = signal
+        left2, size = norm2, 0
+        reason = p.state(tolerance, norm2, left2, size, ks[b])
+        while reason == p.RUNNING:
+            forced = size < given.shape[1] and given[b, size] >= 0
+            if forced:
+                atom = np.int64(given[b, size])
+            else:
+                atom, score = _best(rows, values, residual, taken, selection)
+                if atom < 0 or score == 0 or (selection != MAGNITUDE and score < 0):
+                    reason = p.NO_CORRELATION
+                    break
+            if planted.shape[1] and not p.holds(planted, b, planted.shape[1], atom):
+                reason = p.FIRST_MISS
+                break
+            column[:] = 0
+            p.subtract(rows, values, atom, dtype.type(-1), column, 0)
+            for t in range(size):
+                gram[size, t] = p.inner(rows, values, indices[b, t], column, 0)
+                gram[t, size] = gram[size, t]
+            gram[size, size] = p.norm_squared(column)
+            if not _grow_cholesky(factor, gram, size, pivot):
+                reason = p.DEPENDENT_ATOM
+                break
+            target[size] = p.inner(rows, values, atom, signal, 0)
+            _solve(factor, size, target[size], z, c)
+            indices[b, size] = atom
+            taken[atom] = True
+            size += 1
+            if selection == NONNEGATIVE and c[:size].min() < 0:
+                _nonnegative(gram, target, size, coefficients[b], c)
+            coefficients[b, :size] = c[:size]
+            steps[b] = size
+            residual[:] = signal
+            for t in range(size):
+                p.subtract(rows, values, indices[b, t], c[t], residual, 0)
+            left2 = p.norm_squared(residual)
+            p.record(coefficients, steps, coefficient_path, residual_path, b, left2)
+            reason = p.state(tolerance, norm2, left2, size, ks[b])
+        for t in range(size):
+            taken[indices[b, t]] = False
+        status[b] = reason
+        final[b] = np.sqrt(left2)
+
+
+@njit(cache=True, nogil=True)
+def _best(rows, values, residual, taken, selection):
+    """The best atom not taken, and its correlation; -1 if all are taken."""
+    best, atom, found = -np.inf, -1, values.dtype.type(0)
+    for j in range(values.shape[0]):
+        value = p.inner(rows, values, j, residual, 0)
+        score = abs(value) if selection == MAGNITUDE else value
+        if score > best and not taken[j]:
+            best, atom, found = score, j, value
+    return np.int64(atom), found
+
+
+@njit(cache=True, nogil=True)
+def _grow_cholesky(factor, gram, t, tolerance):
+    """Row t of L from row t of G; False if the atom is in the span of those before."""
+    pivot = gram[t, t]
     for i in range(t):
-        entry = factor[t, i]
+        entry = gram[t, i]
         for l in range(i):
             entry -= factor[t, l] * factor[i, l]
         entry /= factor[i, i]
@@ -28,7 +103,7 @@ def _grow_cholesky(factor, t, norm2, tolerance):
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _solve(factor, t, target, z, c):
     """Extend L z = W_S^T h by its row t (right-hand side ``target``), then solve L^T c = z."""
     for l in range(t):
@@ -41,105 +116,48 @@ def _solve(factor, t, target, z, c):
         c[i] = total / factor[i, i]
 
 
-@njit(cache=True)
-def _largest_modulus(scores, taken):
-    best, atom = scores.dtype.type(-1), -1
-    for j in range(scores.size):
-        if abs(scores[j]) > best and not taken[j]:
-            best, atom = abs(scores[j]), j
-    return atom
-
-
-@njit(cache=True)
-def _correlate(rows, values, residual, scores):
-    """scores = W^T residual."""
-    if rows.size == 0:
-        np.dot(values, residual, scores)
-        return
-    for j in range(rows.shape[0]):
-        total = scores.dtype.type(0)
-        for i in range(rows.shape[1]):
-            total += values[j, i] * residual[rows[j, i]]
-        scores[j] = total
-
-
-@njit(cache=True)
-def _spread(rows, values, atom, column):
-    """column = w_atom."""
-    if rows.size == 0:
-        column[:] = values[atom]
-        return
-    column[:] = 0
-    for i in range(rows.shape[1]):
-        column[rows[atom, i]] = values[atom, i]
-
-
-@njit(cache=True)
-def _product(rows, values, j, column):
-    """<w_j, column>."""
-    if rows.size == 0:
-        return np.dot(values[j], column)
-    total = column.dtype.type(0)
-    for i in range(rows.shape[1]):
-        total += values[j, i] * column[rows[j, i]]
-    return total
-
-
-@njit(cache=True)
-def _subtract(rows, values, j, coefficient, residual):
-    """residual -= coefficient w_j."""
-    if rows.size == 0:
-        for i in range(residual.size):
-            residual[i] -= coefficient * values[j, i]
-    else:
-        for i in range(rows.shape[1]):
-            residual[rows[j, i]] -= coefficient * values[j, i]
-
-
-@njit(cache=True)
-def omp(rows, values, h, k, relative_tolerance, pivot_tolerance, indices, coefficients, steps, status, residuals):
-    """OMP with unit columns; fills one row of every output per signal.
-
-    ``values`` is (n, d) with ``rows`` (n, d), or (n, m) with empty ``rows`` for a dense dictionary.
-    """
-    n, m = values.shape[0], h.shape[1]
-    dtype = h.dtype
-    residual = np.empty(m, dtype)
-    column = np.empty(m, dtype)
-    scores = np.empty(n, dtype)
-    factor = np.empty((k, k), dtype)
-    z = np.empty(k, dtype)
-    taken = np.zeros(n, np.bool_)
-    for b in range(h.shape[0]):
-        signal, support, c = h[b], indices[b], coefficients[b]
-        residual[:] = signal
-        left = np.sqrt(np.dot(signal, signal))
-        floor = relative_tolerance * left
-        size = 0
-        status[b] = SPARSITY_REACHED
-        while size < k and left > floor:
-            _correlate(rows, values, residual, scores)
-            atom = _largest_modulus(scores, taken)
-            if scores[atom] == 0:
-                status[b] = NO_CORRELATION
-                break
-            _spread(rows, values, atom, column)
+@njit(cache=True, nogil=True)
+def _nonnegative(gram, target, size, start, c):
+    """c = argmin ||h - W_S c|| over c >= 0 from a feasible ``start``: the active set of Lawson and Hanson (1974)."""
+    x = np.zeros(size, gram.dtype)
+    x[: size - 1] = start[: size - 1]
+    free = np.ones(size, np.bool_)
+    for t in range(size - 1):
+        free[t] = x[t] > 0
+    for _ in range(10 * size):
+        chosen = np.flatnonzero(free)
+        part = np.empty((chosen.size, chosen.size), gram.dtype)
+        right = np.empty(chosen.size, gram.dtype)
+        for i in range(chosen.size):
+            right[i] = target[chosen[i]]
+            for l in range(chosen.size):
+                part[i, l] = gram[chosen[i], chosen[l]]
+        best = np.linalg.solve(part, right)
+        if best.size == 0 or best.min() > 0:
+            x[:] = 0
+            for i in range(chosen.size):
+                x[chosen[i]] = best[i]
+            gain, enters = gram.dtype.type(0), -1
             for t in range(size):
-                factor[size, t] = _product(rows, values, support[t], column)
-            if not _grow_cholesky(factor, size, np.dot(column, column), pivot_tolerance):
-                status[b] = DEPENDENT_ATOM
+                if not free[t]:
+                    slope = target[t]
+                    for l in range(size):
+                        slope -= gram[t, l] * x[l]
+                    if slope > gain + 100 * np.finfo(gram.dtype).eps:
+                        gain, enters = slope, t
+            if enters < 0:
                 break
-            _solve(factor, size, np.dot(column, signal), z, c)
-            support[size] = atom
-            taken[atom] = True
-            size += 1
-            residual[:] = signal
-            for t in range(size):
-                _subtract(rows, values, support[t], c[t], residual)
-            left = np.sqrt(np.dot(residual, residual))
-        if left <= floor:
-            status[b] = RESIDUAL_SMALL
-        for t in range(size):
-            taken[support[t]] = False
-        steps[b] = size
-        residuals[b] = left
+            free[enters] = True
+            continue
+        share = gram.dtype.type(1)
+        for i in range(chosen.size):
+            if best[i] <= 0:
+                share = min(share, x[chosen[i]] / (x[chosen[i]] - best[i]))
+        for i in range(chosen.size):
+            t = chosen[i]
+            x[t] += share * (best[i] - x[t])
+            if best[i] <= 0 and x[t] <= 10 * np.finfo(gram.dtype).eps:
+                x[t] = 0
+                free[t] = False
+    for t in range(size):
+        c[t] = max(x[t], gram.dtype.type(0))

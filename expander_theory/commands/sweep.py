@@ -1,138 +1,193 @@
 """``expander sweep``."""
 
-from dataclasses import dataclass
+import hashlib
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from expander_theory.commands.output import table, write_csv
-from expander_theory.errors import require
+from expander_theory.commands.sweep_options import Dictionaries, Effort, Execution, Grid, Shard, Signals, SlurmJobs
+from expander_theory.errors import ExpanderTheoryError, require
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from expander_theory.schedule import Column, Schedule
+
+
+class IncompleteSweep(ExpanderTheoryError):
+    """Some blocks are quarantined; everything else is done."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Recovery rates over a grid of cells, into a ledger that a second run resumes.
-
-    Either give --n with --m-over-n and --k-over-m, or --m with --ns and --ks.
-    """
+    """Recovery rates over a grid of cells, into a ledger that a second run resumes."""
 
     out: tyro.conf.Positional[Path]
     """Results folder; one that holds another experiment is refused."""
-    family: tuple[Literal["uniform", "polynomial", "dense"], ...] = ("uniform", "dense")
-    """Dictionaries: uniform or polynomial masks, or dense Gaussian."""
-    values: Literal["signs", "gaussian", "flat"] = "signs"
-    """Values on the masks."""
-    flatness: float = 0.0
-    """Column flatness C for --values flat, between 1 and sqrt(d)."""
-    d: int = 8
-    """Left degree of the masks."""
-    n: int | None = None
-    """Columns, for a grid in (m/n, k/m); default 512."""
-    m_over_n: tuple[float, ...] = ()
-    """Undersampling ratios, default 0.1, 0.2, ..., 0.9; m is n times this, rounded (polynomial: to the nearest
-    d q with q a prime power)."""
-    k_over_m: tuple[float, ...] = ()
-    """Sparsity ratios, default 0.05, 0.1, ..., 0.6; k is m times this, rounded, at least 1."""
-    m: int | None = None
-    """Rows, for a grid in (n, k)."""
-    ns: tuple[int, ...] = ()
-    """Columns, with --m."""
-    ks: tuple[int, ...] = ()
-    """Sparsities, with --m."""
-    trials: int = 50
-    """Trials per cell. A later run with more trials adds to the same ledger."""
-    coefficients: Literal["gaussian", "signs", "uniform"] = "gaussian"
-    """Law of the planted nonzeros."""
-    solver: Literal["omp", "topk"] = "omp"
-    """Solver."""
+    grid: tyro.conf.OmitArgPrefixes[Grid] = field(default_factory=Grid)
+    dictionaries: tyro.conf.OmitArgPrefixes[Dictionaries] = field(default_factory=Dictionaries)
+    signals: tyro.conf.OmitArgPrefixes[Signals] = field(default_factory=Signals)
+    effort: tyro.conf.OmitArgPrefixes[Effort] = field(default_factory=Effort)
+    execution: tyro.conf.OmitArgPrefixes[Execution] = field(default_factory=Execution)
+    slurm: tyro.conf.OmitArgPrefixes[SlurmJobs] = field(default_factory=SlurmJobs)
     certified_draws: int = 5
     """Dictionaries per size whose Babel-certified k is recorded, for the line in the figure; 0 for none."""
-    signals_per_dictionary: int = 1
-    """Consecutive trials that share a dictionary; above 1 they are not independent, and the intervals are too short."""
     seed: int = 0
     """Seed of everything."""
-    workers: int | None = None
-    """Worker processes (default: the processors at hand). The counts do not depend on it."""
+    dry_run: bool = False
+    """Print cells, trials, and an estimate of time and disk from a calibration of a few seconds; write nothing."""
 
     def run(self) -> None:
-        from expander_theory.cells import boundaries, cell_rows
-        from expander_theory.executors import default_workers
-        from expander_theory.ledger import Ledger
-        from expander_theory.sweep import run_certificates, run_sweep
-        from expander_theory.trials import Task
+        from expander_theory.commands.sweep_columns import grid_columns
 
-        require(len(self.family) > 0, "family", "none", "must name at least one")
-        require(self.trials >= 1, "trials", self.trials, "must be at least 1")
-        require(self.workers is None or self.workers >= 1, "workers", self.workers, "must be at least 1")
         require(self.certified_draws >= 0, "certified-draws", self.certified_draws, "must be at least 0")
-        cells = [(self._ensemble(family, m, n), k) for family in self.family for m, n, k in self._cells(family)]
-        tasks = [
-            Task(ensemble, k, self.coefficients, self.solver, self.signals_per_dictionary, self.seed)
-            for ensemble, k in dict.fromkeys(cells)
-        ]
-        identity = {
-            "kind": "sweep",
-            "tasks": _digest([task.id for task in tasks]),
-            **{name: getattr(self, name) for name in self.__dataclass_fields__ if name not in _FREE},
-        }
-        count = default_workers() if self.workers is None else self.workers
-        with Ledger(self.out / "ledger.jsonl", identity) as ledger:
-            counted = run_sweep(tasks, self.trials, ledger, worker_count=count)
-            run_certificates([task.ensemble for task in tasks], self.certified_draws, ledger, seed=self.seed)
-        rows = cell_rows(counted)
-        if len(rows) <= _SHOWN:
-            print(f"Success rates, with 95 % Wilson intervals\n\n{table(rows)}")
-        fitted = boundaries(counted)
-        if fitted:
-            print(f"\nFitted 50 % boundary in k/m (logistic, Firth-penalised; 95 % interval)\n\n{table(fitted)}")
-        print(f"\nrates of {len(rows)} cells: {write_csv(self.out / 'cells.csv', rows)}")
-        print(f"ledger: {ledger.path}\nto draw the phase diagram: expander figures {self.out}")
+        self.execution.require_valid()
+        schedule = self.effort.schedule()
+        fine = self.effort.boundary
+        columns = grid_columns(self.dictionaries, self.grid, self.signals, self.seed, resolution=fine)
+        if self.dry_run:
+            self._estimate(columns, schedule)
+        elif self.execution.executor == "slurm":
+            self._submit(columns)
+        else:
+            self._sweep(columns, schedule)
 
-    def _cells(self, family: str) -> list[tuple[int, int, int]]:
-        if self.m is not None:
-            require(bool(self.ns) and bool(self.ks), "m", self.m, "goes with --ns and --ks")
-            for name in ("n", "m_over_n", "k_over_m"):
-                given = getattr(self, name)
-                require(not given, name.replace("_", "-"), given, "does not go with --m")
-            return [(self.m, n, k) for n in self.ns for k in self.ks]
-        require(not self.ns and not self.ks, "ns, ks", (*self.ns, *self.ks), "go with --m")
-        for name in ("m_over_n", "k_over_m"):
-            for ratio in getattr(self, name):
-                require(0 < ratio <= 1, name.replace("_", "-"), ratio, "must be in (0, 1]")
-        n = 512 if self.n is None else self.n
-        require(n >= 1, "n", n, "must be at least 1")
-        rows = [self._rows(family, n * ratio) for ratio in self.m_over_n or _ratios(0.1, 9)]
-        sparsities = self.k_over_m or _ratios(0.05, 12)
-        return [(m, n, max(1, round(m * ratio))) for m in rows for ratio in sparsities]
+    def run_shard(self, shard: str) -> None:
+        """One shard, as a job of its own."""
+        replace(self, execution=replace(self.execution, shard=shard)).run()
 
-    def _rows(self, family: str, m: float) -> int:
-        """The m nearest to the one asked for that the family has."""
-        if family != "polynomial":
-            return max(1, round(m))
-        from expander_theory.masks.algebraic import is_prime_power
+    def _sweep(self, columns: "Sequence[Column]", schedule: "Schedule") -> None:
+        from expander_theory.commands.sweep_tables import show_brackets, show_cells
+        from expander_theory.ledger import Ledger
+        from expander_theory.schedule import FindBoundary
+        from expander_theory.sweep import run_certificates, run_sweep
 
-        fields = [q for q in range(max(2, self.d - 1), 2 * round(m / self.d) + self.d + 3) if is_prime_power(q)]
-        return self.d * min(fields, key=lambda q: abs(q * self.d - m))
+        identity, suffix = {"kind": "sweep", **_description(columns)}, ""
+        if self.execution.shard is not None:
+            shard = Shard.parse(self.execution.shard)
+            columns, suffix = shard.of(columns), shard.suffix
+            identity["shard"] = str(shard)
+        ledger, failures = Ledger(self.out / f"ledger{suffix}.jsonl", identity), []
+        with self._workers() as (executor, workers), ledger, _told_how_to_resume(ledger.path):
+            counted = run_sweep(
+                columns,
+                schedule,
+                ledger,
+                executor=executor,
+                workers=workers,
+                retries=self.execution.retries,
+                report=failures.append,
+            )
+            run_certificates([c.base.ensemble for c in columns], self.certified_draws, ledger, seed=self.seed)
+            records = ledger.records
+        if isinstance(schedule, FindBoundary):
+            show_brackets(columns, schedule, records)
+        show_cells(counted, self.out / f"cells{suffix}.csv")
+        print(f"ledger: {ledger.path}")
+        if suffix:
+            print(f"when all shards are done: {_merge_command(self.out)}")
+        else:
+            print(f"to draw the phase diagram: {shlex.join(['expander', 'figures', str(self.out)])}")
+        if failures:
+            raise IncompleteSweep(
+                f"{failures[0]}\n`expander ledger status` lists all; the same command tries them again"
+            )
 
-    def _ensemble(self, family: str, m: int, n: int) -> Any:
-        from expander_theory.trials import Ensemble
+    @contextmanager
+    def _workers(self) -> "Iterator[tuple[Executor | None, int]]":
+        """The executor, None for this machine, and how many calls it runs at a time."""
+        from expander_theory.executors import dask_executor
 
-        if family == "dense":
-            return Ensemble(family, m, n, m, "gaussian")
-        return Ensemble(family, m, n, self.d, self.values, self.flatness)
+        execution = self.execution
+        if execution.scheduler is None:
+            yield None, self._worker_count()
+        else:
+            with dask_executor(execution.scheduler, timeout=execution.scheduler_timeout) as cluster:
+                yield cluster
+
+    def _worker_count(self) -> int:
+        from expander_theory.executors import default_workers
+
+        if self.execution.workers is not None:
+            return self.execution.workers
+        return 1 if self.execution.executor == "inline" else default_workers()
+
+    def _estimate(self, columns: "Sequence[Column]", schedule: "Schedule") -> None:
+        from expander_theory.commands.sweep_tables import show_estimate
+        from expander_theory.estimate import estimate_sweep
+
+        if self.execution.shard is not None:
+            columns = Shard.parse(self.execution.shard).of(columns)
+        on_slurm = self.execution.executor == "slurm"
+        workers = self.slurm.slurm_jobs * self.slurm.slurm_cpus if on_slurm else self._worker_count()
+        show_estimate(estimate_sweep(columns, schedule), workers)
+
+    def _submit(self, columns: "Sequence[Column]") -> None:
+        from expander_theory.slurm import submit_shards
+
+        asked, out = self.slurm, self.out.absolute()
+        Shard(1, max(1, asked.slurm_jobs)).of(columns)
+        job = replace(self, out=out, execution=replace(self.execution, executor="loky", workers=asked.slurm_cpus))
+        jobs = submit_shards(
+            job.run_shard,
+            asked.slurm_jobs,
+            out / "slurm",
+            minutes=asked.slurm_time,
+            cpus=asked.slurm_cpus,
+            memory=asked.slurm_memory,
+            partition=asked.slurm_partition,
+            cluster=asked.slurm_cluster,
+        )
+        for number, submitted in enumerate(jobs, 1):
+            print(f"shard {number}/{len(jobs)}: job {submitted.job_id}, log {submitted.paths.stdout}")
+        failed = [submitted.job_id for submitted in jobs if asked.slurm_wait and submitted.exception() is not None]
+        print(f"when all are done: {_merge_command(out)}\nto resume those that were stopped: {_this_command()}")
+        if failed:
+            raise IncompleteSweep(f"{len(failed)} of {len(jobs)} jobs failed ({', '.join(failed)}): see their logs")
 
 
-def _ratios(step: float, count: int) -> tuple[float, ...]:
-    return tuple(round(step * (i + 1), 6) for i in range(count))
+def _description(columns: "Sequence[Column]") -> dict[str, Any]:
+    """What is swept, with all defaults filled in and files by their hashes, and a digest of every task in order."""
+    from expander_theory.tasks import content
+
+    ids = "".join(column.task(k).id for column in columns for k in column.ks)
+    bases = [content(column.base) for column in columns]
+    ensembles = [base.pop("ensemble") for base in bases]
+    return {
+        "tasks": hashlib.sha256(ids.encode()).hexdigest()[:16],
+        **{name: _distinct(base[name] for base in bases) for name in bases[0]},
+        "k": _distinct(k for column in columns for k in column.ks),
+        "ensemble": {name: _distinct(ensemble[name] for ensemble in ensembles) for name in ensembles[0]},
+    }
 
 
-_SHOWN = 40  # cells that fit a screen
+def _distinct(values: Iterable[Any]) -> Any:
+    """The different values in order, or the one value."""
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found[0] if len(found) == 1 else found
 
-_FREE = ("out", "trials", "workers", "certified_draws")
+
+@contextmanager
+def _told_how_to_resume(ledger: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nfinished blocks are in {ledger}\nto go on: {_this_command()}", file=sys.stderr)
+        raise
 
 
-def _digest(ids: list[str]) -> str:
-    import hashlib
+def _this_command() -> str:
+    return shlex.join(["expander", *sys.argv[1:]])
 
-    return hashlib.sha256("".join(ids).encode()).hexdigest()[:16]
+
+def _merge_command(out: Path) -> str:
+    return f"expander ledger merge {shlex.quote(str(out))} {shlex.quote(str(out))}/ledger.shard-*.jsonl"

@@ -1,11 +1,9 @@
 """Uniform random left-d-regular masks."""
 
-import numpy as np
-
-from expander_theory._kernels.sampling import floyd_subsets
 from expander_theory.errors import require, require_int
 from expander_theory.masks.mask import Mask
 from expander_theory.seeds import Seed, generator
+from expander_theory.subsets import uniform_subsets
 
 
 def require_sizes(m: int, n: int, d: int) -> tuple[int, int, int]:
@@ -31,6 +29,5 @@ def uniform_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
         InvalidArgument: m, n or d below 1, or d > m.
     """
     m, n, d = require_sizes(m, n, d)
-    rows = np.empty((n, d), np.int32)
-    floyd_subsets(generator(seed, "uniform mask"), m, rows)
+    rows = uniform_subsets(generator(seed, "uniform mask"), m, n, d)
     return Mask(m, rows, recipe("uniform", f"m={m}, n={n}, d={d}", seed))

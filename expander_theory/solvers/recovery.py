@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory._kernels import omp as kernel
+from expander_theory._kernels import pursuit as kernel
 from expander_theory.dictionary import AnyDictionary, Floats
 from expander_theory.errors import require
 
@@ -24,6 +24,12 @@ class RecoveryStatus(IntEnum):
     RESIDUAL_SMALL = kernel.RESIDUAL_SMALL
     DEPENDENT_ATOM = kernel.DEPENDENT_ATOM
     NO_CORRELATION = kernel.NO_CORRELATION
+    FIRST_MISS = kernel.FIRST_MISS
+    SUPPORT_STABLE = 5
+    ITERATION_LIMIT = 6
+    NO_UPDATE = 7
+    OPTIMAL = 8
+    FAILED = 9
 
     @property
     def explanation(self) -> str:
@@ -33,7 +39,26 @@ class RecoveryStatus(IntEnum):
             RecoveryStatus.DEPENDENT_ATOM: "the next atom lies in the span of those chosen: no k-sparse code improves "
             "on this one by a greedy step",
             RecoveryStatus.NO_CORRELATION: "every atom left is orthogonal to the residual: no atom explains more of it",
+            RecoveryStatus.FIRST_MISS: "an atom outside the planted support was chosen: exact recovery has failed",
+            RecoveryStatus.SUPPORT_STABLE: "the support no longer changes: a fixed point of the iteration",
+            RecoveryStatus.ITERATION_LIMIT: "the limit of iterations was reached: allow more, or try another solver",
+            RecoveryStatus.NO_UPDATE: "no column passes the test for an update: more rows must agree than do",
+            RecoveryStatus.OPTIMAL: "the programme was solved to optimality",
+            RecoveryStatus.FAILED: "the optimiser gave up on this signal: its code is zero",
         }[self]
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """What a greedy solver had after each step.
+
+    Attributes:
+        coefficients: (batch, k, k); ``[b, t, :t + 1]`` are those of atoms ``indices[b, :t + 1]``, zero beyond.
+        residual_norms: (batch, k); 0 after the last step.
+    """
+
+    coefficients: Floats
+    residual_norms: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +69,11 @@ class Recovery:
         n: length of a code.
         indices: int32 (batch, k), atoms in the order of selection, -1 where fewer were chosen.
         coefficients: (batch, k), in the dtype of the computation, 0 where fewer were chosen.
-        steps: int32 (batch,), atoms chosen.
+        steps: int32 (batch,), atoms in the code.
         status: int8 (batch,), a :class:`RecoveryStatus` per signal.
         residual_norms: (batch,), ||h - W x||_2.
+        iterations: int32 (batch,), iterations of an iterative solver; None where each adds one atom.
+        path: of a solver that was asked for it.
     """
 
     n: int
@@ -55,6 +82,8 @@ class Recovery:
     steps: NDArray[np.int32]
     status: NDArray[np.int8]
     residual_norms: Floats
+    iterations: NDArray[np.int32] | None = None
+    path: Path | None = None
 
     @property
     def supports(self) -> NDArray[np.int32]:
@@ -72,6 +101,10 @@ class Recovery:
         matrix.sort_indices()
         return matrix
 
+    def to_csc(self) -> scipy.sparse.csc_array:
+        """The codes as a (batch, n) ``scipy.sparse.csc_array``."""
+        return self.to_scipy().tocsc()
+
     def to_dense(self) -> Floats:
         """The codes as a (batch, n) array."""
         return self.to_scipy().toarray()
@@ -87,6 +120,20 @@ def to_unit_range(h: Floats) -> tuple[Floats, NDArray[np.int32]]:
     """
     exponents = np.frexp(np.abs(h).max(axis=1, keepdims=True))[1]
     return np.ldexp(h, -exponents), exponents
+
+
+def unit_range_scales(h: Floats) -> tuple[Floats, Floats, NDArray[np.int32]]:
+    """The same without a copy: signals, the powers of two (batch,) that scale them, and their exponents (batch,).
+
+    Signals so large or small that the factor itself would overflow or vanish are scaled here, with factor 1.
+    """
+    moduli = np.maximum(h.max(axis=1, initial=0), -h.min(axis=1, initial=0))
+    exponents = np.frexp(moduli)[1]
+    limit = np.finfo(h.dtype).maxexp - 3
+    extreme = np.abs(exponents) > limit
+    if extreme.any():
+        h = np.ldexp(h, np.where(extreme, -exponents, 0)[:, None])
+    return h, np.ldexp(h.dtype.type(1), np.where(extreme, 0, -exponents)), exponents
 
 
 def from_unit_range(found: Recovery, exponents: NDArray[np.int32]) -> Recovery:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from typing import Any
 
-from expander_theory.executors import workers
+from expander_theory.executors import open_workers
 from expander_theory.ledger import Ledger
 from expander_theory.progress import progress_bar
 from expander_theory.theorems.registry import find_statement
@@ -29,7 +29,7 @@ def campaign(
     done = {record["id"]: record for record in ledger.records if "id" in record}
     todo = [id for id in ids if id not in done]
     with (
-        workers(worker_count) as executor,
+        open_workers(worker_count) as executor,
         progress_bar(total=len(todo), unit="statement", desc="attack", show=progress) as bar,
     ):
         running = [executor.submit(_attack, id, budget, seed) for id in todo] if worker_count > 1 else []

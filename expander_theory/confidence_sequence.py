@@ -1,0 +1,120 @@
+"""Confidence sequences: intervals that hold at all numbers of trials at once, so that looking and stopping is free."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaln, xlog1py, xlogy
+
+from expander_theory.errors import require
+
+Floats = NDArray[np.float64]
+
+
+def confidence_sequence(
+    successes: ArrayLike, trials: ArrayLike, *, level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Anytime-valid interval of the success rate of independent trials.
+
+    {p : M(p) < 1/a}, a = 1 - level, where M(p) = B(S + 1/2, F + 1/2) / (B(1/2, 1/2) p^S (1 - p)^F) is the likelihood
+    ratio of the Beta(1/2, 1/2) mixture against p after S successes and F failures: a martingale of mean 1 at the true
+    p, so P(p is ever left out) <= a (Ville). It may be looked at after every trial, and trials may stop for any
+    reason that they gave. Both ends are roots of log M(p) = log(1/a), which is convex in p; they are found by
+    bisection and rounded outwards. Source: Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon 2021.
+
+    Args:
+        successes, trials: broadcastable counts of whole trials; no trials give (0, 1).
+
+    Raises:
+        InvalidArgument: counts that are not whole or out of range, or level outside (0, 1).
+    """
+    x, total = _checked_counts(successes, trials, level)
+    allowed = _log_mixture(x, total) + math.log(1 - level)
+    rate = x / np.maximum(total, 1)
+
+    def end(outside: Floats) -> Floats:
+        inside = rate
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            within = xlogy(x, middle) + xlog1py(total - x, -middle) > allowed
+            inside, outside = np.where(within, middle, inside), np.where(within, outside, middle)
+        return outside
+
+    low = np.where(x > 0, end(np.zeros_like(rate)), 0.0)
+    high = np.where(x < total, end(np.ones_like(rate)), 1.0)
+    return low, high
+
+
+def excludes_half(successes: ArrayLike, trials: ArrayLike, *, level: float = 0.95) -> NDArray[np.bool_]:
+    """Whether :func:`confidence_sequence` leaves out 1/2, without finding its ends: M(1/2) >= 1/(1 - level).
+
+    Raises:
+        InvalidArgument: counts that are not whole or out of range, or level outside (0, 1).
+    """
+    x, total = _checked_counts(successes, trials, level)
+    return _log_mixture(x, total) + total * math.log(2) >= -math.log(1 - level)
+
+
+def _log_mixture(x: Floats, total: Floats) -> Floats:
+    """Log of the probability of one sequence of outcomes under the Beta(1/2, 1/2) mixture."""
+    return betaln(x + 0.5, total - x + 0.5) - math.log(math.pi)
+
+
+def _checked_counts(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[Floats, Floats]:
+    require(0 < level < 1, "level", level, "must be in (0, 1)")
+    x, total = np.broadcast_arrays(np.asarray(successes, float), np.asarray(trials, float))
+    valid = (x >= 0) & (x <= total) & (x == np.floor(x)) & (total == np.floor(total))
+    require(bool(valid.all()), "successes", successes, "must be whole numbers in 0..trials")
+    return x, total
+
+
+def bounded_mean_sequence(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+    """Anytime-valid interval of the mean of independent values in [0, 1], such as success fractions of dictionaries.
+
+    Signals that share a dictionary are correlated, so the dictionary is the unit (THEORY.md STAT-2). The
+    interval holds the means m that no gambler refutes: with predictable bets b_t > 0 the capitals
+    K+ = prod(1 + min(b_t, c/m) (x_t - m)) and K- = prod(1 - min(b_t, c/(1 - m)) (x_t - m)), c = 1/2, are martingales at the true mean,
+    and m stays while (max of K+, K-)/2 < 1/(1 - level). The bets shrink with the spread seen before:
+    b_t^2 = 2 log(2/(1 - level)) / (v_{t-1} t log(1 + t)). Where all values are 0 or 1 the Beta
+    mixture of :func:`confidence_sequence` is narrower. Source: Waudby-Smith and Ramdas 2024, theorem 3.
+
+    Args:
+        values: in the order of observation, shape (units,); none give (0, 1).
+
+    Raises:
+        InvalidArgument: values outside [0, 1], or level outside (0, 1).
+    """
+    require(0 < level < 1, "level", level, "must be in (0, 1)")
+    x = np.asarray(values, float).ravel()
+    require(bool(((x >= 0) & (x <= 1)).all()), "values", x.tolist(), "must lie in [0, 1]")
+    if x.size == 0:
+        return 0.0, 1.0
+    bets = _bets(x, level)
+    return _lower_end(x, bets, level), 1 - _lower_end(1 - x, bets, level)
+
+
+def _bets(x: Floats, level: float) -> Floats:
+    """Predictable plug-in bets: mean and variance of the values before each, started at 1/2 and 1/4 as by one value."""
+    t = np.arange(1, x.size + 1)
+    mean = (0.5 + np.cumsum(x)) / (t + 1)
+    variance = (0.25 + np.cumsum((x - mean) ** 2)) / (t + 1)
+    before = np.concatenate([[0.25], variance[:-1]])
+    return np.sqrt(2 * math.log(2 / (1 - level)) / (before * t * np.log1p(t)))
+
+
+def _lower_end(x: Floats, bets: Floats, level: float) -> float:
+    """Largest refuted m below the refutable range's end: the capital K+ falls with m."""
+
+    def refuted(m: float) -> bool:
+        return float(np.log1p(np.minimum(bets, 0.5 / m) * (x - m)).sum()) >= math.log(2 / (1 - level))
+
+    outside, inside = 0.0, 1.0
+    for _ in range(50):
+        middle = (outside + inside) / 2
+        if refuted(middle):
+            outside = middle
+        else:
+            inside = middle
+    return outside

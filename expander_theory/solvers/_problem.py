@@ -1,0 +1,99 @@
+"""Arguments and results of the iterative solvers, as their kernels take them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from expander_theory._kernels.atoms import Columns, Found
+from expander_theory.dictionary import AnyDictionary, Dictionary, Floats, checked_signals
+from expander_theory.errors import InvalidArgument, require, require_int
+from expander_theory.solvers.recovery import (
+    Recovery,
+    empty_recovery,
+    from_unit_range,
+    require_sparsity,
+    to_unit_range,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Checked arguments and room for the codes.
+
+    Attributes:
+        h: (batch, m) signals in unit range, float32 or float64; everything is computed in this dtype.
+        columns: the dictionary in the same dtype.
+        tolerance: a residual of at most this times the signal counts as small.
+    """
+
+    h: Floats
+    columns: Columns
+    tolerance: float
+    _exponents: NDArray[np.int32]
+    _out: Recovery
+
+    @property
+    def epsilon(self) -> float:
+        """Machine epsilon."""
+        return float(np.finfo(self.h.dtype).eps)
+
+    @property
+    def found(self) -> Found:
+        """What the kernel fills."""
+        out = self._out
+        assert out.iterations is not None
+        return Found(out.indices, out.coefficients, out.steps, out.status, out.residual_norms, out.iterations)
+
+    def recovery(self) -> Recovery:
+        """What the kernel has filled, in the scale of the signals."""
+        return from_unit_range(self._out, self._exponents)
+
+
+def checked_problem(
+    dictionary: AnyDictionary, signals: ArrayLike, k: int, relative_tolerance: float | None, name="relative_tolerance"
+) -> Problem:
+    """The problem in the dtype of the signals.
+
+    Args:
+        relative_tolerance: default 100 machine epsilons, where the residual is rounding error.
+        name: of the tolerance, in the error.
+
+    Raises:
+        InvalidArgument: bad signals, k or tolerance.
+    """
+    h, exponents = to_unit_range(checked_signals("signals", signals, dictionary.m))
+    require_sparsity(dictionary, k)
+    epsilon = float(np.finfo(h.dtype).eps)
+    tolerance = 100 * epsilon if relative_tolerance is None else relative_tolerance
+    require(0 <= tolerance < 1, name, relative_tolerance, "must be in [0, 1)")
+    out = empty_recovery(dictionary.n, h.shape[0], int(k), h.dtype)
+    out = replace(out, iterations=np.zeros(h.shape[0], np.int32))
+    return Problem(h, columns_of(dictionary, h.dtype), float(tolerance), exponents, out)
+
+
+def columns_of(dictionary: AnyDictionary, dtype: np.dtype[Any]) -> Columns:
+    """The arrays that kernels take."""
+    typed = dictionary.astype(dtype)
+    return Columns(typed.mask.rows if isinstance(typed, Dictionary) else _NO_ROWS, typed.values)
+
+
+_NO_ROWS = np.empty((0, 0), np.int32)
+_NO_ROWS.flags.writeable = False  # as the rows of a mask are: kernels are compiled once for both
+
+
+def positive_or(name: str, value: int | None, default: int) -> int:
+    """The value, an integer of at least 1, or the default if it is None."""
+    if value is None:
+        return default
+    number = require_int(name, value)
+    require(number >= 1, name, number, "must be at least 1")
+    return number
+
+
+def require_masked(dictionary: AnyDictionary, solver: str) -> Dictionary:
+    """The dictionary, if it has a mask."""
+    if not isinstance(dictionary, Dictionary):
+        raise InvalidArgument("dictionary", "dense", f"must be masked: {solver} lets the rows of a sparse column vote")
+    return dictionary

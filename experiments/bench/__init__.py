@@ -1,0 +1,1 @@
+"""Parts of the benchmark :mod:`experiments.bench_omp`."""

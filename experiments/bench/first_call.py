@@ -1,0 +1,55 @@
+"""Time of the first call in a fresh process: compilation, or loading from numba's cache.
+
+``python -m experiments.bench.first_call`` prints a JSON line; :func:`first_calls` runs it in processes of their own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SHAPES = ("A", "D", "d200")
+"""One size for each region in which OMP may choose another design."""
+
+
+def first_calls() -> list[dict[str, float]]:
+    """CPU seconds of the import, and how much longer a first call takes than a second, by size and dtype.
+
+    Returns:
+        two such dictionaries: with an empty cache, and in the next process.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+        command = [sys.executable, "-m", "experiments.bench.first_call"]
+        root = Path(__file__).parents[2]
+        runs = [
+            subprocess.run(command, env=environment, cwd=root, stdout=subprocess.PIPE, check=True) for _ in range(2)
+        ]
+    return [json.loads(run.stdout) for run in runs]
+
+
+def _measure() -> dict[str, float]:
+    begun = time.process_time()
+    import numpy as np
+
+    from expander_theory.solvers import omp
+    from experiments.bench.sizes import SIZES, make_problem
+
+    seconds = {"import": time.process_time() - begun}
+    for name in SHAPES:
+        for dtype in ("float32", "float64"):
+            problem = make_problem(SIZES[name], 64, np.dtype(dtype), seed=0)
+            calls = []
+            for _ in range(2):
+                begun = time.process_time()
+                omp(problem.dictionary, problem.signals, problem.k)
+                calls.append(time.process_time() - begun)
+            seconds[f"{name} {dtype}"] = calls[0] - calls[1]
+    return seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure()))

@@ -1,0 +1,121 @@
+"""What the solvers are timed on: sizes, and a dictionary with signals for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expander_theory.dictionary import Dictionary, Floats
+from expander_theory.ensembles import sign_dictionary
+from expander_theory.masks import Mask, uniform_mask
+from expander_theory.seeds import generator
+
+
+@dataclass(frozen=True)
+class Size:
+    """Shape of a problem, the ratio to the best peer that is aimed at, and how many signals each solver gets.
+
+    A slow solver gets few signals; one that sets something up in every call gets enough to make up for it.
+    """
+
+    name: str
+    m: int
+    n: int
+    d: int
+    k: int
+    goal: float
+    signals: dict[str, int]
+
+    @property
+    def text(self) -> str:
+        """The size in one cell of a table."""
+        return f"{self.name} ({self.m}, {self.n}, d {self.d}, k {self.k})"
+
+
+_KEYS = ("ours", "spams", "naive", "mp", "mp_gram", "sparse", "structured")
+
+
+def _size(name: str, m: int, n: int, d: int, k: int, goal: float, *signals: int) -> Size:
+    return Size(name, m, n, d, k, goal, dict(zip(_KEYS, signals, strict=True)))
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        _size("A", 256, 1024, 7, 8, 12, 32768, 8192, 4096, 512, 256, 128, 256),
+        _size("B", 512, 4096, 7, 16, 20, 8192, 2048, 512, 32, 8, 48, 64),
+        _size("C", 576, 4608, 8, 32, 12, 4096, 2048, 256, 16, 8, 16, 32),
+        _size("D", 2048, 16384, 7, 32, 60, 2048, 256, 128, 2, 1, 8, 8),
+        _size("E", 2048, 65536, 7, 32, 150, 1024, 2, 128, 1, 1, 6, 4),
+        _size("d7", 512, 4096, 7, 64, 1, 2048, 2048, 128, 12, 8, 12, 16),
+        _size("d30", 512, 4096, 30, 64, 1, 2048, 2048, 128, 12, 8, 8, 6),
+        _size("d100", 512, 4096, 100, 64, 1, 2048, 2048, 128, 12, 8, 4, 2),
+        _size("d200", 512, 4096, 200, 64, 1, 2048, 2048, 128, 12, 8, 2, 1),
+    )
+}
+
+
+@dataclass
+class Problem:
+    """One dictionary and a batch of signals in one dtype, in the layouts that solvers take."""
+
+    size: Size
+    dictionary: Dictionary
+    signals: Floats
+    _dense: dict[str, Floats] = field(default_factory=dict)
+
+    @property
+    def k(self) -> int:
+        """Sparsity."""
+        return self.size.k
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of dictionary and signals."""
+        return self.dictionary.dtype
+
+    def fresh_dictionary(self) -> Dictionary:
+        """A copy that has cached nothing."""
+        return Dictionary(Mask(self.size.m, self.dictionary.mask.rows), self.dictionary.values)
+
+    def dense(self, order: str) -> Floats:
+        """W as an (m, n) array in order "C" or "F"; made once, until :meth:`forget`."""
+        if order not in self._dense:
+            rows, columns = self.dictionary.mask.rows, np.arange(self.size.n)[:, None]
+            self._dense[order] = np.zeros((self.size.m, self.size.n), self.dtype, order="F" if order == "F" else "C")
+            self._dense[order][rows, columns] = self.dictionary.values
+        return self._dense[order]
+
+    def forget(self) -> None:
+        """Drop the dense arrays."""
+        self._dense.clear()
+
+
+def make_problem(size: Size, batch: int, dtype: np.dtype[Any], seed: int) -> Problem:
+    """A uniform mask with values +-1/sqrt(d), and ``batch`` noiseless signals of k-sparse Gaussian codes.
+
+    Signals are formed in float64 and then rounded, so that both dtypes see the same problem.
+    """
+    dictionary = sign_dictionary(uniform_mask(size.m, size.n, size.d, seed=seed), seed=seed)
+    rng = generator(seed, "benchmark codes")
+    supports = distinct(rng, size.n, (batch, size.k))
+    codes = rng.standard_normal((batch, size.k))
+    signals = np.zeros((batch, size.m))
+    each = np.arange(batch)[:, None]
+    for t in range(size.k):  # the rows of one column are distinct: no index is met twice
+        atoms = supports[:, t]
+        signals[each, dictionary.mask.rows[atoms]] += codes[:, t, None] * dictionary.values[atoms]
+    return Problem(size, dictionary.astype(dtype), signals.astype(dtype))
+
+
+def distinct(rng: np.random.Generator, n: int, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Rows of uniform k-tuples of distinct numbers below n, by rejection."""
+    out = rng.integers(0, n, shape)
+    while True:
+        again = (np.diff(np.sort(out, axis=1), axis=1) == 0).any(axis=1)
+        if not again.any():
+            return out
+        out[again] = rng.integers(0, n, (int(again.sum()), shape[1]))
