@@ -129,8 +129,9 @@ class Dispatcher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        for future in self._running:
-            future.cancel()
+        if not self._workers.owned:  # one that is ours ends its calls itself
+            for future in self._running:
+                future.cancel()
 
     def _judge(self, future: Future[_Reply], answers: list[Answer], died: list[Piece]) -> None:
         """Sort out one finished call: its blocks' answers, or its piece if the worker died."""

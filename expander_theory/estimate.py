@@ -95,7 +95,7 @@ def _calibrate(tasks: Sequence[Task], seconds: float, run: Run) -> dict[Task, fl
     except OutOfTime:
         pass
     finally:
-        worker.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
+        worker.shutdown(cancel_futures=True)
     return costs
 
 

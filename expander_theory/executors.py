@@ -39,10 +39,11 @@ class Workers:
 
     Attributes:
         ahead: how many calls to have submitted at a time.
+        owned: whether the executor was started here, and will be ended here.
     """
 
     def __init__(self, start: Callable[[], Executor], ahead: int, *, owned: bool, renewable: bool) -> None:
-        self._start, self._owned, self._renewable = start, owned, renewable
+        self._start, self.owned, self._renewable = start, owned, renewable
         self._executor = start()
         self.ahead = ahead
 
@@ -76,14 +77,8 @@ class Workers:
 
     def stop(self, *, kill: bool) -> None:
         """End the executor if it was started here: at once, or after its calls."""
-        if not self._owned:
-            return
-        if not kill:
-            self._executor.shutdown(wait=True)
-        elif type(self._executor).__module__.startswith("loky"):
-            self._executor.shutdown(wait=True, kill_workers=True)  # type: ignore[call-arg]
-        else:
-            self._executor.shutdown(wait=False, cancel_futures=True)
+        if self.owned:
+            self._executor.shutdown(wait=not kill, cancel_futures=kill)
 
 
 @contextmanager
@@ -121,12 +116,26 @@ _AHEAD = 4  # calls submitted for each that runs, so that no worker waits for th
 
 
 def processes(count: int) -> Executor:
-    """Worker processes of one thread each; idle ones leave by themselves, so none stays behind a killed parent."""
+    """Worker processes of one thread each; idle ones leave by themselves, so none stays behind a killed parent.
+
+    A shutdown with ``cancel_futures`` ends them at once.
+    """
     from loky import ProcessPoolExecutor
 
-    # A Ctrl-C reaches the whole process group: the parent alone answers it, by ending the workers.
-    ignore = (signal.SIGINT, signal.SIG_IGN)
-    return ProcessPoolExecutor(count, env=_ONE_THREAD, timeout=20, initializer=signal.signal, initargs=ignore)
+    class Processes(ProcessPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            # Starts workers where some are missing. A Ctrl-C reaches the whole process group; the parent alone is to
+            # answer it, and the signals that are blocked here stay blocked in those that it starts.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                return super().submit(fn, *args, **kwargs)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=True, kill_workers=cancel_futures)
+
+    return Processes(count, env=_ONE_THREAD, timeout=20)
 
 
 @contextmanager

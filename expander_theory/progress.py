@@ -13,8 +13,11 @@ from tqdm import tqdm
 def progress_bar(items: Iterable[Any] | None = None, *, show: bool = True, **options: Any) -> Any:
     """A ``tqdm`` bar with this project's defaults; ``options`` go to ``tqdm``."""
     live = sys.stderr.isatty()
-    how = {"mininterval": 0.1, "dynamic_ncols": True} if live else {"mininterval": 15, "file": _Lines(), "ncols": 120}
-    return tqdm(items, disable=not show, smoothing=0.05, **how, **options)
+    if live:
+        options |= {"mininterval": 0.1, "dynamic_ncols": True}
+    else:
+        options |= {"mininterval": 15, "maxinterval": 60, "ncols": 120, "file": _Lines()}
+    return tqdm(items, disable=not show, smoothing=0.05, **options)
 
 
 class _Lines:
@@ -48,6 +51,7 @@ class SweepBar:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        self._bar.leave = self._asked > 0
         self._bar.close()
 
     def plan(self, asked: int, known: int) -> None:

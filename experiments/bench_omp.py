@@ -31,7 +31,7 @@ class Benchmark:
     """One repeat, an eighth of the signals, no compile times: not to be quoted."""
     seconds: float = 4.0
     """What the repeats of one solver on one size may take; one is always made."""
-    memory: float = 4.0
+    memory: float = 3.0
     """GiB that a solver may need."""
     gram_seconds: float = 6.0
     """Seconds that a Gram matrix may take."""

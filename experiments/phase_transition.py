@@ -4,8 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from expander_theory.ledger import Ledger
+from expander_theory.schedule import Column, FixedTrials
 from expander_theory.sweep import run_certificates, run_sweep
-from expander_theory.trials import Ensemble, Task
+from expander_theory.trials import Ensemble, Success, Task
 from experiments.presets import PhaseGrid
 
 
@@ -18,12 +19,14 @@ def ensembles(grid: PhaseGrid) -> list[Ensemble]:
 
 def run(grid: PhaseGrid, seed: int, workers: int, folder: Path) -> None:
     """Sweep the grid, and record the k that the Babel function certifies for drawn dictionaries."""
-    tasks = [
-        Task(ensemble, k, seed=seed)
+    columns = [
+        Column(
+            Task(ensemble, 1, success=Success(early_stop=True), seed=seed),
+            tuple(dict.fromkeys(max(1, round(ensemble.m * ratio)) for ratio in grid.k_over_m)),
+        )
         for ensemble in ensembles(grid)
-        for k in dict.fromkeys(max(1, round(ensemble.m * ratio)) for ratio in grid.k_over_m)
     ]
     content = {key: value for key, value in asdict(grid).items() if key != "trials"}
     with Ledger(folder / "ledger.jsonl", {"kind": "phase transition", "seed": seed, **content}) as ledger:
-        run_sweep(tasks, grid.trials, ledger, worker_count=workers)
+        run_sweep(columns, FixedTrials(grid.trials), ledger, workers=workers)
         run_certificates(ensembles(grid), grid.certified_draws, ledger, seed=seed)

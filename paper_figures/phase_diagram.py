@@ -39,10 +39,12 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     if entries:
         place = {"loc": "outside lower center", "ncols": 2, "frameon": False}
         figure.legend(list(entries.values()), list(entries), **place)
-    task, trials = counted[0].task, counted[0].trials
-    solver = {"omp": "OMP", "topk": "tied TopK"}[task.solver]
-    figure.colorbar(image, ax=list(axes), label=f"exact support recovery, {solver}", pad=0.02)
-    law = f"{trials} noiseless trials a cell, {task.coefficients} coefficients"
+    task, trials = counted[0].task, sorted({cell.trials for cell in counted})
+    solver = {"omp": "OMP", "topk": "tied TopK"}.get(task.solver, task.solver)
+    figure.colorbar(image, ax=list(axes), label=f"success ({task.success.label}), {solver}", pad=0.02)
+    noise = "noiseless" if task.noise.kind == "none" else f"noise {task.noise.label},"
+    spent = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
+    law = f"{spent} {noise} trials a cell, {task.codes.label} coefficients"
     figure.suptitle(law, fontsize=9)
     files = [*save(figure, out / "phase_diagram"), write_csv(out / "phase_diagram_cells.csv", cell_rows(counted))]
     if fitted:
@@ -67,7 +69,8 @@ def _heat_map(axis: Any, group: list[Cell]) -> Any:
     fixed = f"$n = {ensemble.n}$" if len(widths) == 1 else f"$m = {ensemble.m}$"
     top = max(cell.task.k / cell.task.ensemble.m for cell in group)
     axis.set(xlabel=f"undersampling $m/n$  ({fixed})", ylim=(0, 1.04 * top))
-    axis.set_title(TITLES[ensemble.family].format(d=ensemble.d, values=ensemble.values))
+    title = TITLES.get(ensemble.family, f"{ensemble.family.replace('-', ' ')} mask, $d = {{d}}$, {{values}}")
+    axis.set_title(title.format(d=ensemble.d, values=ensemble.values))
     return image
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from expander_theory.cli import main
 from expander_theory.ledger import read_ledger
+from expander_theory.ledger_format import read_contents
 from experiments import presets
 from experiments.presets import Frontier, PhaseGrid, Planted, Preset
 from sae_bridge.activations import Harvest
@@ -78,7 +79,7 @@ def test_the_plotted_data_are_the_ledger_s(folder):
     _, records = read_ledger(folder / "phase" / "ledger.jsonl")
     successes = sum(record["outcome"].count("1") for record in records if "outcome" in record)
     assert sum(int(row["successes"]) for row in rows) == successes
-    assert {row["trials"] for row in rows} == {"12"}
+    assert {row["trials"] for row in rows} == {"25"}  # whole blocks
     assert len(rows) == 12
 
 
@@ -97,7 +98,7 @@ def test_the_meeting_point_shows_theory_beside_practice(folder):
 
 def test_figures_are_drawn_from_stored_results_alone_and_to_the_same_bytes(folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
-    for name in ("expander_theory.sweep.run_trials", "sae_bridge.train._step"):
+    for name in ("expander_theory.sweep.run_sweep", "sae_bridge.train._step"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("simulated or trained"))
     main(["figures", str(folder)])
     assert {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} == before

@@ -35,6 +35,15 @@ FAMILIES = {"signs": sign_dictionary, "gaussian": gaussian_dictionary}
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Problems this small lose by more, most of all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def dictionary_of(family, m, n, d):
     if family == "dense":
         return dense_gaussian_dictionary(m, n, seed=1)

@@ -80,7 +80,10 @@ def l0_decoding(columns, h, k, rule, limit, found):
 
 @njit(cache=True, nogil=True)
 def _is_zero(s, tolerance):
-    return all(abs(s.residual[i]) <= tolerance * s.scale[i] for i in range(s.residual.size))
+    nonzero = 0
+    for i in range(s.residual.size):
+        nonzero += abs(s.residual[i]) > tolerance * s.scale[i]
+    return nonzero == 0
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,7 @@
 """Least squares on a set of atoms that grows, in coefficient space, also where atoms are dependent.
 
-W_S^T W_S = U^T U (Cholesky, one column of U an atom), z = U^{-T} W_S^T h, U c = z. An atom in the span of those before it
-is left out. One step of iterative refinement makes up for the squared condition number.
+W_S^T W_S = U^T U (Cholesky, one column of U an atom), z = U^{-T} W_S^T h, U c = z. An atom in the span of those before
+it is left out. One step of iterative refinement makes up for the squared condition number.
 """
 
 from typing import Any, NamedTuple

@@ -151,7 +151,7 @@ def _nonnegative(gram, target, size, start, c):
             continue
         share = gram.dtype.type(1)
         for i in range(chosen.size):
-            if best[i] <= 0:
+            if best[i] < 0:
                 share = min(share, x[chosen[i]] / (x[chosen[i]] - best[i]))
         for i in range(chosen.size):
             t = chosen[i]

@@ -70,7 +70,7 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
             else:
                 for l in range(together):
                     correlations_one(rows, values, residuals, l, scores)
-        left2, size, threshold = norms2[lane], 0, cell[0]
+        left2, size, threshold = norms2[lane], 0, cell.dtype.type(np.inf)  # no list yet: nothing may enter it
         reason = p.state(tolerance, norms2[lane], left2, 0, ks[b])
         while reason == p.RUNNING:
             t = steps[b]
@@ -86,6 +86,9 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
                         listed[candidates[i]] = 0
                     size, atom = _list(scores, bits, lane, candidates, listed, cell, cell_bits, signed)
                     threshold = cell[0]
+                    if atom < 0:
+                        reason = p.NO_CORRELATION
+                        break
             score = p.inner(rows, values, atom, residuals, lane)
             if not forced and (score == 0 or (signed and score < 0)):
                 reason = p.NO_CORRELATION
@@ -182,7 +185,8 @@ def _best_listed(scores, lane, candidates, size, threshold, signed):
 
 @njit(cache=True, nogil=True)
 def _list(scores, bits, lane, candidates, listed, cell, cell_bits, signed):
-    """Make the list anew: all columns of at least half the largest score. Returns its size and the best column.
+    """Make the list anew: all columns of at least half the largest score. Returns its size and the best column,
+    -1 if no score is positive.
 
     Floats are compared as integers of the same bits, which has the same order where they are not negative and lets
     the compiler use vectors. The threshold is left in ``cell``.
@@ -212,4 +216,4 @@ def _list(scores, bits, lane, candidates, listed, cell, cell_bits, signed):
                     size += 1
                     if value == top and atom < 0:
                         atom = j
-    return size, max(atom, 0)
+    return size, atom

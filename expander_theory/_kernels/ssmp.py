@@ -25,9 +25,7 @@ def ssmp(columns, start, members, h, k, updates, limit, tolerance, found):
     n, d = columns.rows.shape
     residual = np.empty(h.shape[1], h.dtype)
     x, before = np.zeros(n, h.dtype), np.zeros(n, h.dtype)
-    s = _Steps(
-        np.empty(n, h.dtype), np.empty(n), np.full(n, -1, np.int64), np.empty(d, h.dtype), np.empty(d, h.dtype)
-    )
+    s = _Steps(np.empty(n, h.dtype), np.empty(n), np.full(n, -1, np.int64), np.empty(d, h.dtype), np.empty(d, h.dtype))
     for b in range(h.shape[0]):
         signal, support, c = h[b], found.indices[b], found.coefficients[b]
         residual[:] = signal

@@ -60,7 +60,7 @@ def basis_pursuit(
     scale = int(np.frexp(np.abs(dictionary.values).max())[1])
     matrix = dictionary.astype(np.float64).to_scipy()
     matrix.data = np.ldexp(matrix.data, -scale)
-    solved = [_minimiser(matrix, signal, nonnegative) for signal in h]
+    solved = [_minimiser(matrix, dictionary.n, signal, nonnegative) for signal in h]
     codes = np.stack([x for x, _, _ in solved])
     codes[np.abs(codes) <= zero_tolerance * np.abs(codes).max(axis=1, keepdims=True)] = 0
     width = int(k) if k is not None else int(np.count_nonzero(codes, axis=1).max())
@@ -82,15 +82,16 @@ def basis_pursuit(
     )
 
 
-def _minimiser(matrix: scipy.sparse.csc_array, h: Floats, nonnegative: bool) -> tuple[Floats, RecoveryStatus, int]:
+def _minimiser(
+    matrix: scipy.sparse.csc_array, n: int, h: Floats, nonnegative: bool
+) -> tuple[Floats, RecoveryStatus, int]:
     """A minimiser (zero if there is none), its status, and the iterations that it took."""
     import scipy.sparse
     from scipy.optimize import linprog
 
-    n = matrix.shape[1]
     halves = matrix if nonnegative else scipy.sparse.hstack([matrix, -matrix], format="csc")
     options = {"primal_feasibility_tolerance": FEASIBILITY, "dual_feasibility_tolerance": FEASIBILITY}
-    found: Any = linprog(np.ones(halves.shape[1]), A_eq=halves, b_eq=h, method="highs", options=options)
+    found: Any = linprog(np.ones(n if nonnegative else 2 * n), A_eq=halves, b_eq=h, method="highs", options=options)
     if found.status != 0:
         return np.zeros(n), RecoveryStatus.FAILED, int(found.nit)
     x = found.x if nonnegative else found.x[:n] - found.x[n:]

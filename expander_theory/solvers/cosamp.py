@@ -18,8 +18,8 @@ def cosamp(
 ) -> Recovery:
     """From x = 0: T = supp(x) and the 2k largest |W^T r|; b = least squares on T; x = the k largest |b|; r = h - W x.
 
-    As in the paper x is the pruned b, not least squares on its own support, and the last iterate is returned. Entries of
-    b below 100 machine epsilons of the largest are rounding errors and never kept. A signal stops when
+    As in the paper x is the pruned b, not least squares on its own support, and the last iterate is returned. Entries
+    of b below 100 machine epsilons of the largest are rounding errors and never kept. A signal stops when
     ||r|| <= relative_tolerance ||h|| (RESIDUAL_SMALL), when T repeats without a change of supp(x) since, so that there
     will be none (SUPPORT_STABLE), when h is orthogonal to all atoms (NO_CORRELATION), or at ITERATION_LIMIT, to which
     a cycle of several supports skips ahead. Ties go to the lowest index. An atom of T in the span of those of lower

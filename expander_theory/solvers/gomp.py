@@ -22,8 +22,9 @@ def gomp(
     At most k steps, so up to min(s k, m) atoms are selected; it ends earlier when ||r|| <= relative_tolerance ||h||.
     What is returned has at most k atoms: if more were selected, those of the k largest |coefficients| (ties to the one
     selected first), with least squares on these k alone; coefficients below 100 machine epsilons of the largest are
-    rounding errors and left out. Status, coefficients and residual are of this final code; the order is that of selection; ``iterations`` counts the steps. Ties in selection go to the lowest index, atoms
-    orthogonal to r are never selected, and atoms in the span of those selected before are left out. s = 1 is OMP.
+    rounding errors and left out. Status, coefficients and residual are of this final code; its order is that of
+    selection; ``iterations`` counts the steps. Ties in selection go to the lowest index, atoms orthogonal to r are
+    never selected, and atoms in the span of those selected before are left out. s = 1 is OMP.
     Source: Wang, Kwon, Shim 2012.
 
     Args:

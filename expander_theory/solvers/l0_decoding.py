@@ -32,10 +32,10 @@ def l0_decoding(
     differ, agreement of o + 1 (o the largest overlap) suffices if (1 - 2 eps_k) d > o (L0-2). Where all moduli are
     equal, "agreement" of 2 misleads on columns that share two rows; "decrease" need not be raised.
 
-    These are statements of exact arithmetic, which :func:`expander_theory.theorems.decoders.agreement_decode` has; there
-    is no stability to noise. In floating point r_i counts as zero up to t s_i, and r_i/w_ij and r_l/w_lj as equal if
-    they differ by at most t (s_i/|w_ij| + s_l/|w_lj|): t is the tolerance, s_i the sum of the moduli that went into r_i.
-    Some n d^2 t pairs of a dense residual agree by chance: many in float32, hardly any in float64.
+    These are statements of exact arithmetic, which :func:`expander_theory.theorems.decoders.agreement_decode` has;
+    there is no stability to noise. In floating point r_i counts as zero up to t s_i, and r_i/w_ij and r_l/w_lj as equal
+    if they differ by at most t (s_i/|w_ij| + s_l/|w_lj|): t is the tolerance, s_i the sum of the moduli that went into
+    r_i. Some n d^2 t pairs of a dense residual agree by chance: many in float32, hardly any in float64.
 
     A signal stops when the residual is zero in every row, or after a round without an update. RESIDUAL_SMALL:
     ||r|| <= t ||h||, the code is found; NO_UPDATE: no column passes the test; ITERATION_LIMIT; SPARSITY_REACHED: more

@@ -21,8 +21,9 @@ def ssmp(
 
     For a column the best z is a median of the ratios r_i/w_ij, i in N(j), if its values have equal moduli (0/1 masks
     in the paper), and in general their weighted median with weights |w_ij|; of several minimisers the one of least
-    modulus is taken, of several columns (up to 100 machine epsilons of ||h||_1) the lowest. H_k keeps the k largest moduli (ties to the lowest index). A phase
-    ends after ``updates_per_phase`` steps, or where no step lowers ||r||_1 by more than relative_tolerance ||h||_1.
+    modulus is taken, of several columns (up to 100 machine epsilons of ||h||_1) the lowest. H_k keeps the k largest
+    moduli (ties to the lowest index). A phase ends after ``updates_per_phase`` steps, or where no step lowers ||r||_1
+    by more than relative_tolerance ||h||_1.
     A signal stops after a phase when ||r||_1 <= relative_tolerance ||h||_1 (RESIDUAL_SMALL), when the phase has moved
     no coefficient by more than relative_tolerance max|x| (SUPPORT_STABLE), or after ``max_iterations`` phases
     (ITERATION_LIMIT). Atoms are in the order of decreasing |x_j|; ``iterations`` counts the phases.

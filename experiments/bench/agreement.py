@@ -34,5 +34,7 @@ def compare(problem: Problem, timings: list[Timing]) -> None:
         timing.equal = count - unequal.size
         for b in unequal if timing.solver.same_rule else ():
             support, near = verdict(int(b))
+            right = np.array_equal(support, mine[b])
             timing.excused += near
-            timing.ours_wrong += not near and not np.array_equal(support, mine[b])
+            timing.theirs_wrong += not near and right
+            timing.ours_wrong += not near and not right

@@ -32,7 +32,7 @@ class Solver:
         package: the import that it needs from the ``bench`` extra.
         setup: "none"; "kept": the first call prepares what later calls find; "hidden": every call prepares.
         same_rule: whether it selects as OMP does.
-        gram: copies of the (n, n) Gram matrix that it holds, if it forms one.
+        gram: copies of the (n, n) Gram matrix that it holds at once, if it forms one.
         gram_signals, gram_columns: it forms one for at least so many signals, and for fewer columns than this.
     """
 
@@ -158,7 +158,7 @@ PEERS = (
     Solver("spams", "SPAMS", _spams, _of_sparse, "spams", "hidden", False, 1, 11, 25_000),
     Solver("naive", "omp-gpu naive", _naive, _of_codes, "orthogonal_matching_pursuit_gpu"),
     Solver("mp", "scikit-learn mp", _orthogonal_mp, _of_columns, "sklearn"),
-    Solver("mp_gram", "scikit-learn mp_gram", _orthogonal_mp_gram, _of_columns, "sklearn", "kept", gram=2),
+    Solver("mp_gram", "scikit-learn mp_gram", _orthogonal_mp_gram, _of_columns, "sklearn", "kept", gram=3),
     Solver("sparse", "scipy.sparse loop", _sparse, lambda found, _: found),
     Solver("structured", "structured NumPy", _structured, lambda found, _: found),
 )

@@ -28,7 +28,7 @@ class Timing:
         chosen: atoms of the last repeat as returned; ours in the order of selection.
         compared, equal: signals compared (ours: with the reference; peers: with ours), and those of equal support.
         excused: unequal ones in which the reference met a near-tie.
-        ours_wrong: unequal ones in which ours is not the reference's support, near-ties left out.
+        ours_wrong, theirs_wrong: the other unequal ones, by whose support is not the reference's (ours if neither is).
     """
 
     solver: Solver
@@ -43,6 +43,7 @@ class Timing:
     equal: int = 0
     excused: int = 0
     ours_wrong: int = 0
+    theirs_wrong: int = 0
 
     def seconds(self, kind: str = "bare", pick: Pick = min) -> float:
         """CPU seconds of a call, the best (min) or statistics.median of the repeats.
@@ -78,7 +79,8 @@ class Timing:
 
     def record(self) -> dict[str, Any]:
         """All numbers, for a results file."""
-        names = ("batch", "remark", "whole", "again", "least", "peak", "compared", "equal", "excused", "ours_wrong")
+        names = ("batch", "remark", "whole", "again", "least", "peak")
+        names += ("compared", "equal", "excused", "ours_wrong", "theirs_wrong")
         numbers = {"solver": self.solver.name, **{name: getattr(self, name) for name in names}}
         if self.batch:
             numbers |= {"rate": self.rate(), "median_rate": self.rate(pick=statistics.median)}

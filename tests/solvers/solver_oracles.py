@@ -1,4 +1,4 @@
-"""Solvers by their papers' definitions on an explicit matrix (m, n), float64, slow. They share no code with the package.
+"""Solvers by their papers' definitions on an explicit matrix (m, n), float64, slow; no code of the package is used.
 
 Each returns (code of length n, iterations) or says what else. Signals are not scaled; tolerances are relative to them.
 """

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import solver_oracles as oracles
+from solver_cases import codes, generic_dictionary, noise
 
 from expander_theory import (
     DenseDictionary,
@@ -9,7 +10,6 @@ from expander_theory import (
     Mask,
     RecoveryStatus,
     babel_certified_k,
-    dense_gaussian_dictionary,
     gaussian_dictionary,
     polynomial_mask,
     sign_dictionary,
@@ -22,8 +22,8 @@ from expander_theory.solvers.basis_pursuit import basis_pursuit
 @pytest.mark.parametrize("nonnegative", [True, False])
 @pytest.mark.parametrize("masked", [True, False])
 def test_the_least_norm_of_all_bases(masked, nonnegative):
-    w = gaussian_dictionary(uniform_mask(4, 8, 3, seed=2), seed=1) if masked else dense_gaussian_dictionary(4, 8, seed=1)
-    h = np.random.default_rng(0).standard_normal((20, 4))
+    w = generic_dictionary(masked, 4, 8, d=3)
+    h = noise(20, 4)
     found = basis_pursuit(w, h, nonnegative=nonnegative)
     for b in range(20):
         best = oracles.least_l1(w.to_dense(), h[b], nonnegative)
@@ -46,7 +46,7 @@ def test_recovers_where_babel_certifies():
     w = sign_dictionary(polynomial_mask(8, 4), seed=0)
     k = babel_certified_k(w)
     assert k >= 1
-    x = np.stack([sparse_code(w.n, k, seed=t) for t in range(15)])
+    x = codes(w.n, k, 15)
     found = basis_pursuit(w, w.matvec(x), k)
     np.testing.assert_array_equal(found.to_dense() != 0, x != 0)
     np.testing.assert_allclose(found.to_dense(), x, atol=1e-9)

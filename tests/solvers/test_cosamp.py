@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import solver_oracles as oracles
+from solver_cases import codes, generic_dictionary, noise, noise_and_codes
 
 from expander_theory import (
     DenseDictionary,
     RecoveryStatus,
     dense_gaussian_dictionary,
     gaussian_dictionary,
-    sparse_code,
     uniform_mask,
 )
 from expander_theory.solvers.cosamp import cosamp
@@ -16,9 +16,8 @@ from expander_theory.solvers.cosamp import cosamp
 @pytest.mark.parametrize("masked", [True, False])
 def test_agrees_with_the_definition(masked):
     """Noisy and noiseless signals, after few and after many iterations."""
-    w = gaussian_dictionary(uniform_mask(48, 90, 5, seed=0), seed=1) if masked else dense_gaussian_dictionary(48, 90, seed=1)
-    h = np.random.default_rng(0).standard_normal((12, 48))
-    h[:4] = w.matvec(np.stack([sparse_code(90, 5, seed=t) for t in range(4)]))
+    w = generic_dictionary(masked, 48, 90)
+    h = noise_and_codes(w, 5, 12, noiseless=4)
     for limit in (1, 2, 40):
         found = cosamp(w, h, 5, max_iterations=limit, relative_tolerance=1e-10)
         for b in range(12):
@@ -34,7 +33,7 @@ def test_agrees_with_the_definition(masked):
 def test_what_goes_on_for_ever_is_seen():
     """A stable support stays in the definition too; a cycle of several ends where the limit of iterations ends it."""
     w = dense_gaussian_dictionary(10, 40, seed=1)
-    h = np.random.default_rng(0).standard_normal((60, 10))
+    h = noise(60, 10)
     found = cosamp(w, h, 4, max_iterations=77)
     for b in range(60):
         code, _ = oracles.cosamp(w.to_dense(), h[b], 4, int(found.iterations[b]), 1e-13)
@@ -51,8 +50,8 @@ def test_what_goes_on_for_ever_is_seen():
 
 
 def test_one_iteration_on_orthogonal_columns():
-    w = DenseDictionary(np.linalg.qr(np.random.default_rng(0).standard_normal((20, 20)))[0])
-    x = np.stack([sparse_code(20, 4, seed=t) for t in range(10)])
+    w = DenseDictionary(np.linalg.qr(noise(20, 20))[0])
+    x = codes(20, 4, 10)
     found = cosamp(w, w.matvec(x), 4)
     assert found.iterations.tolist() == [1] * 10
     np.testing.assert_allclose(found.to_dense(), x, atol=1e-12)
@@ -60,7 +59,7 @@ def test_one_iteration_on_orthogonal_columns():
 
 def test_recovers_easy_codes():
     w = gaussian_dictionary(uniform_mask(128, 256, 7, seed=0), seed=0)
-    x = np.stack([sparse_code(256, 8, seed=t) for t in range(40)])
+    x = codes(256, 8, 40)
     found = cosamp(w, w.matvec(x), 8)
     assert (found.status == RecoveryStatus.RESIDUAL_SMALL).all()
     np.testing.assert_allclose(found.to_dense(), x, atol=1e-12)
@@ -70,7 +69,7 @@ def test_dependent_columns_and_more_atoms_than_rows():
     """Every column twice and 3k > m: the least squares leaves out what is dependent, and nothing is NaN."""
     half = dense_gaussian_dictionary(8, 10, seed=0).columns
     w = DenseDictionary(np.concatenate([half, half]))
-    h = np.random.default_rng(0).standard_normal((20, 8))
+    h = noise(20, 8)
     found = cosamp(w, h, 4)
     assert np.isfinite(found.coefficients).all()
     for b in range(20):
@@ -89,6 +88,5 @@ def test_stops():
     part = cosamp(w, np.array([2.0, 0.0, 1.0, 0.0]), 1)
     assert part.status.tolist() == [RecoveryStatus.SUPPORT_STABLE]
     assert part.to_dense().tolist() == [[2.0, 0.0]]
-    noise = np.random.default_rng(0).standard_normal((10, 48))
-    short = cosamp(dense_gaussian_dictionary(48, 90, seed=1), noise, 5, max_iterations=1)
+    short = cosamp(dense_gaussian_dictionary(48, 90, seed=1), noise(10, 48), 5, max_iterations=1)
     assert (short.status == RecoveryStatus.ITERATION_LIMIT).all()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from solver_cases import codes, noise
 
 from expander_theory import (
     DenseDictionary,
@@ -10,9 +11,8 @@ from expander_theory import (
     Mask,
     RecoveryStatus,
     dense_gaussian_dictionary,
-    gaussian_dictionary,
+    overlap_limited_mask,
     sign_dictionary,
-    sparse_code,
     topk,
     uniform_mask,
 )
@@ -32,9 +32,8 @@ ITERATIVE = [matching_pursuit, cosamp, niht, ssmp, l0_decoding]
 WITH_TOLERANCE = [matching_pursuit, gomp, cosamp, niht, ssmp]
 KINDS = [(solver, True) for solver in EITHER + MASKED] + [(solver, False) for solver in EITHER]
 
-W = gaussian_dictionary(uniform_mask(96, 160, 7, seed=0), seed=0)
-X = np.stack([sparse_code(160, 4, seed=t) for t in range(12)])
-X += np.sign(X)  # no coefficient below 1
+W = sign_dictionary(overlap_limited_mask(128, 160, 7, max_overlap=1, seed=0), seed=0)
+X = codes(160, 3, 12)  # mu <= 1/7: every solver but the one-step encoder is sure of k = 3, or nearly
 
 
 def dictionary(masked):
@@ -59,15 +58,15 @@ def assert_consistent(found, w, h):
 
 @pytest.mark.parametrize(("solver", "masked"), KINDS)
 def test_easy_codes_come_back_in_both_dtypes(solver, masked):
-    """k = 4 of 160: all solvers but the one-step encoder recover them, with single precision too."""
+    """k = 3 of 160: all solvers but the one-step encoder recover them, with single precision too."""
     w = dictionary(masked)
     h = W.matvec(X)
     for dtype, error in [(np.float64, 1e-9), (np.float32, 1e-3)]:
-        found = solver(w, h.astype(dtype), 4)
+        found = solver(w, h.astype(dtype), 3)
         assert found.coefficients.dtype == found.residual_norms.dtype == dtype
         assert_consistent(found, w, h)
         if solver is not topk:
-            np.testing.assert_array_equal(found.supports, np.nonzero(X)[1].reshape(12, 4))
+            np.testing.assert_array_equal(found.supports, np.nonzero(X)[1].reshape(12, 3))
             np.testing.assert_allclose(found.to_dense(), X, atol=error)
             good = RecoveryStatus.OPTIMAL if solver is basis_pursuit else RecoveryStatus.RESIDUAL_SMALL
             assert (found.status == good).all()
@@ -78,8 +77,8 @@ def test_easy_codes_come_back_in_both_dtypes(solver, masked):
 @pytest.mark.parametrize(("solver", "masked"), KINDS)
 def test_noise_is_consistent(solver, masked):
     w = dictionary(masked)
-    h = np.random.default_rng(0).standard_normal((6, 96))
-    for k in (1, 3, 40, 96):
+    h = noise(6, 128)
+    for k in (1, 3, 40, 128):
         if k > 3 and solver in (basis_pursuit, ssmp):
             continue  # slow, and nothing new
         assert_consistent(solver(w, h, k), w, h)
@@ -90,7 +89,7 @@ def test_codes_sparser_than_k(solver, masked):
     """Two nonzeros where k = 6: no rounding error is taken for a coefficient (NIHT and the encoder keep k)."""
     if solver in (topk, niht):
         return
-    x = np.stack([sparse_code(160, 2, seed=t) for t in range(10)])
+    x = codes(160, 2, 10)
     found = solver(dictionary(masked), W.matvec(x), 6)
     np.testing.assert_array_equal(found.to_dense() != 0, x != 0)
     assert (found.steps == 2).all()
@@ -101,7 +100,7 @@ def test_codes_sparser_than_k(solver, masked):
 def test_scale_does_not_matter(solver, exponent):
     """Signals whose squares overflow or vanish: the same code times the same power of two."""
     h = W.matvec(X)
-    plain, scaled = solver(W, h, 4), solver(W, np.ldexp(h, exponent), 4)
+    plain, scaled = solver(W, h, 3), solver(W, np.ldexp(h, exponent), 3)
     np.testing.assert_array_equal(plain.indices, scaled.indices)
     np.testing.assert_array_equal(np.ldexp(plain.coefficients, exponent), scaled.coefficients)
     np.testing.assert_array_equal(plain.status, scaled.status)
@@ -110,7 +109,7 @@ def test_scale_does_not_matter(solver, exponent):
 
 @pytest.mark.parametrize("solver", EITHER + MASKED)
 def test_a_signal_alone_gives_what_it_gives_in_a_batch(solver):
-    h = W.matvec(X) + 0.05 * np.random.default_rng(0).standard_normal((12, 96))
+    h = W.matvec(X) + 0.05 * noise(12, 128)
     h[3] = 0
     together = solver(W, h, 3)
     for b in range(0, 12, 3):
@@ -122,7 +121,7 @@ def test_a_signal_alone_gives_what_it_gives_in_a_batch(solver):
 
 @pytest.mark.parametrize("solver", EITHER + MASKED)
 def test_zero_and_single_atoms(solver):
-    zero = solver(W, np.zeros(96), 2)
+    zero = solver(W, np.zeros(128), 2)
     assert not zero.to_dense().any()
     assert zero.residual_norms.tolist() == [0.0]
     if solver is not topk:
@@ -137,7 +136,7 @@ def test_zero_and_single_atoms(solver):
 def test_duplicate_columns(solver):
     """One of two equal columns explains the signal, and it is the first, whatever the solver."""
     rows = np.concatenate([W.mask.rows[:20], W.mask.rows[:20]])
-    w = Dictionary(Mask(96, rows), np.concatenate([W.values[:20]] * 2))
+    w = Dictionary(Mask(128, rows), np.concatenate([W.values[:20]] * 2))
     x = np.zeros((5, 40))
     for b in range(5):
         x[b, b] = 1.0 + b
@@ -153,13 +152,13 @@ def test_duplicate_columns(solver):
 @pytest.mark.parametrize(
     ("signals", "k", "name"),
     [
-        (np.ones(96), 97, "k"),
-        (np.ones(96), 0, "k"),
-        (np.ones(96), 1.5, "k"),
-        (np.ones(95), 1, "signals"),
-        (np.ones((2, 2, 96)), 1, "signals"),
-        (np.ones(96, int), 1, "signals"),
-        (np.array([1.0] * 95 + [np.nan]), 1, "signals"),
+        (np.ones(128), 129, "k"),
+        (np.ones(128), 0, "k"),
+        (np.ones(128), 1.5, "k"),
+        (np.ones(127), 1, "signals"),
+        (np.ones((2, 2, 128)), 1, "signals"),
+        (np.ones(128, int), 1, "signals"),
+        (np.array([1.0] * 127 + [np.nan]), 1, "signals"),
     ],
 )
 def test_bad_arguments_are_named(solver, signals, k, name):
@@ -170,20 +169,20 @@ def test_bad_arguments_are_named(solver, signals, k, name):
 
 @pytest.mark.parametrize("solver", WITH_TOLERANCE)
 def test_tolerance(solver):
-    h = W.matvec(X) + 1e-4 * np.random.default_rng(0).standard_normal((12, 96))
-    assert (solver(W, h, 4).status != RecoveryStatus.RESIDUAL_SMALL).all()
-    assert (solver(W, h, 4, relative_tolerance=0.01).status == RecoveryStatus.RESIDUAL_SMALL).all()
+    h = W.matvec(X) + 1e-4 * noise(12, 128)
+    assert (solver(W, h, 3).status != RecoveryStatus.RESIDUAL_SMALL).all()
+    assert (solver(W, h, 3, relative_tolerance=0.01).status == RecoveryStatus.RESIDUAL_SMALL).all()
     for wrong in (-0.1, 1.0, np.nan):
         with pytest.raises(InvalidArgument, match="relative_tolerance"):
-            solver(W, h, 4, relative_tolerance=wrong)
+            solver(W, h, 3, relative_tolerance=wrong)
 
 
 @pytest.mark.parametrize("solver", ITERATIVE)
 def test_limit_of_iterations(solver):
-    assert (solver(W, W.matvec(X), 4, max_iterations=1).iterations <= 1).all()
+    assert (solver(W, W.matvec(X), 3, max_iterations=1).iterations <= 1).all()
     for wrong in (0, -1, 2.5):
         with pytest.raises(InvalidArgument) as caught:
-            solver(W, np.ones(96), 1, max_iterations=wrong)
+            solver(W, np.ones(128), 1, max_iterations=wrong)
         assert caught.value.name == "max_iterations"
 
 
@@ -191,7 +190,7 @@ def test_limit_of_iterations(solver):
 def test_unequal_columns_are_refused_where_correlations_choose(solver):
     scaled = Dictionary(W.mask, 1.01 * W.values)
     with pytest.raises(InvalidArgument, match="normalised"):
-        solver(scaled, np.ones(96), 1)
+        solver(scaled, np.ones(128), 1)
 
 
 @pytest.mark.parametrize("solver", [basis_pursuit, *MASKED])
@@ -199,7 +198,7 @@ def test_columns_of_any_norm_elsewhere(solver):
     scales = 2.0 ** np.random.default_rng(0).integers(-3, 4, 160)
     scaled = Dictionary(W.mask, W.values * scales[:, None])
     x = X / scales
-    np.testing.assert_allclose(solver(scaled, W.matvec(X), 4).to_dense(), x, atol=1e-9 * np.abs(x).max())
+    np.testing.assert_allclose(solver(scaled, W.matvec(X), 3).to_dense(), x, atol=1e-9 * np.abs(x).max())
 
 
 def test_kernels_and_statuses_have_the_same_numbers():

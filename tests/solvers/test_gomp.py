@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import solver_oracles as oracles
+from solver_cases import codes, generic_dictionary, noise, noise_and_codes
 
 from expander_theory import (
     DenseDictionary,
@@ -8,12 +9,10 @@ from expander_theory import (
     RecoveryStatus,
     babel,
     babel_certified_k,
-    dense_gaussian_dictionary,
     gaussian_dictionary,
     omp,
     polynomial_mask,
     sign_dictionary,
-    sparse_code,
     uniform_mask,
 )
 from expander_theory.solvers.gomp import gomp
@@ -22,10 +21,9 @@ from expander_theory.solvers.gomp import gomp
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("per_step", [2, 3, 8])
 def test_agrees_with_the_definition(masked, per_step):
-    w = gaussian_dictionary(uniform_mask(48, 90, 5, seed=0), seed=1) if masked else dense_gaussian_dictionary(48, 90, seed=1)
+    w = generic_dictionary(masked, 48, 90)
     k = 8
-    h = np.random.default_rng(0).standard_normal((12, 48))
-    h[:4] = w.matvec(np.stack([sparse_code(90, 5, seed=t) for t in range(4)]))
+    h = noise_and_codes(w, 5, 12, noiseless=4)
     found = gomp(w, h, k, atoms_per_step=per_step, relative_tolerance=1e-10)
     for b in range(12):
         code, steps, order = oracles.gomp(w.to_dense(), h[b], k, per_step, 1e-10)
@@ -42,7 +40,7 @@ def test_agrees_with_the_definition(masked, per_step):
 
 def test_one_atom_a_step_is_omp():
     w = gaussian_dictionary(uniform_mask(64, 200, 6, seed=0), seed=0)
-    h = np.random.default_rng(0).standard_normal((20, 64))
+    h = noise(20, 64)
     one, reference = gomp(w, h, 10, atoms_per_step=1), omp(w, h, 10)
     np.testing.assert_array_equal(one.indices, reference.indices)
     np.testing.assert_allclose(one.coefficients, reference.coefficients, atol=1e-10)
@@ -55,7 +53,7 @@ def test_recovers_where_babel_certifies():
     k, s = babel_certified_k(w), 2
     assert k >= 3
     assert babel(w, s * k - 1)[-1] < 1
-    x = np.stack([sparse_code(w.n, k, seed=t) for t in range(100)])
+    x = codes(w.n, k, 100)
     found = gomp(w, w.matvec(x), k, atoms_per_step=s)
     np.testing.assert_array_equal(found.to_dense() != 0, x != 0)
     np.testing.assert_allclose(found.to_dense(), x, atol=1e-12)

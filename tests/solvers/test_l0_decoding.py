@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solver_cases import codes, noise
 from strategies import masks
 
 from expander_theory import (
@@ -79,7 +80,7 @@ def test_one_positive_value_with_agreement_of_overlap_plus_one(parallel, test):
     """THEORY.md L0-2 with o = 1, k = 3: a set of 3 columns loses at most 3 of 21 rows, (1 - 2/7) 7 = 5 > o."""
     mask = overlap_limited_mask(120, 150, 7, max_overlap=1, seed=0)
     w = Dictionary(mask, np.full(mask.rows.shape, 0.5))
-    x = np.stack([sparse_code(150, 3, seed=t) for t in range(50)])
+    x = codes(150, 3, 50)
     found = l0_decoding(w, w.matvec(x), 3, agreement=2, parallel=parallel, test=test)
     assert (found.status == RecoveryStatus.RESIDUAL_SMALL).all()
     np.testing.assert_allclose(found.to_dense(), x, rtol=1e-12)
@@ -95,7 +96,7 @@ def test_the_decrease_test_copes_with_equal_moduli():
     misled = l0_decoding(w, h, 1, test="agreement", max_iterations=1)
     assert misled.status.tolist() == [RecoveryStatus.SPARSITY_REACHED]
     big = sign_dictionary(uniform_mask(256, 1024, 7, seed=0), seed=0)
-    x = np.stack([sparse_code(1024, 40, seed=t) for t in range(10)])
+    x = codes(1024, 40, 10)
     np.testing.assert_allclose(l0_decoding(big, big.matvec(x), 40).to_dense(), x, atol=1e-9)
 
 
@@ -119,7 +120,7 @@ def test_more_coefficients_than_k_are_cut():
 
 def test_noise_stops_it():
     w = gaussian_dictionary(uniform_mask(64, 128, 6, seed=0), seed=0)
-    found = l0_decoding(w, np.random.default_rng(0).standard_normal((5, 64)), 4)
+    found = l0_decoding(w, noise(5, 64), 4)
     assert (found.status == RecoveryStatus.NO_UPDATE).all()
     assert (found.steps == 0).all()
     loose = l0_decoding(w, w.matvec(sparse_code(128, 4, seed=0)) * (1 + 1e-6), 4, equality_tolerance=1e-4)

@@ -1,17 +1,14 @@
 import numpy as np
 import pytest
 import solver_oracles as oracles
+from solver_cases import codes, generic_dictionary, noise_and_codes
 
 from expander_theory import (
     DenseDictionary,
     RecoveryStatus,
     babel_certified_k,
-    dense_gaussian_dictionary,
-    gaussian_dictionary,
     polynomial_mask,
     sign_dictionary,
-    sparse_code,
-    uniform_mask,
 )
 from expander_theory.solvers.matching_pursuit import matching_pursuit
 
@@ -19,9 +16,8 @@ from expander_theory.solvers.matching_pursuit import matching_pursuit
 @pytest.mark.parametrize("masked", [True, False])
 def test_agrees_with_the_definition(masked):
     """Noise, so that wrong atoms are chosen and chosen ones come back, and every stop is met."""
-    w = gaussian_dictionary(uniform_mask(40, 60, 5, seed=0), seed=1) if masked else dense_gaussian_dictionary(40, 60, seed=1)
-    h = np.random.default_rng(0).standard_normal((12, 40))
-    h[:3] = w.matvec(np.stack([sparse_code(60, 3, seed=t) for t in range(3)]))
+    w = generic_dictionary(masked, 40, 60)
+    h = noise_and_codes(w, 3, 12, noiseless=3)
     statuses = set()
     for k, limit, tolerance in [(20, 15, 1e-3), (8, 500, 1e-3), (20, 500, 0.4)]:
         found = matching_pursuit(w, h, k, max_iterations=limit, relative_tolerance=tolerance)
@@ -50,7 +46,7 @@ def test_atoms_of_the_support_only_where_babel_certifies():
     """ERC < 1: every choice is in the support (Gribonval, Vandergheynst 2006), and the residual vanishes."""
     w = sign_dictionary(polynomial_mask(16, 8), seed=0)
     k = babel_certified_k(w)
-    x = np.stack([sparse_code(w.n, k, seed=t) for t in range(60)])
+    x = codes(w.n, k, 60)
     found = matching_pursuit(w, w.matvec(x), k)
     assert (found.status == RecoveryStatus.RESIDUAL_SMALL).all()
     np.testing.assert_allclose(found.to_dense(), x, atol=1e-11)

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import solver_oracles as oracles
+from solver_cases import codes, generic_dictionary, noise, noise_and_codes
 
 from expander_theory import (
     DenseDictionary,
     RecoveryStatus,
     dense_gaussian_dictionary,
     gaussian_dictionary,
-    sparse_code,
     uniform_mask,
 )
 from expander_theory.solvers.niht import niht
@@ -15,9 +15,8 @@ from expander_theory.solvers.niht import niht
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_agrees_with_the_definition(masked):
-    w = gaussian_dictionary(uniform_mask(48, 90, 5, seed=0), seed=1) if masked else dense_gaussian_dictionary(48, 90, seed=1)
-    h = np.random.default_rng(0).standard_normal((12, 48))
-    h[:4] = w.matvec(np.stack([sparse_code(90, 5, seed=t) for t in range(4)]))
+    w = generic_dictionary(masked, 48, 90)
+    h = noise_and_codes(w, 5, 12, noiseless=4)
     for limit in (1, 2, 7, 60):
         found = niht(w, h, 5, max_iterations=limit, relative_tolerance=1e-10)
         for b in range(12):
@@ -32,7 +31,7 @@ def test_agrees_with_the_definition(masked):
 def test_the_line_search_is_needed_and_the_residual_falls():
     """With a bare gradient step of the same length the residual of some signal grows; with the search never."""
     w = dense_gaussian_dictionary(16, 60, seed=3)
-    h = np.random.default_rng(0).standard_normal((30, 16))
+    h = noise(30, 16)
     norms = [np.linalg.norm(h, axis=1)]
     norms += [niht(w, h, 6, max_iterations=limit).residual_norms for limit in range(1, 15)]
     assert (np.diff(norms, axis=0) <= 1e-12).all()
@@ -51,8 +50,8 @@ def test_the_line_search_is_needed_and_the_residual_falls():
 
 
 def test_one_iteration_on_orthogonal_columns():
-    w = DenseDictionary(np.linalg.qr(np.random.default_rng(0).standard_normal((20, 20)))[0])
-    x = np.stack([sparse_code(20, 4, seed=t) for t in range(10)])
+    w = DenseDictionary(np.linalg.qr(noise(20, 20))[0])
+    x = codes(20, 4, 10)
     found = niht(w, w.matvec(x), 4)
     assert found.iterations.tolist() == [1] * 10
     np.testing.assert_allclose(found.to_dense(), x, atol=1e-12)
@@ -60,7 +59,7 @@ def test_one_iteration_on_orthogonal_columns():
 
 def test_recovers_easy_codes():
     w = gaussian_dictionary(uniform_mask(128, 256, 7, seed=0), seed=0)
-    x = np.stack([sparse_code(256, 8, seed=t) for t in range(40)])
+    x = codes(256, 8, 40)
     found = niht(w, w.matvec(x), 8)
     assert (found.status == RecoveryStatus.RESIDUAL_SMALL).all()
     np.testing.assert_allclose(found.to_dense(), x, atol=1e-10)
@@ -68,7 +67,7 @@ def test_recovers_easy_codes():
 
 def test_a_stable_support_has_its_least_squares_coefficients():
     w = gaussian_dictionary(uniform_mask(64, 128, 6, seed=0), seed=0)
-    h = np.random.default_rng(0).standard_normal((20, 64))
+    h = noise(20, 64)
     found = niht(w, h, 4, max_iterations=5000)
     assert (found.status == RecoveryStatus.SUPPORT_STABLE).all()
     for b in range(20):

@@ -3,6 +3,7 @@ import pytest
 import solver_oracles as oracles
 from hypothesis import given
 from hypothesis import strategies as st
+from solver_cases import codes, noise_and_codes
 from strategies import masks
 
 from expander_theory import (
@@ -14,7 +15,6 @@ from expander_theory import (
     gaussian_dictionary,
     overlap_limited_mask,
     sign_dictionary,
-    sparse_code,
     uniform_mask,
 )
 from expander_theory.solvers.ssmp import ssmp
@@ -25,8 +25,7 @@ from expander_theory.solvers.ssmp import ssmp
 def test_agrees_with_the_definition(family, d):
     """Medians and weighted medians, of odd and even numbers of rows, noisy and noiseless signals."""
     w = family(uniform_mask(30, 50, d, seed=0), seed=1)
-    h = np.random.default_rng(0).standard_normal((10, 30))
-    h[:4] = w.matvec(np.stack([sparse_code(50, 3, seed=t) for t in range(4)]))
+    h = noise_and_codes(w, 3, 10, noiseless=4)
     for updates, phases in [(1, 1), (6, 1), (6, 3), (16, 8)]:
         found = ssmp(w, h, 4, updates_per_phase=updates, max_iterations=phases, relative_tolerance=1e-10)
         for b in range(10):
@@ -57,7 +56,7 @@ def test_recovers_where_the_median_is_right(dynamic_range):
     k, d = 3, 7
     w = sign_dictionary(overlap_limited_mask(120, 150, d, max_overlap=1, seed=0), seed=0)
     rng = np.random.default_rng(0)
-    x = np.stack([sparse_code(150, k, seed=t) for t in range(80)])
+    x = codes(150, k, 80)
     x *= dynamic_range ** rng.uniform(0, 1, x.shape)
     found = ssmp(w, w.matvec(x), k)
     np.testing.assert_array_equal(found.to_dense() != 0, x != 0)

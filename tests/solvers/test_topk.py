@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from solver_cases import generic_dictionary
 from strategies import masks
 
 from expander_theory import (
@@ -9,7 +10,6 @@ from expander_theory import (
     Dictionary,
     Mask,
     RecoveryStatus,
-    dense_gaussian_dictionary,
     gaussian_dictionary,
     topk,
     uniform_mask,
@@ -27,7 +27,7 @@ def expected(scores, k, signed):
 @pytest.mark.parametrize("signed", [True, False])
 def test_the_k_best_in_order(dtype, n, masked, signed):
     """More signals than fit side by side, a number of columns that is and one that is not a multiple of the tile."""
-    w = gaussian_dictionary(uniform_mask(64, n, 7, seed=0), seed=1) if masked else dense_gaussian_dictionary(64, n, seed=1)
+    w = generic_dictionary(masked, 64, n, d=7)
     h = np.random.default_rng(0).standard_normal((133, 64)).astype(dtype)
     scores = h.astype(np.float64) @ w.to_dense()
     for k in (1, 9, 64):
