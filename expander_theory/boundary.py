@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import chdtri
+from scipy.special import chdtri, expit
 
 from expander_theory._kernels import logistic as kernel
 from expander_theory.errors import require
 
-BoundaryStatus = Literal["fitted", "all_succeed", "all_fail", "not_decreasing", "outside_grid"]
+BoundaryStatus = Literal["fitted", "all_succeed", "all_fail", "not_decreasing", "outside_grid", "too_few_dictionaries"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Boundary:
     Attributes:
         status: "fitted"; otherwise there is no boundary to report and the numbers are NaN:
             "all_succeed" or "all_fail" (every cell on one side of 1/2), "not_decreasing" (the rate does
-            not fall), "outside_grid" (the fitted line crosses 1/2 beyond the cells).
+            not fall), "outside_grid" (the fitted line crosses 1/2 beyond the cells), "too_few_dictionaries" (only
+            from :func:`expander_theory.bootstrap.bootstrap_boundary`).
         centre: the 50 % point.
         low, high: profile-likelihood interval of the asked level; infinite on a side that the data leave open.
         slope: d logit p / d coordinate at the fit, negative.
@@ -122,13 +123,25 @@ class FirthFit:
         self.centre = self._shift + self._scale * self._centre
         self.slope = self._slope / self._scale
 
-    def centres(self, x: Floats, total: Floats) -> Floats:
-        """50 % points of other counts on the same cells, rows of x and total; infinite where no rate falls."""
+    def _refits(self, x: Floats, total: Floats) -> tuple[Floats, Floats]:
+        """Intercepts and slopes (in u) of other counts on the same cells, rows of x and total."""
         intercepts, slopes = np.empty(x.shape[0]), np.empty(x.shape[0])
         kernel.refit(self.u, x, total, self._intercept, self._slope, intercepts, slopes)
+        return intercepts, slopes
+
+    def centres(self, x: Floats, total: Floats) -> Floats:
+        """50 % points of other counts on the same cells, rows of x and total; infinite where the rate does not fall."""
+        intercepts, slopes = self._refits(x, total)
         falling = slopes < 0
         found = np.where(falling, -intercepts / np.where(falling, slopes, 1.0), np.inf)
         return self._shift + self._scale * found
+
+    def rates(self, x: Floats | None = None, total: Floats | None = None) -> Floats:
+        """Fitted rates of the cells, or for other counts on them; one row a data set."""
+        if x is None or total is None:
+            return expit(self._intercept + self._slope * self.u)[None]
+        intercepts, slopes = self._refits(x, total)
+        return expit(intercepts[:, None] + slopes[:, None] * self.u)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Centres whose profile loss lies within half the chi-square quantile (one degree of freedom) of the best."""

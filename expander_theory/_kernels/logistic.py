@@ -78,12 +78,12 @@ def _ascend(intercept, slope, u, x, total):
         if size > 4.0:  # so far from the optimum the quadratic model means nothing
             step0, step1, size = step0 * 4.0 / size, step1 * 4.0 / size, 4.0
         value = loss(intercept + step0, slope + step1, u, x, total)
-        while value > best and size > 1e-11:
+        while value > best + 1e-13 * abs(best) and size > 1e-10:  # more than rounding
             step0, step1, size = step0 / 2, step1 / 2, size / 2
             value = loss(intercept + step0, slope + step1, u, x, total)
-        if not size > 1e-11:
-            break
         intercept, slope, best = intercept + step0, slope + step1, value
+        if not size > 1e-10:
+            break
     return intercept, slope, best
 
 
@@ -121,7 +121,7 @@ def refit(u, x, total, intercept, slope, intercepts, slopes):
 
 @njit(cache=True)
 def profile(centre, u, x, total):
-    """Least loss over all negative slopes with the 50 % point at ``centre``: a scan of log(-slope), then golden section."""
+    """Least loss over all negative slopes with the 50 % point at ``centre``: scan of log(-slope), golden section."""
     steps = 28
     best, least = 0, np.inf
     for i in range(steps + 1):
