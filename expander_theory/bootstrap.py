@@ -46,7 +46,8 @@ def bootstrap_boundary(
         level: in (0, 1).
 
     Returns:
-        as :func:`fit_boundary`, or with status "too_few_dictionaries": fewer than :data:`LEAST_DICTIONARIES` in some cell.
+        as :func:`fit_boundary`; or with status "too_few_dictionaries" where some cell has fewer than
+        :data:`LEAST_DICTIONARIES`.
 
     Raises:
         InvalidArgument: as :func:`fit_boundary`, or replicates below 99.
@@ -59,7 +60,7 @@ def bootstrap_boundary(
         return Boundary("too_few_dictionaries")
     if plain.status != "fitted":
         return plain
-    _, fit = located(cells, np.bincount(cell, x), np.bincount(cell, total))
+    _, fit = located(cells, *(np.bincount(cell, v).astype(float) for v in (x, total)))
     assert fit is not None
     freedom = _degrees_of_freedom(fit, t, x, total, cell)
     if freedom == 0:  # every cell's dictionaries agree
@@ -85,13 +86,13 @@ def _resampled(
 def _degrees_of_freedom(fit: FirthFit, t: Floats, x: Floats, total: Floats, cell: NDArray[np.intp]) -> float:
     """Satterthwaite's, (sum v)^2 / sum v^2/(G - 1), v the variance of the influences of a cell's G dictionaries.
 
-    A dictionary moves the centre c by -(1, c - t') I^{-1} (1, t)^T (x - total p)/slope, to first order; 0 where none differ.
+    To first order a dictionary moves the fitted line by I^{-1} (1, t - centre)^T (x - total p), and the centre by the
+    intercept's part over -slope. 0 where no dictionaries of a cell differ.
     """
     p = expit(fit.slope * (t - fit.centre))
-    design = np.stack([np.ones_like(t), t - fit.centre])  # about the centre, where d c = - d intercept / slope
+    design = np.stack([np.ones_like(t), t - fit.centre])
     information = (design * (total * p * (1 - p))) @ design.T
-    direction = np.linalg.solve(information, [-1 / fit.slope, 0.0])
-    influence = (direction @ design) * (x - total * p)
+    influence = (np.linalg.solve(information, [-1 / fit.slope, 0.0]) @ design) * (x - total * p)
     count = np.bincount(cell)
     spread = influence - (np.bincount(cell, influence) / count)[cell]
     v = np.bincount(cell, spread**2) * count / (count - 1)
@@ -119,10 +120,9 @@ def goodness_of_fit(
 ) -> GoodnessOfFit | None:
     """Parametric-bootstrap test of the logistic form of :func:`expander_theory.boundary.fit_boundary`.
 
-    Counts are drawn from the fitted rates at the same numbers of trials, fitted again, and their deviances compared; the
-    chi-square law of the deviance, which fails where a cell expects few successes or failures, is
-    not used. A small p-value means that the curve is not logistic in this coordinate, or that trials are correlated:
-    where signals share dictionaries the test is of no use. Source: Efron and Tibshirani 1993, chapter 16.
+    Counts are drawn from the fitted rates at the same numbers of trials, fitted again, and their deviances compared.
+    (The chi-square law of the deviance fails where a cell expects few successes or failures.) A small p-value means that
+    the curve is not logistic in this coordinate, or that trials are correlated: where signals share dictionaries the test is of no use. Source: Efron and Tibshirani 1993, chapter 16.
 
     Args:
         coordinate, successes, trials: as :func:`fit_boundary`.

@@ -217,7 +217,7 @@ def _plan(column: Column, evidence: Evidence, hull: tuple[int, int]) -> tuple[fl
 
 
 def _divergence(eta: Floats) -> Floats:
-    """Kullback-Leibler divergence of the rate of logit ``eta`` from 1/2: what log capital grows by in a trial, at best."""
+    """Kullback-Leibler divergence of the rate of logit ``eta`` from 1/2: the best growth of log capital per trial."""
     p = expit(np.clip(eta, -30, 30))
     return np.maximum(math.log(2) + xlogy(p, p) + xlog1py(1 - p, -p), 1e-9)
 

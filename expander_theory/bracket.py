@@ -79,7 +79,7 @@ class Evidence:
         return cls(len(column.ks), np.array(places, np.int64), sums, sizes, capital)
 
     def hull(self, level: float) -> tuple[int, int] | None:
-        """Places of the two cells that enclose the boundary, -1 and ``cells`` for none; None if every place is refuted."""
+        """Places of the cells that enclose the boundary, -1 and ``cells`` for none; None if every place is refuted."""
         kept = np.flatnonzero(self.capital < -math.log(1 - level))
         if kept.size == 0:
             return None

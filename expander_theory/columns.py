@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -35,7 +36,7 @@ class Column:
 
     def __post_init__(self) -> None:
         ks = tuple(require_int("ks", k) for k in self.ks)
-        ascending = len(ks) > 0 and all(a < b for a, b in zip(ks, ks[1:], strict=False))
+        ascending = len(ks) > 0 and all(a < b for a, b in pairwise(ks))
         require(ascending, "ks", self.ks, "must hold at least one k, ascending")
         object.__setattr__(self, "ks", ks)
 
@@ -64,7 +65,7 @@ class Column:
 
 
 class Schedule(Protocol):
-    """Decides in rounds how many blocks each cell gets; what it decides depends on the column and the outcomes alone."""
+    """Decides in rounds how many blocks each cell gets, from the column and the outcomes alone."""
 
     def wanted(self, column: Column, seen: Seen) -> dict[int, int]:
         """Blocks wanted in total per k, given the outcomes of the first blocks of each k.

@@ -73,11 +73,11 @@ def _checked_counts(successes: ArrayLike, trials: ArrayLike, level: float) -> tu
 def bounded_mean_sequence(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
     """Anytime-valid interval of the mean of independent values in [0, 1], such as success fractions of dictionaries.
 
-    Signals that share a dictionary are correlated, so the dictionary is the unit (THEORY.md STAT-2). The
-    interval holds the means m that no gambler refutes: with predictable bets b_t > 0 the capitals
-    K+ = prod(1 + min(b_t, c/m) (x_t - m)) and K- = prod(1 - min(b_t, c/(1 - m)) (x_t - m)), c = 1/2, are martingales at the true mean,
-    and m stays while (max of K+, K-)/2 < 1/(1 - level). The bets shrink with the spread seen before:
-    b_t^2 = 2 log(2/(1 - level)) / (v_{t-1} t log(1 + t)). Where all values are 0 or 1 the Beta
+    Signals that share a dictionary are correlated, so the dictionary is the unit (THEORY.md STAT-2). The interval holds
+    the means m that no gambler refutes: with predictable bets b_t > 0 the capitals
+    K+ = prod_t (1 + min(b_t, 1/(2 m)) (x_t - m)) and K- = prod_t (1 - min(b_t, 1/(2 - 2 m)) (x_t - m)) are martingales
+    at the true mean, and m stays while max(K+, K-)/2 < 1/(1 - level). The bets shrink as 1/sqrt(t log t) and with the
+    variance v seen before: b_t^2 = 2 log(2/(1 - level)) / (v_{t-1} t log(1 + t)). Where all values are 0 or 1, the Beta
     mixture of :func:`confidence_sequence` is narrower. Source: Waudby-Smith and Ramdas 2024, theorem 3.
 
     Args:
@@ -105,13 +105,13 @@ def _bets(x: Floats, level: float) -> Floats:
 
 
 def _lower_end(x: Floats, bets: Floats, level: float) -> float:
-    """Largest refuted m below the refutable range's end: the capital K+ falls with m."""
+    """Where K+, which falls with m, comes down to the bound: the largest refuted mean, 0 if none is."""
 
     def refuted(m: float) -> bool:
         return float(np.log1p(np.minimum(bets, 0.5 / m) * (x - m)).sum()) >= math.log(2 / (1 - level))
 
     outside, inside = 0.0, 1.0
-    for _ in range(50):
+    for _ in range(50):  # bisection
         middle = (outside + inside) / 2
         if refuted(middle):
             outside = middle

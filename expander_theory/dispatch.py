@@ -109,19 +109,20 @@ class Dispatcher:
             done |= wait(running).done  # the others are lost with the executor, unless they had just finished
         answers: list[Answer] = []
         died: list[Piece] = []
-        try:
-            for future in done:
+        for future in done:
+            try:
                 self._judge(future, answers, died)
-            if broken:
-                self._workers.renew()
-                self._check()
-            if alone and len(died) == 1 and len(died[0].blocks) == 1:
-                answers += self._failed(died[0].task, died[0].blocks[0], _DIED, 0.0)
-            else:
-                self._suspects.extendleft(reversed(_halves(died)))
-            self._resume()
-        except ExecutorLost as lost:
-            self._lost = lost
+            except ExecutorLost as lost:
+                self._lost = lost
+        if alone and len(died) == 1 and len(died[0].blocks) == 1:
+            answers += self._failed(died[0].task, died[0].blocks[0], _DIED, 0.0)
+        else:
+            self._suspects.extendleft(reversed(_halves(died)))
+        if self._lost is None:
+            try:
+                self._go_on(broken)
+            except ExecutorLost as lost:
+                self._lost = lost
         return answers
 
     def __enter__(self) -> Dispatcher:
@@ -147,7 +148,8 @@ class Dispatcher:
                 died.append(piece)
                 return
             reply = _Reply(KERNEL_VERSION, 0.0, (_text(error),) * len(piece.blocks))
-        _require_version(reply.version)
+        else:
+            _require_version(reply.version)
         seconds = reply.seconds / len(piece.blocks)
         for block, result in zip(piece.blocks, reply.results, strict=True):
             if isinstance(result, str):
@@ -155,8 +157,11 @@ class Dispatcher:
             else:
                 answers.append(Answer(piece.task, block, result, seconds))
 
-    def _resume(self) -> None:
+    def _go_on(self, broken: bool) -> None:
         """Send what is to be tried again: at once, and the next group of suspects when nothing else is in flight."""
+        if broken:
+            self._workers.renew()
+            self._check()
         again, self._again = self._again, []
         for piece in again:
             self.submit(piece)

@@ -140,7 +140,7 @@ def processes(count: int) -> Executor:
 
 @contextmanager
 def dask_executor(address: str, *, timeout: float = 10.0) -> Iterator[tuple[Executor, int]]:
-    """The executor of a running dask cluster, and how many threads it has now (at least 1).
+    """The executor of a running dask cluster, and how many threads it has now.
 
     Args:
         address: of the scheduler, as ``tcp://host:8786``.
@@ -168,7 +168,7 @@ def dask_executor(address: str, *, timeout: float = 10.0) -> Iterator[tuple[Exec
         threads = sum(nthreads.values())
         if not threads:
             print(f"{address} has no worker yet: waiting for the first", file=sys.stderr)
-        yield client.get_executor(pure=False), max(1, threads)
+        yield client.get_executor(pure=False), threads
 
 
 def _require_address(address: str) -> None:

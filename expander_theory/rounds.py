@@ -33,7 +33,7 @@ class Rounds:
         missing: blocks of this round that are still to come.
         failures: blocks of this round that were given up: the column stops after it.
         over: whether the column has come to its end, resolved or failed.
-        seconds: what a block took last, None before the first.
+        seconds: by k, what a block took last.
     """
 
     column: Column
@@ -44,7 +44,7 @@ class Rounds:
     missing: int = 0
     failures: list[Answer] = field(default_factory=list)
     over: bool = False
-    seconds: float | None = None
+    seconds: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, column: Column, schedule: Schedule, known: Mapping[str, Mapping[int, Block]]) -> Rounds:
@@ -77,11 +77,18 @@ class Rounds:
     def settle(self, answer: Answer) -> None:
         """Take what became of one block."""
         self.missing -= 1
-        self.seconds = answer.seconds
         if isinstance(answer.result, Failure):
             self.failures.append(answer)
         else:
             self.known[answer.task.k][answer.block] = answer.result
+            self.seconds[answer.task.k] = answer.seconds
+
+    def block_seconds(self, k: int) -> float | None:
+        """What a block is expected to take, by the nearest k that was tried: rather too much than too little."""
+        if not self.seconds:
+            return None
+        nearest = min(self.seconds, key=lambda tried: abs(tried - k))
+        return self.seconds[nearest] * max(1, k / nearest) ** 2
 
     def counted(self) -> dict[int, dict[int, Block]]:
         """By k, the blocks that the schedule asked for and got."""

@@ -125,7 +125,8 @@ _GOLDEN = 0.6180339887498949
 def _cut(queue: deque[tuple[Rounds, Work]]) -> Piece:
     """The next piece: as many blocks of one task as fill its time, as far as that is known."""
     column, work = queue[0]
-    count = 1 if column.seconds is None else max(1, round(_PIECE_SECONDS / max(column.seconds, 1e-6)))
+    seconds = column.block_seconds(work.task.k)
+    count = 1 if seconds is None else max(1, round(_PIECE_SECONDS / max(seconds, 1e-6)))
     blocks = tuple(work.blocks.popleft() for _ in range(min(count, len(work.blocks))))
     if not work.blocks:
         queue.popleft()

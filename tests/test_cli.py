@@ -203,28 +203,6 @@ def test_missing_and_wrong_files(run, tmp_path, dictionary):
     assert "needs --out" in run("recover", dictionary, "--signals", tmp_path / "h.npy", "--k", 2, expect=2).err
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["--m-over-n", "1.5"], "m-over-n = 1.5"),
-        (["--k-over-m", "nan"], "k-over-m = nan"),
-        (["--trials", "0"], "trials = 0"),
-        (["--workers", "0"], "workers = 0"),
-        (["--d", "600"], "d = 600"),
-        (["--ks", "3"], "go with --m"),
-        (["--m", "20", "--ns", "30", "--ks", "21"], "k = 21"),
-        (["--family", "polynomial", "--m", "24", "--d", "4", "--ns", "30", "--ks", "3"], "m = 24"),
-        (["--values", "flat", "--flatness", "9"], "flatness = 9"),
-        (["--flatness", "nan"], "flatness = nan"),
-        (["--m", "20", "--ns", "30", "--ks", "3", "--n", "99"], "n = 99"),
-        (["--certified-draws", "-1"], "certified-draws = -1"),
-    ],
-)
-def test_bad_sweeps(run, tmp_path, words, says):
-    assert says in run("sweep", tmp_path / "s", "--trials", "1", *words, expect=2).err
-    assert not (tmp_path / "s").exists()  # a refused sweep claims no folder
-
-
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash for ulimit")
 def test_a_full_disk_keeps_old_codes_and_ledgers(tmp_path, dictionary):
     w = load_dictionary(dictionary)

@@ -15,33 +15,35 @@ def _log_sigmoid(eta):
 
 
 @njit(cache=True)
-def _moments(intercept, slope, u, total):
-    """Log of the largest weight, its u, and the moments 0, 1, 2 of the relative weights about that u."""
-    top, origin = -np.inf, 0.0
+def _moments(weight, u):
+    """Turn log weights into weights relative to the largest; its log, its u, and the moments 0, 1, 2 about that u."""
+    largest = 0
     for i in range(u.size):
-        eta = intercept + slope * u[i]
-        weight = np.log(total[i]) + _log_sigmoid(eta) + _log_sigmoid(-eta)
-        if weight > top:
-            top, origin = weight, u[i]
+        if weight[i] > weight[largest]:
+            largest = i
+    top = weight[largest]
     s0 = s1 = s2 = 0.0
     for i in range(u.size):
-        eta = intercept + slope * u[i]
-        weight = np.exp(np.log(total[i]) + _log_sigmoid(eta) + _log_sigmoid(-eta) - top)
-        apart = u[i] - origin
-        s0 += weight
-        s1 += weight * apart
-        s2 += weight * apart * apart
-    return top, origin, s0, s1, s2
+        weight[i] = np.exp(weight[i] - top)
+        apart = u[i] - u[largest]
+        s0 += weight[i]
+        s1 += weight[i] * apart
+        s2 += weight[i] * apart * apart
+    return top, u[largest], s0, s1, s2
 
 
 @njit(cache=True)
 def loss(intercept, slope, u, x, total):
     """-(log likelihood + log det(information) / 2); infinite where the information underflows."""
+    weight = np.empty(u.size)
     likelihood = 0.0
     for i in range(u.size):
         eta = intercept + slope * u[i]
-        likelihood += x[i] * _log_sigmoid(eta) + (total[i] - x[i]) * _log_sigmoid(-eta)
-    top, _, s0, s1, s2 = _moments(intercept, slope, u, total)
+        success = _log_sigmoid(eta)
+        failure = success - eta
+        likelihood += x[i] * success + (total[i] - x[i]) * failure
+        weight[i] = np.log(total[i]) + success + failure
+    top, _, s0, s1, s2 = _moments(weight, u)
     determinant = s0 * s2 - s1 * s1
     if determinant <= 0:
         return np.inf
@@ -51,16 +53,19 @@ def loss(intercept, slope, u, x, total):
 @njit(cache=True)
 def _scoring_step(intercept, slope, u, x, total):
     """Fisher scoring: information^{-1} times the penalised score sum_i (x - total p + h (1/2 - p)) (1, u)."""
-    top, origin, s0, s1, s2 = _moments(intercept, slope, u, total)
+    weight, p = np.empty(u.size), np.empty(u.size)
+    for i in range(u.size):
+        eta = intercept + slope * u[i]
+        success = _log_sigmoid(eta)
+        p[i] = np.exp(success)
+        weight[i] = np.log(total[i]) + 2 * success - eta
+    top, origin, s0, s1, s2 = _moments(weight, u)
     determinant = s0 * s2 - s1 * s1
     g0 = g1 = 0.0
     for i in range(u.size):
-        eta = intercept + slope * u[i]
-        p = np.exp(_log_sigmoid(eta))
         apart = u[i] - origin
-        weight = np.exp(np.log(total[i]) + _log_sigmoid(eta) + _log_sigmoid(-eta) - top)
-        leverage = weight * (s2 - 2 * s1 * apart + s0 * apart * apart) / determinant
-        residual = x[i] - total[i] * p + leverage * (0.5 - p)
+        leverage = weight[i] * (s2 - 2 * s1 * apart + s0 * apart * apart) / determinant
+        residual = x[i] - total[i] * p[i] + leverage * (0.5 - p[i])
         g0 += residual
         g1 += residual * apart
     scale = np.exp(-top) / determinant
@@ -134,7 +139,7 @@ def profile(centre, u, x, total):
     inner, outer = high - golden * (high - low), low + golden * (high - low)
     at_inner = loss(np.exp(inner) * centre, -np.exp(inner), u, x, total)
     at_outer = loss(np.exp(outer) * centre, -np.exp(outer), u, x, total)
-    while high - low > 1e-5:
+    while high - low > 1e-4:
         if at_inner < at_outer:
             high, outer, at_outer = outer, inner, at_inner
             inner = high - golden * (high - low)

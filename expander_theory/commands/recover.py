@@ -23,8 +23,11 @@ class Recover:
     """A dictionary saved by `expander build --values ...` or `expander sae train`."""
     k: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Sparsity; several values for planted codes, one for --signals."""
-    solver: Literal["omp", "topk"] = "omp"
-    """omp: orthogonal matching pursuit. topk: the tied one-step encoder."""
+    solver: Literal[
+        "omp", "topk", "matching-pursuit", "gomp", "cosamp", "niht", "ssmp", "l0-decoding", "basis-pursuit"
+    ] = "omp"
+    """omp: orthogonal matching pursuit. topk: the tied one-step encoder. ssmp and l0-decoding are for masked
+    dictionaries; basis-pursuit (linear programmes) is slow."""
     signals: Path | None = None
     """A .npy file (batch, m) of float32 or float64 signals. Default: planted codes."""
     out: Path | None = None

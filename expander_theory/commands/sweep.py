@@ -108,8 +108,8 @@ class Sweep:
         if execution.scheduler is None:
             yield None, self._worker_count()
         else:
-            with dask_executor(execution.scheduler, timeout=execution.scheduler_timeout) as cluster:
-                yield cluster
+            with dask_executor(execution.scheduler, timeout=execution.scheduler_timeout) as (executor, threads):
+                yield executor, max(threads, execution.workers or 1)
 
     def _worker_count(self) -> int:
         from expander_theory.executors import default_workers

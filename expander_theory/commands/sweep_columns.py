@@ -14,7 +14,7 @@ from expander_theory.trials import Codes, Ensemble, Noise, Success, Task
 def grid_columns(
     dictionaries: Dictionaries, grid: Grid, signals: Signals, seed: int, *, resolution: float | None = None
 ) -> list[Column]:
-    """One column a family and size, in the order of the options.
+    """One column a family, size and solver, in the order of the options.
 
     Args:
         resolution: for a grid whose sparsities are not given: how finely to lay them, in k/m; default: steps of 0.05.
@@ -25,25 +25,27 @@ def grid_columns(
         InvalidFile: --dictionary or --firing cannot be read.
     """
     require(len(dictionaries.family) > 0, "family", "none", "must name at least one")
+    require(len(signals.solver) > 0, "solver", "none", "must name at least one")
     stored = _stored(dictionaries)
     columns = []
     for family in dict.fromkeys(dictionaries.family):
         for m, n, ks in _sizes(grid, family, stored, dictionaries.d, resolution):
             require(m <= n, "n", n, f"must be at least m = {m}")
             ensemble = stored if stored and family == "file" else _ensemble(dictionaries, family, m, n, stored)
-            tasks = [_task(ensemble, k, dictionaries, signals, seed) for k in sorted(set(ks))]
-            columns.append(Column(tasks[0], tuple(task.k for task in tasks)))
+            for solver in signals.solver:
+                tasks = [_task(ensemble, k, solver, dictionaries, signals, seed) for k in sorted(set(ks))]
+                columns.append(Column(tasks[0], tuple(task.k for task in tasks)))
     return list(dict.fromkeys(columns))
 
 
-def _task(ensemble: Ensemble, k: int, dictionaries: Dictionaries, signals: Signals, seed: int) -> Task:
+def _task(ensemble: Ensemble, k: int, solver: str, dictionaries: Dictionaries, signals: Signals, seed: int) -> Task:
     return Task(
         ensemble,
         k,
         codes=Codes(signals.coefficients, signals.decay, signals.range, firing=str(signals.firing or "")),
         noise=Noise(signals.noise, signals.sigma),
         success=Success(signals.success, signals.threshold),
-        solver=signals.solver,
+        solver=solver,
         dictionaries="fixed" if ensemble.family == "file" else dictionaries.dictionaries,
         signals_per_dictionary=1 if ensemble.family == "file" else dictionaries.signals_per_dictionary,
         precision=signals.precision,

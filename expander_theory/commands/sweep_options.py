@@ -91,8 +91,21 @@ class Signals:
     the code at most --threshold."""
     threshold: float = 0.0
     """For --success fraction and error."""
-    solver: Literal["omp", "topk"] = "omp"
-    """Solver."""
+    solver: tuple[
+        Literal[
+            "omp",
+            "topk",
+            "matching-pursuit",
+            "gomp",
+            "cosamp",
+            "niht",
+            "ssmp",
+            "l0-decoding",
+            "basis-pursuit",
+        ],
+        ...,
+    ] = ("omp",)
+    """Solvers; several see the same dictionaries, codes and noise."""
     precision: Literal["float32", "float64"] = "float32"
     """Of dictionary, signals and solver."""
 
@@ -153,7 +166,7 @@ class Shard:
 
     def of(self, items: Sequence[Item]) -> Sequence[Item]:
         """Every ``count``-th item, from the ``index``-th on."""
-        few = f"must be of at most {len(items)} shards, the number of columns (family and size) of this sweep"
+        few = f"must be of at most {len(items)} shards, the number of columns (family, size, solver) of this sweep"
         require(self.count <= len(items), "shard", self, few)
         return items[self.index - 1 :: self.count]
 
@@ -174,7 +187,8 @@ class Execution:
     """loky: processes on this machine. inline: this process. dask: the cluster at --scheduler. slurm: one job a shard,
     each with a ledger of its own."""
     workers: int | None = None
-    """Worker processes (default: the processors at hand)."""
+    """Worker processes (default: the processors at hand). For dask: the threads to keep busy, if more will join the
+    cluster than it has at the start."""
     scheduler: str | None = None
     """Address of a dask scheduler, tcp://host:8786."""
     scheduler_timeout: float = 10.0
@@ -192,7 +206,6 @@ class Execution:
         dask = self.executor == "dask"
         require(not dask or self.scheduler is not None, "scheduler", "not given", "--executor dask needs --scheduler")
         require(dask or self.scheduler is None, "scheduler", self.scheduler, "goes with --executor dask")
-        require(not dask or self.workers is None, "workers", self.workers, "does not go with dask, which has its own")
         require(self.shard is None or self.executor != "slurm", "shard", self.shard, "does not go with slurm's shards")
         if self.shard is not None:
             Shard.parse(self.shard)

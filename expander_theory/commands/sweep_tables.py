@@ -52,7 +52,7 @@ def show_estimate(found: Estimate, workers: int) -> None:
     else:
         took = "unknown: one block of the smallest cell takes longer than the calibration may"
     rows = {
-        "columns (family and size)": str(found.columns),
+        "columns (family, size, solver)": str(found.columns),
         "cells": str(found.cells),
         "trials at most": f"{found.trials} in {found.blocks} blocks",
         "time at most": took,

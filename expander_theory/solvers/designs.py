@@ -74,6 +74,11 @@ def resolve_design(design: str, dictionary: AnyDictionary, batch: int, k: int, d
     return choose_design(dictionary, batch, k, dtype) if design == "auto" else design
 
 
+def signals_together(design: str, dtype: Any) -> int:
+    """How many signals a design computes at a time: threads that split these would change the last bits."""
+    return _TOGETHER if design in ("gram", "product") else vectors.lanes_of(dtype)
+
+
 def run_plain(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found, selection: str) -> None:
     """One signal at a time, by a Cholesky factor, from the definition."""
     plain.omp(p.rows, p.values, signals, rule.tolerance, rule.pivot, SELECTIONS.index(selection), found)

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory._kernels import pursuit, vectors
+from expander_theory._kernels import pursuit
 from expander_theory.dictionary import AnyDictionary, checked_signals
 from expander_theory.errors import require, require_choice, require_int
 from expander_theory.executors import default_workers
-from expander_theory.solvers.designs import DESIGNS, SELECTIONS, resolve_design
+from expander_theory.solvers.designs import DESIGNS, SELECTIONS, resolve_design, signals_together
 from expander_theory.solvers.prepared import Prepared, as_dictionary
 from expander_theory.solvers.recovery import Path, Recovery, unit_range_scales
 
@@ -56,7 +56,8 @@ def omp(
             support is chosen (the atom is not added), because exact recovery has then failed.
         path: keep coefficients and residual norm after every step, in :attr:`Recovery.path`.
         design: how it is computed: "tile", "push" (masked), "product" (dense), "gram" or "plain"; "auto" takes the
-            cheapest by :func:`expander_theory.solvers.designs.work_estimate`.
+            cheapest by :func:`expander_theory.solvers.designs.work_estimate`. A signal's result does not depend on the
+            rest of its batch, except for the rounding errors of matrix products in "gram" and "product".
         n_jobs: threads; -1 for all processors. The result does not depend on it.
 
     Raises:
@@ -68,7 +69,7 @@ def omp(
     require(prepared.dtype == h.dtype, "signals", f"array of {h.dtype}", f"must be {prepared.dtype}, as was prepared")
     batch, n = len(h), given_dictionary.n
     ks = _sparsities(k, batch, min(given_dictionary.m, n))
-    most = int(ks.max(initial=1))
+    most = int(np.max(k, initial=1))
     require_choice("selection", selection, SELECTIONS)
     epsilon = float(np.finfo(h.dtype).eps)
     tolerance = 100 * epsilon if relative_tolerance is None else relative_tolerance
@@ -82,11 +83,13 @@ def omp(
     h.flags.writeable = False  # kernels are compiled for arrays that may not be written
     task = pursuit.Signals(h, scales, ks, first, _atoms("planted", planted, batch, n))
     found = _empty(batch, most, h.dtype, path)
-    run = DESIGNS[resolve_design(design, given_dictionary, batch, most, h.dtype, selection)]
-    parts = _parts(batch, vectors.lanes_of(h.dtype), n_jobs)
+    name = resolve_design(design, given_dictionary, batch, most, h.dtype, selection)
+    run = DESIGNS[name]
+    parts = _parts(batch, signals_together(name, h.dtype), n_jobs)
     if len(parts) == 1:
         run(prepared, task, rule, found, selection)
     else:
+        prepared.derive(name)
         with ThreadPoolExecutor(len(parts)) as pool:
             list(pool.map(lambda p: run(prepared, _rows(task, p), rule, _rows(found, p), selection), parts))
     return _recovery(found, n, exponents, prepared.norms)
@@ -137,13 +140,13 @@ def _empty(batch: int, k: int, dtype: np.dtype[Any], path: bool) -> pursuit.Foun
     )  # fmt: skip
 
 
-def _parts(batch: int, lanes: int, n_jobs: int) -> list[slice]:
-    """Whole tiles of signals, one part a thread."""
+def _parts(batch: int, together: int, n_jobs: int) -> list[slice]:
+    """Whole groups of signals that are computed together, one part a thread."""
     jobs = require_int("n_jobs", n_jobs)
     require(jobs == -1 or jobs >= 1, "n_jobs", n_jobs, "must be at least 1, or -1 for all processors")
     jobs = default_workers() if jobs == -1 else jobs
-    tiles = -(-batch // lanes)
-    size = lanes * max(1, -(-tiles // jobs))
+    groups = -(-batch // together)
+    size = together * max(1, -(-groups // jobs))
     return [slice(first, first + size) for first in range(0, batch, size)] or [slice(0, 0)]
 
 

@@ -29,7 +29,8 @@ class Prepared:
 
     def __init__(self, dictionary: AnyDictionary, dtype: Any) -> None:
         self.dictionary, self.dtype = dictionary, np.dtype(dtype)
-        unit = dictionary if self.norms is None else dictionary.normalised()
+        wide = np.promote_types(dictionary.dtype, self.dtype)  # columns are rounded once, after they are divided
+        unit = dictionary if self.norms is None else dictionary.astype(wide).normalised()
         self.values = _fixed(unit.values, self.dtype)
         self.rows = _fixed(unit.mask.rows, np.dtype(np.int32)) if isinstance(unit, Dictionary) else None
 
@@ -62,8 +63,13 @@ class Prepared:
     @property
     def nbytes(self) -> int:
         """Bytes of the columns and of what has been derived from them."""
-        gram = self.__dict__.get("gram", ())
-        return self.values.nbytes + sum(array.nbytes for array in gram)
+        kept = [item for value in vars(self).values() for item in (value if isinstance(value, tuple) else (value,))]
+        return sum({id(item): item.nbytes for item in kept if isinstance(item, np.ndarray)}.values())
+
+    def derive(self, design: str) -> None:
+        """Compute what a design needs, before threads share it: each would compute its own otherwise."""
+        for name in {"push": ("padded", "row_lists"), "gram": ("columns", "gram")}.get(design, ()):
+            getattr(self, name)
 
     @cached_property
     def columns(self) -> Floats:

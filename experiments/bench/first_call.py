@@ -11,12 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-SHAPES = ("A", "D", "d200")
-"""One size for each region in which OMP may choose another design."""
-
 
 def first_calls() -> list[dict[str, float]]:
-    """CPU seconds of the import, and how much longer a first call takes than a second, by size and dtype.
+    """CPU seconds of the import, and how much longer a first call takes than a second, by design and dtype.
 
     Returns:
         two such dictionaries: with an empty cache, and in the next process.
@@ -35,19 +32,20 @@ def _measure() -> dict[str, float]:
     begun = time.process_time()
     import numpy as np
 
-    from expander_theory.solvers import omp
+    from experiments.bench.peers import ours
     from experiments.bench.sizes import SIZES, make_problem
+    from experiments.bench.work import MODELS
 
     seconds = {"import": time.process_time() - begun}
-    for name in SHAPES:
-        for dtype in ("float32", "float64"):
-            problem = make_problem(SIZES[name], 64, np.dtype(dtype), seed=0)
+    for dtype in ("float32", "float64"):
+        problem = make_problem(SIZES["A"], 64, np.dtype(dtype), seed=0)
+        for design in MODELS:
             calls = []
             for _ in range(2):
                 begun = time.process_time()
-                omp(problem.dictionary, problem.signals, problem.k)
+                ours(design).start(problem)(64)
                 calls.append(time.process_time() - begun)
-            seconds[f"{name} {dtype}"] = calls[0] - calls[1]
+            seconds[f"{design}, {dtype}"] = max(0.0, calls[0] - calls[1])
     return seconds
 
 

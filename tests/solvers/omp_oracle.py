@@ -1,6 +1,6 @@
 """OMP from its definition on an explicit (m, n) matrix, in float64 and slow, with all options.
 
-It shares no code with the package, and says from which step on rounding may decide.
+It shares no code with the package, and says from which step on rounding errors of a solver may decide.
 """
 
 from typing import NamedTuple
@@ -12,19 +12,29 @@ SPARSITY_REACHED, RESIDUAL_SMALL, DEPENDENT_ATOM, NO_CORRELATION, FIRST_MISS = r
 
 
 class Answer(NamedTuple):
-    """One signal. ``codes[t]`` and ``residuals[t]`` are those after t + 1 atoms.
+    """One signal: atoms in order; code and residual norm after each; the status; the condition of the chosen columns.
 
-    ``sure`` is the number of steps that no rounding in the dtype of the solver changes; None if that is all of them,
-    the reason to stop included.
+    The first ``sure`` atoms are those of any solver of that precision; None if they all are, and the status too.
     """
 
     order: list
     codes: list
     residuals: list
-    residual: float
+    left: float
     status: int
-    sure: int | None
     condition: float
+    sure: int | None
+
+
+def omp_batch(matrix, h, k, *, preselected=None, planted=None, **options):
+    """One answer a signal; k is one for all or one each, atoms are arrays filled up with -1."""
+    ks = np.broadcast_to(k, (len(h),)).tolist()
+    given, supports = ([None] * len(h) if rows is None else [r[r >= 0].tolist() for r in rows] for rows in
+                       (preselected, planted))  # fmt: skip
+    return [
+        omp(matrix, signal, own, most=max(ks), preselected=first or (), planted=support, **options)
+        for signal, own, first, support in zip(h, ks, given, supports, strict=True)
+    ]
 
 
 def omp(
@@ -32,29 +42,26 @@ def omp(
     h,
     k,
     *,
+    most,
     dtype=np.float64,
-    tolerance=None,
+    relative_tolerance=None,
     selection="magnitude",
     preselected=(),
     planted=None,
-    most=None,
     exact=False,
 ):
-    """Atoms in the order of selection, least squares after each.
+    """Greedy steps, least squares after each.
 
     Args:
-        dtype: of the solver, whose default tolerances these are.
-        most: the largest k of the batch, which sets the pivot below which an atom is dependent.
-        exact: the solver makes no rounding errors on this problem, so near-ties are ties and tiny scores are zeros.
+        most: the largest k of the batch, which sets the distance below which an atom is dependent.
+        dtype: of the solver: it sets the default tolerance, and how near scores must be to be left out.
+        exact: the solver makes no rounding errors on this problem: near-ties are ties, tiny scores zeros.
     """
-    h = np.asarray(h, np.float64)
-    epsilon = float(np.finfo(dtype).eps)
-    tolerance = 100 * epsilon if tolerance is None else tolerance
-    near = 1e-6 if dtype == np.float64 else 1e-3
-    pivot = 10 * (most or k) * epsilon
-    norms, size = np.linalg.norm(matrix, axis=0), np.linalg.norm(h)
-    order, codes, residuals = [], [], []
-    residual, sure, status = h, None, None
+    h, epsilon = np.asarray(h, np.float64), float(np.finfo(dtype).eps)
+    tolerance = 100 * epsilon if relative_tolerance is None else relative_tolerance
+    pivot, near = 10 * most * epsilon, 1e-6 if dtype == np.float64 else 1e-3
+    size, unit = np.linalg.norm(h), matrix / np.linalg.norm(matrix, axis=0)
+    order, codes, residuals, residual, sure = [], [], [], h, None
 
     def doubt(unclear):
         nonlocal sure
@@ -62,40 +69,27 @@ def omp(
             sure = len(order)
 
     while True:
-        left = np.linalg.norm(residual)
-        condition = np.linalg.cond(matrix[:, order] / norms[order]) if order else 1.0
-        doubt(size and abs(left / size - tolerance) < max(near * tolerance, 2 * max(20, condition) * epsilon))
+        left, condition = np.linalg.norm(residual), np.linalg.cond(unit[:, order]) if order else 1.0
+        rounding = 50 * epsilon * condition
+        doubt(size and abs(left / size - tolerance) < max(near * tolerance, epsilon * max(20, 2 * condition)))
         if left <= tolerance * size:
             status = RESIDUAL_SMALL
             break
         if len(order) == k:
             status = SPARSITY_REACHED
             break
-        forced = len(order) < len(preselected)
-        if forced:
-            atom = int(preselected[len(order)])
+        if len(order) < len(preselected):
+            atom = preselected[len(order)]
         else:
-            scores = matrix.T @ residual / norms
-            scores = np.abs(scores) if selection == "magnitude" else scores
-            scores[order] = -np.inf
-            atom = int(np.argmax(scores))
-            if exact:  # the lowest of those that are equal but for rounding in this file
-                atom = int(np.argmax(scores >= scores[atom] - 1e-12 * size))
-            rivals = np.sort(scores)[-2:]
-            rounding = 50 * epsilon * condition * size
-            doubt(rivals[-1] - (rivals[0] if len(rivals) == 2 else -np.inf) < rounding)
-            doubt(abs(rivals[-1]) < rounding)
-            if (rivals[-1] <= 1e-12 * size) if selection == "magnitude" or exact else (rivals[-1] <= 0):
+            atom, score, gap = _best(unit, residual, order, selection, 1e-12 * size if exact else 0)
+            doubt(min(gap, abs(score)) < rounding * size)
+            if score <= (1e-12 * size if exact or selection == "magnitude" else 0):
                 status = NO_CORRELATION
                 break
         if planted is not None and atom not in planted:
             status = FIRST_MISS
             break
-        unit = matrix / norms
-        before = unit[:, order]
-        apart = (
-            unit[:, atom] - before @ np.linalg.lstsq(before, unit[:, atom], rcond=None)[0] if order else unit[:, atom]
-        )
+        apart = unit[:, atom] - _fit(unit[:, order], unit[:, atom])
         rho = float(apart @ apart)
         doubt(pivot / 30 < rho < 30 * pivot)
         if rho <= pivot:
@@ -106,37 +100,49 @@ def omp(
         code = nnls(columns, h)[0] if selection == "nonnegative" else np.linalg.lstsq(columns, h, rcond=None)[0]
         residual = h - columns @ code
         codes.append(code)
-        residuals.append(np.linalg.norm(residual))
-    return Answer(order, codes, residuals, left, status, sure, condition)
+        residuals.append(float(np.linalg.norm(residual)))
+    return Answer(order, codes, residuals, float(left), status, float(condition), sure)
 
 
-def check(found, answers, matrix, h, *, path=False):
-    """Assert that a recovery is what the oracle answered, as far as it is sure. Returns how many were left out."""
-    left_out = 0
+def _best(unit, residual, order, selection, equal):
+    """The lowest of the best atoms, its score, and how far the next is behind."""
+    scores = unit.T @ residual
+    scores = np.abs(scores) if selection == "magnitude" else scores
+    scores[order] = -np.inf
+    first = np.max(scores)
+    atom = int(np.argmax(scores >= first - equal))
+    return atom, first, first - np.max(np.delete(scores, atom), initial=-np.inf)
+
+
+def _fit(columns, target):
+    return columns @ np.linalg.lstsq(columns, target, rcond=None)[0] if columns.size else 0 * target
+
+
+def check(found, answers, h, rows=None):
+    """Assert that (these rows of) a recovery of h are what the oracle answered, as far as that is sure.
+
+    Returns how many signals are left out: those of which only the first atoms are sure.
+    """
     single = found.coefficients.dtype == np.float32
-    for b, answer in enumerate(answers):
-        size = np.linalg.norm(h[b])
-        steps = int(found.steps[b])
+    for b, answer in zip(range(len(h)) if rows is None else rows, answers, strict=True):
+        steps, size = int(found.steps[b]), np.linalg.norm(h[b])
         sure = len(answer.order) if answer.sure is None else answer.sure
-        assert found.indices[b, : min(sure, steps)].tolist() == answer.order[: min(sure, steps)]
-        assert steps >= sure
+        assert found.indices[b, :sure].tolist() == answer.order[:sure]
         assert (found.indices[b, steps:] == -1).all()
         assert (found.coefficients[b, steps:] == 0).all()
-        error = (2e-5 if single else 1e-13) * answer.condition**2
-        if path:
+        error = min(1e-3, 2e-5 * answer.condition**2) if single else min(1e-8, 1e-13 * answer.condition**2)
+        if found.path is not None:
             for t in range(sure):
-                own = (2e-5 if single else 1e-13) * answer.condition**2
-                np.testing.assert_allclose(
-                    found.path.coefficients[b, t, : t + 1], answer.codes[t], atol=own * max(1, size), rtol=own
-                )
-                assert abs(found.path.residual_norms[b, t] - answer.residuals[t]) <= own * size
-            assert (found.path.coefficients[b, steps:] == 0).all()
-            assert (found.path.residual_norms[b, steps:] == 0).all()
-        if answer.sure is not None:
-            left_out += 1
-            continue
-        assert (steps, found.status[b]) == (len(answer.order), answer.status)
-        code = answer.codes[-1] if answer.codes else np.zeros(0)
-        np.testing.assert_allclose(found.coefficients[b, :steps], code, atol=error * max(1, size), rtol=error)
-        assert abs(found.residual_norms[b] - answer.residual) <= error * size
-    return left_out
+                codes = found.path.coefficients[b, t]
+                np.testing.assert_allclose(codes[: t + 1], answer.codes[t], atol=error * max(1, size), rtol=error)
+                assert (codes[t + 1 :] == 0).all()
+            errors = np.abs(found.path.residual_norms[b, :sure] - answer.residuals[:sure])
+            assert (errors <= error * size).all()
+            assert not found.path.coefficients[b, steps:].any()
+            assert not found.path.residual_norms[b, steps:].any()
+        if answer.sure is None:
+            assert (steps, int(found.status[b])) == (len(answer.order), answer.status)
+            code = answer.codes[-1] if answer.codes else np.zeros(0)
+            np.testing.assert_allclose(found.coefficients[b, :steps], code, atol=error * max(1, size), rtol=error)
+            assert abs(found.residual_norms[b] - answer.left) <= error * size
+    return sum(answer.sure is not None for answer in answers)

@@ -68,12 +68,22 @@ def test_equal_columns_do_not_enter_together():
     assert found.status.tolist() == [RecoveryStatus.RESIDUAL_SMALL]
 
 
+def test_refinement_makes_up_for_the_squared_condition_number():
+    """Columns at an angle of 1e-5 have a Gram matrix of condition 1e10, which alone would cost six more digits."""
+    angle = 1e-5
+    w = DenseDictionary(np.array([[1.0, 0.0, 0.0], [np.cos(angle), np.sin(angle), 0.0], [0.6, 0.0, 0.8]]))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        x = rng.uniform(1, 2, 3)
+        np.testing.assert_allclose(gomp(w, w.matvec(x), 3).to_dense()[0], x, rtol=1e-9)
+
+
 def test_stops():
     w = DenseDictionary(np.eye(4)[:2])
     stuck = gomp(w, np.array([3.0, 0.0, 4.0, 0.0]), 2)
     assert stuck.status.tolist() == [RecoveryStatus.NO_CORRELATION]
     assert (stuck.steps.tolist(), stuck.iterations.tolist()) == ([1], [1])
-    nearly = DenseDictionary(np.array([[1.0, 0.0], [np.cos(1e-9), np.sin(1e-9)]]))
+    nearly = DenseDictionary(np.array([[1.0, 0.0], [np.cos(3e-8), np.sin(3e-8)]]))
     stuck = gomp(nearly, np.array([1.0, 1e-3]), 2, atoms_per_step=1)
     assert stuck.status.tolist() == [RecoveryStatus.DEPENDENT_ATOM]
     assert stuck.steps.tolist() == [1]

@@ -110,6 +110,32 @@ def test_small_coefficients_survive_large_ones():
     np.testing.assert_allclose(found.to_dense(), x, rtol=1e-3)
 
 
+def test_rounding_errors_do_not_vote():
+    """Columns 0, 1 and 2 nearly cancel in rows 0 and 1, where column 3 then sees two equal rounding errors."""
+    mask = Mask(14, np.array([[0, 1, 2, 3, 4], [0, 1, 5, 6, 7], [0, 1, 8, 9, 10], [0, 1, 11, 12, 13]]))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        values = rng.uniform(0.5, 2, (4, 5))
+        values[:, 1] = values[:, 0]
+        w = Dictionary(mask, values)
+        x = np.array([rng.uniform(1, 2), rng.uniform(1, 2), 0.0, 0.0])
+        x[2] = -(values[:2, 0] @ x[:2]) / values[2, 0] * (1 + 1e-9)
+        found = l0_decoding(w, w.matvec(x), 4, test="agreement", parallel=False)
+        assert found.supports.tolist() == [[-1, 0, 1, 2]]
+        assert found.iterations.tolist() == [1]
+
+
+def test_updates_that_are_undone_leave_nothing():
+    """Equal moduli and an agreement of one: wrong values come, go, and leave no rounding error in a code found."""
+    w = sign_dictionary(uniform_mask(128, 512, 6, seed=0), seed=0)
+    x = codes(512, 16, 40)
+    found = l0_decoding(w, w.matvec(x), 16, agreement=1, max_iterations=50)
+    right = np.abs(found.to_dense() - x).max(axis=1) < 1e-8
+    assert right.sum() > 10
+    assert (found.status[right] == RecoveryStatus.RESIDUAL_SMALL).all()
+    np.testing.assert_array_equal(found.to_dense()[right] != 0, x[right] != 0)
+
+
 def test_more_coefficients_than_k_are_cut():
     w = Dictionary(Mask(6, np.array([[0, 1], [2, 3], [4, 5]])), np.ones((3, 2)))
     found = l0_decoding(w, w.matvec(np.array([1.0, -3.0, 2.0])), 2)
