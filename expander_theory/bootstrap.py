@@ -122,7 +122,8 @@ def goodness_of_fit(
 
     Counts are drawn from the fitted rates at the same numbers of trials, fitted again, and their deviances compared.
     (The chi-square law of the deviance fails where a cell expects few successes or failures.) A small p-value means that
-    the curve is not logistic in this coordinate, or that trials are correlated: where signals share dictionaries the test is of no use. Source: Efron and Tibshirani 1993, chapter 16.
+    the curve is not logistic in this coordinate, or that trials are correlated: where signals share dictionaries the
+    test is of no use. Source: Efron and Tibshirani 1993, chapter 16.
 
     Args:
         coordinate, successes, trials: as :func:`fit_boundary`.

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from expander_theory.cells import Record, blocks_of, cell_rows, cells
@@ -41,49 +42,47 @@ _MARKERS = "osv^D*"
 def draw(ledger: Path, out: Path) -> list[Path]:
     """Draw from the study's ledger; returns the files written."""
     identity, records = read_ledger(ledger)
-    if identity.get("kind") != KIND:
-        return []
-    rows = study_rows(records)
+    rows = study_rows(records) if identity.get("kind") == KIND else []
     if not rows:
         return []
-    sigmas, degrees = (sorted({row[name] for row in rows}) for name in ("sigma", "d"))
-    figure, axes = grid(len(_MEASURES), len(sigmas), width=2.6, height=2.2, sharex=True, sharey="row")
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, len(degrees)))
-    for place, sigma in enumerate(sigmas):
-        axes[0][place].set_title(f"noise $\\sigma = {sigma:g}$" if sigma else "no noise")
-        axes[-1][place].set_xlabel("sparsity $k$")
-        for axis, (value, low, high, label) in zip(axes[:, place], _MEASURES, strict=True):
-            for i, d in enumerate(degrees):
-                line = [row for row in rows if row["sigma"] == sigma and row["d"] == d]
-                _line(axis, line, (value, low, high), colours[i], _MARKERS[i % len(_MARKERS)], f"$d = {d}$")
-            if place == 0:
-                axis.set_ylabel(label)
-        if sigma:
-            _known_support(axes[-1][place], sigma, rows)
-    for axis in axes[-1]:
-        axis.set(yscale="log", ylim=(_LEAST_ERROR, 3))
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter("{x:g}")
-    entries = {
-        label: handle for axis in axes[-1] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=6, frameon=False)
-    trials = sorted({row["trials"] for row in rows})
-    counts = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    size = f"$m = {rows[0]['m']}$, $n = {rows[0]['n']}$"
-    figure.suptitle(f"OMP on uniform masks with signs, {size}: {counts} trials a cell, 95 % bands", fontsize=9)
     return [
-        *save(figure, out / "synthetic_study"),
+        *save(_figure(rows), out / "synthetic_study"),
         write_csv(out / "synthetic_study.csv", rows),
         *write_table(out.parent / "tables" / "synthetic_study", "Synthetic study", [_shown(row) for row in rows], NOTE),
     ]
 
 
+def _figure(rows: Sequence[Record]) -> Figure:
+    """A row of panels for each measure, a column for each noise level, a line for each degree."""
+    sigmas, degrees = (sorted({row[name] for row in rows}) for name in ("sigma", "d"))
+    figure, axes = grid(len(_MEASURES), len(sigmas), width=2.6, height=2.2, sharex=True, sharey="row")
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, len(degrees)))
+    for place, sigma in enumerate(sigmas):
+        for axis, (*names, label) in zip(axes[:, place], _MEASURES, strict=True):
+            for i, d in enumerate(degrees):
+                line = [row for row in rows if row["sigma"] == sigma and row["d"] == d]
+                _line(axis, line, names, colours[i], _MARKERS[i % len(_MARKERS)], f"$d = {d}$")
+            axis.set_ylabel(label if place == 0 else "")
+        if sigma:
+            _known_support(axes[-1][place], sigma, rows)
+        axes[0][place].set_title(f"noise $\\sigma = {sigma:g}$" if sigma else "no noise")
+        axes[-1][place].set_xlabel("sparsity $k$")
+        axes[-1][place].set(yscale="log", ylim=(_LEAST_ERROR, 3))
+        axes[-1][place].set_xscale("log", base=2)
+        axes[-1][place].xaxis.set_major_formatter("{x:g}")
+    figure.legend(*axes[-1][-1].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    trials = sorted({row["trials"] for row in rows})
+    counts = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
+    size = f"$m = {rows[0]['m']}$, $n = {rows[0]['n']}$"
+    figure.suptitle(f"OMP on uniform masks with signs, {size}: {counts} trials a cell, 95 % bands", fontsize=9)
+    return figure
+
+
 def study_rows(records: Sequence[Record]) -> list[Record]:
     """Rows of :func:`expander_theory.cells.cell_rows` with sigma, and intervals of the mean fraction and error."""
-    counted, blocks, rows = cells(records), blocks_of(records), []
+    counted, blocks, rows = [cell for cell in cells(records) if cell.trials], blocks_of(records), []
     for cell, row in zip(counted, cell_rows(counted), strict=True):
-        known = blocks[cell.task.id].values()
+        known = [block for _, block in sorted(blocks[cell.task.id].items())]
         for name in ("fraction", "error"):
             row[f"{name}_low"], row[f"{name}_high"] = _mean_interval([getattr(block, name) for block in known])
         row["fraction_high"] = min(row["fraction_high"], 1.0)
@@ -101,7 +100,7 @@ def _mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return max(0.0, mean - half), mean + half
 
 
-def _line(axis: Any, rows: Sequence[Record], names: tuple[str, str, str], colour: Any, marker: str, label: str) -> None:
+def _line(axis: Any, rows: Sequence[Record], names: Sequence[str], colour: Any, marker: str, label: str) -> None:
     k = [row["k"] for row in rows]
     value, low, high = ([row[name] for row in rows] for name in names)
     axis.plot(k, value, color=colour, marker=marker, ms=3.5, lw=1.2, label=label)

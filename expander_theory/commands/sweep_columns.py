@@ -44,7 +44,11 @@ def _task(ensemble: Ensemble, k: int, solver: str, dictionaries: Dictionaries, s
         k,
         codes=Codes(signals.coefficients, signals.decay, signals.range, firing=str(signals.firing or "")),
         noise=Noise(signals.noise, signals.sigma),
-        success=Success(signals.success, signals.threshold),
+        success=Success(
+            signals.success,
+            signals.threshold,
+            early_stop=signals.success == "support" and solver == "omp" and not signals.measure_errors,
+        ),
         solver=solver,
         dictionaries="fixed" if ensemble.family == "file" else dictionaries.dictionaries,
         signals_per_dictionary=1 if ensemble.family == "file" else dictionaries.signals_per_dictionary,

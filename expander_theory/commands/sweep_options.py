@@ -91,6 +91,9 @@ class Signals:
     the code at most --threshold."""
     threshold: float = 0.0
     """For --success fraction and error."""
+    measure_errors: bool = False
+    """Run every trial to its end, so that the share of atoms found and the error of the code are measured too. With
+    --success support OMP otherwise stops at the first wrong atom."""
     solver: tuple[
         Literal[
             "omp",

@@ -14,7 +14,6 @@ from expander_theory import (
     overlap_limited_mask,
     sign_dictionary,
     topk,
-    uniform_mask,
 )
 from expander_theory._kernels import atoms
 from expander_theory.solvers.basis_pursuit import basis_pursuit
@@ -84,11 +83,9 @@ def test_noise_is_consistent(solver, masked):
         assert_consistent(solver(w, h, k), w, h)
 
 
-@pytest.mark.parametrize(("solver", "masked"), KINDS)
+@pytest.mark.parametrize(("solver", "masked"), [kind for kind in KINDS if kind[0] not in (topk, niht)])
 def test_codes_sparser_than_k(solver, masked):
     """Two nonzeros where k = 6: no rounding error is taken for a coefficient (NIHT and the encoder keep k)."""
-    if solver in (topk, niht):
-        return
     x = codes(160, 2, 10)
     found = solver(dictionary(masked), W.matvec(x), 6)
     np.testing.assert_array_equal(found.to_dense() != 0, x != 0)
@@ -207,8 +204,7 @@ def test_kernels_and_statuses_have_the_same_numbers():
     assert len(names) == 7
 
 
-def test_a_dense_dictionary_of_signs_is_no_mask():
+def test_a_dense_dictionary_has_no_mask():
     for solver in MASKED:
         with pytest.raises(InvalidArgument, match="must be masked"):
             solver(dense_gaussian_dictionary(8, 12, seed=0), np.ones(8), 1)
-    assert sign_dictionary(uniform_mask(8, 12, 3, seed=0), seed=0).d == 3

@@ -93,8 +93,7 @@ def test_every_design_is_the_definition(kind, dtype):
             assert found.coefficients.dtype == dtype
             left_out += omp_oracle.check(found, answers, h, rows=some)
             signals += some.size
-    print('LEFT', kind, dtype, left_out / signals)
-    assert left_out <= 0.15 * signals
+    assert left_out <= (0.1 if kind == "signs" else 0.03) * signals  # signs tie exactly more often
 
 
 @pytest.mark.parametrize("m", [1, 12])
