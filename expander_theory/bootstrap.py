@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtri, stdtrit, xlogy
 
-from expander_theory.boundary import Boundary, FirthFit, checked_cells, fit_boundary, located
+from expander_theory.boundary import Boundary, FirthFit, checked_counts, fit_boundary, located, summed_cells
 from expander_theory.errors import require, require_int
 from expander_theory.seeds import Seed, generator
 
@@ -54,13 +54,13 @@ def bootstrap_boundary(
     """
     require(require_int("replicates", replicates) >= 99, "replicates", replicates, "must be at least 99")
     plain = fit_boundary(coordinate, successes, trials, level=level)
-    t, x, total = checked_cells(coordinate, successes, trials)
-    cells, cell, count = np.unique(t, return_inverse=True, return_counts=True)
+    t, x, total = checked_counts(coordinate, successes, trials)
+    _, cell, count = np.unique(t, return_inverse=True, return_counts=True)
     if count.min() < LEAST_DICTIONARIES:
         return Boundary("too_few_dictionaries")
     if plain.status != "fitted":
         return plain
-    _, fit = located(cells, *(np.bincount(cell, v).astype(float) for v in (x, total)))
+    _, fit = located(*summed_cells(t, x, total))
     assert fit is not None
     freedom = _degrees_of_freedom(fit, t, x, total, cell)
     if freedom == 0:  # every cell's dictionaries agree
@@ -121,9 +121,9 @@ def goodness_of_fit(
     """Parametric-bootstrap test of the logistic form of :func:`expander_theory.boundary.fit_boundary`.
 
     Counts are drawn from the fitted rates at the same numbers of trials, fitted again, and their deviances compared.
-    (The chi-square law of the deviance fails where a cell expects few successes or failures.) A small p-value means that
-    the curve is not logistic in this coordinate, or that trials are correlated: where signals share dictionaries the
-    test is of no use. Source: Efron and Tibshirani 1993, chapter 16.
+    (The chi-square law of the deviance fails where a cell expects few successes or failures.) A small p-value means
+    that the curve is not logistic in this coordinate, or that trials are correlated: where signals share dictionaries
+    the test is of no use. Source: Efron and Tibshirani 1993, chapter 16.
 
     Args:
         coordinate, successes, trials: as :func:`fit_boundary`.
@@ -137,7 +137,7 @@ def goodness_of_fit(
         InvalidArgument: as :func:`fit_boundary`, counts that are not whole, or replicates below 99.
     """
     require(require_int("replicates", replicates) >= 99, "replicates", replicates, "must be at least 99")
-    t, x, total = checked_cells(coordinate, successes, trials)
+    t, x, total = summed_cells(*checked_counts(coordinate, successes, trials))
     require(bool((total == np.floor(total)).all()), "trials", total.tolist(), "must be whole numbers")
     _, fit = located(t, x, total)
     if fit is None or t.size < 3:

@@ -48,7 +48,7 @@ def fit_boundary(coordinate: ArrayLike, successes: ArrayLike, trials: ArrayLike,
     is tested by :func:`expander_theory.bootstrap.goodness_of_fit`. Source: Firth 1993; Heinze and Schemper 2002.
 
     Args:
-        coordinate: t of each cell, finite, at least two different ones.
+        coordinate: t of each cell, finite, at least two different ones; counts of equal t are added.
         successes, trials: counts of each cell; cells without trials are left out.
 
     Raises:
@@ -56,26 +56,26 @@ def fit_boundary(coordinate: ArrayLike, successes: ArrayLike, trials: ArrayLike,
             two different coordinates with trials, or level outside (0, 1).
     """
     require(0 < level < 1, "level", level, "must be in (0, 1)")
-    t, x, total = checked_cells(coordinate, successes, trials)
+    t, x, total = summed_cells(*checked_counts(coordinate, successes, trials))
     status, fit = located(t, x, total)
     if fit is None:
         return Boundary(status)
     centre, slope = fit.centre, fit.slope
     low, high = fit.interval(level)
     below, above = float(t[t <= centre].max()), float(t[t >= centre].min())
-    if -slope * (above - below) > _UNRESOLVED:
+    if -slope * (above - below) > UNRESOLVED:
         low, high = min(low, below), max(high, above)
     return Boundary("fitted", centre, low, high, slope)
 
 
-_UNRESOLVED = 4.0
+UNRESOLVED = 4.0
 """A fall of logit p by more than this between two neighbouring cells (0.88 to 0.12) is not resolved by the grid."""
 
 Floats = NDArray[np.float64]
 
 
-def checked_cells(coordinate: ArrayLike, successes: ArrayLike, trials: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Coordinate, successes and trials of the cells that have trials, by ascending coordinate, as float64.
+def checked_counts(coordinate: ArrayLike, successes: ArrayLike, trials: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Coordinate, successes and trials as float64, where there are trials.
 
     Raises:
         InvalidArgument: as :func:`fit_boundary`.
@@ -84,11 +84,15 @@ def checked_cells(coordinate: ArrayLike, successes: ArrayLike, trials: ArrayLike
     require(t.size == x.size == total.size, "coordinate", f"of length {t.size}", "must be as long as the counts")
     require(bool(np.isfinite(t).all()), "coordinate", t.tolist(), "must be finite")
     require(bool(((x >= 0) & (x <= total)).all()), "successes", x.tolist(), "must lie in 0..trials")
-    kept = np.flatnonzero(total > 0)
-    kept = kept[np.argsort(t[kept], kind="stable")]
-    t, x, total = t[kept], x[kept], total[kept]
+    t, x, total = (v[total > 0] for v in (t, x, total))
     require(np.unique(t).size >= 2, "coordinate", t.tolist(), "must hold at least two different values with trials")
     return t, x, total
+
+
+def summed_cells(t: Floats, x: Floats, total: Floats) -> tuple[Floats, Floats, Floats]:
+    """The different coordinates, ascending, with the sums of checked counts."""
+    cells, cell = np.unique(t, return_inverse=True)
+    return cells, np.bincount(cell, x), np.bincount(cell, total)
 
 
 def located(t: Floats, x: Floats, total: Floats) -> tuple[BoundaryStatus, FirthFit | None]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, xlog1py, xlogy
 
-from expander_theory.boundary import Boundary, fit_boundary, located
+from expander_theory.boundary import UNRESOLVED, Boundary, fit_boundary, located
 from expander_theory.bracket import Bracket, BracketStatus, Evidence
 from expander_theory.columns import Column, Seen, seen_counts
 from expander_theory.errors import require, require_int
@@ -110,7 +110,7 @@ class FitBoundary:
     fitted rates near 0.7 and 0.3, which fix both the centre and the slope.
 
     Attributes:
-        resolution: above 0. The gap between two neighbouring ks is not resolved further.
+        resolution: above 0. Where the whole transition falls between two ks, or on one, it is not resolved further.
         max_trials: of the column, all cells together, at least 1; rounded up to whole blocks.
         level: of the interval, in (0, 1).
     """
@@ -150,9 +150,12 @@ class FitBoundary:
     def _resolved(self, column: Column, boundary: Boundary | None) -> bool:
         if boundary is None or boundary.status != "fitted":
             return False
+        if boundary.high - boundary.low <= 2 * self.resolution * (1 + 1e-9):
+            return True
         t = np.array(column.ks, float) / column.base.ensemble.m
         after = min(max(int(np.searchsorted(t, boundary.centre)), 1), t.size - 1)
-        return boundary.high - boundary.low <= max(2 * self.resolution, t[after] - t[after - 1]) * (1 + 1e-9)
+        inside = int(((boundary.low < t) & (t < boundary.high)).sum())
+        return inside <= 1 and -boundary.slope * (t[after] - t[after - 1]) > UNRESOLVED
 
     def _around(
         self, column: Column, counts: dict[int, int], evidence: Evidence, hull: tuple[int, int]

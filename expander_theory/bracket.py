@@ -46,7 +46,7 @@ class Bracket:
 
 
 _PRIOR = 50.0
-"""Bets start as if after this many values of mean 1/2: early outcomes are noise, and betting on them costs."""
+"""Bets start as if after this many trials of rate 1/2: early outcomes are noise, and betting on them costs."""
 _MOST = 0.9
 """No bet risks more than this share of the capital."""
 
@@ -73,7 +73,8 @@ class Evidence:
         """From the outcomes of the first blocks of each k."""
         places = [place for place, k in enumerate(column.ks) if len(seen.get(k, ()))]
         values = [column.values(seen[column.ks[place]]) for place in places]
-        up, down = np.array([one_sided_capitals(v, _PRIOR, _MOST) for v in values]).reshape(-1, 2).T
+        prior = max(1.0, _PRIOR / column.signals_per_unit)
+        up, down = np.array([one_sided_capitals(v, prior, _MOST) for v in values]).reshape(-1, 2).T
         capital = np.concatenate([[0.0], np.cumsum(down)]) + np.concatenate([np.cumsum(up[::-1])[::-1], [0.0]])
         sums, sizes = np.array([v.sum() for v in values], float), np.array([v.size for v in values], float)
         return cls(len(column.ks), np.array(places, np.int64), sums, sizes, capital)

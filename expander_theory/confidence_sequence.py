@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln, xlog1py, xlogy
+from scipy.special import betaln, expit
 
 from expander_theory.errors import require
 
@@ -21,8 +21,7 @@ def confidence_sequence(
     {p : M(p) < 1/a}, a = 1 - level, where M(p) = B(S + 1/2, F + 1/2) / (B(1/2, 1/2) p^S (1 - p)^F) is the likelihood
     ratio of the Beta(1/2, 1/2) mixture against p after S successes and F failures: a martingale of mean 1 at the true
     p, so P(p is ever left out) <= a (Ville). It may be looked at after every trial, and trials may stop for any
-    reason that they gave. Both ends are roots of log M(p) = log(1/a), which is convex in p; they are found by
-    bisection and rounded outwards. Source: Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon 2021.
+    reason that they gave. Source: Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon 2021.
 
     Args:
         successes, trials: broadcastable counts of whole trials; no trials give (0, 1).
@@ -32,19 +31,23 @@ def confidence_sequence(
     """
     x, total = _checked_counts(successes, trials, level)
     allowed = _log_mixture(x, total) + math.log(1 - level)
-    rate = x / np.maximum(total, 1)
+    return _lower_root(x, total, allowed), 1 - _lower_root(total - x, total, allowed)
 
-    def end(outside: Floats) -> Floats:
-        inside = rate
-        for _ in range(60):
-            middle = (inside + outside) / 2
-            within = xlogy(x, middle) + xlog1py(total - x, -middle) > allowed
-            inside, outside = np.where(within, middle, inside), np.where(within, outside, middle)
-        return outside
 
-    low = np.where(x > 0, end(np.zeros_like(rate)), 0.0)
-    high = np.where(x < total, end(np.ones_like(rate)), 1.0)
-    return low, high
+def _lower_root(x: Floats, total: Floats, allowed: Floats) -> Floats:
+    """The p below x/total of likelihood e^allowed; 0 where x = 0.
+
+    Newton's method in t = logit p, where log p^x (1 - p)^(total - x) = x t - total log(1 + e^t) is concave: from
+    t = allowed/x, where it is too small, it ascends to the root and never passes it.
+    """
+    t = allowed / np.maximum(x, 1)
+    for _ in range(100):
+        step = (allowed - x * t + total * np.logaddexp(0, t)) / np.where(x > 0, x - total * expit(t), 1.0)
+        step = np.where(x > 0, step, 0.0)
+        t = t + step
+        if not (np.abs(step) > 1e-12).any():
+            break
+    return np.where(x > 0, expit(t), 0.0)
 
 
 def excludes_half(successes: ArrayLike, trials: ArrayLike, *, level: float = 0.95) -> NDArray[np.bool_]:

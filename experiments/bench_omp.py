@@ -29,7 +29,7 @@ class Benchmark:
     """Interleaved repeats; fewer for a slow solver."""
     quick: bool = False
     """One repeat, an eighth of the signals, no compile times: not to be quoted."""
-    seconds: float = 4.0
+    seconds: float = 3.0
     """What the repeats of one solver on one size may take; one is always made."""
     memory: float = 3.0
     """GiB that a solver may need."""

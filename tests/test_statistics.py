@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, logsumexp
+from scipy.stats import binom, binomtest, chi2
 
 from expander_theory import InvalidArgument
+from expander_theory._kernels import logistic as kernel
 from expander_theory.statistics import clopper_pearson_interval, fit_boundary, wilson_interval
 
 
@@ -176,3 +179,66 @@ def test_bad_counts_of_clopper_pearson_are_named():
         clopper_pearson_interval([1, 3], 2)
     with pytest.raises(InvalidArgument, match="level"):
         clopper_pearson_interval(1, 2, level=0)
+
+
+def penalised_loss(beta, t, x, n):
+    """-(log likelihood + log det(X'WX) / 2), with the determinant summed over pairs of cells in logs."""
+    eta = beta[0] + beta[1] * t
+    weight = np.log(n) + log_expit(eta) + log_expit(-eta)
+    i, j = np.triu_indices(t.size, 1)
+    i, j = i[t[i] != t[j]], j[t[i] != t[j]]
+    determinant = logsumexp(weight[i] + weight[j] + 2 * np.log(np.abs(t[i] - t[j])))
+    return -((x * log_expit(eta) + (n - x) * log_expit(-eta)).sum() + determinant / 2)
+
+
+def random_cells(rng):
+    t = np.sort(rng.choice(np.linspace(0, 1, 41), rng.integers(2, 14), replace=False))
+    n = rng.integers(1, rng.choice([5, 60, 1000]), t.size)
+    x = rng.binomial(n, expit(np.clip(np.exp(rng.uniform(0, 8)) * (rng.uniform(0, 1) - t), -500, 500)))
+    return t, x.astype(float), n.astype(float)
+
+
+def test_the_loss_is_that_of_the_definition():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        t, x, n = random_cells(rng)
+        beta = rng.normal(0, 20, 2)
+        assert kernel.loss(*beta, t, x, n) == pytest.approx(penalised_loss(beta, t, x, n), rel=1e-9)
+    assert kernel.loss(0.0, -5000.0, np.array([-1.0, 1.0]), np.ones(2), np.full(2, 2.0)) > 1e3
+
+
+def test_the_fit_is_the_least_loss_of_a_simplex_search_from_many_starts():
+    rng = np.random.default_rng(1)
+    fitted = 0
+    for _ in range(60):
+        t, x, n = random_cells(rng)
+        fit = fit_boundary(t, x, n)
+        if fit.status != "fitted":
+            continue
+        fitted += 1
+        ours = penalised_loss([-fit.slope * fit.centre, fit.slope], t, x, n)
+        for slope in (-1, -5, -30, -200):
+            start = [-slope * fit.centre, slope]
+            found = minimize(penalised_loss, start, (t, x, n), "Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10})
+            assert ours <= found.fun + 1e-7
+    assert fitted > 30
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_the_interval_ends_where_the_profile_leaves_the_chi_square_quantile(level):
+    rng = np.random.default_rng(2)
+    t, n = np.linspace(0.1, 0.5, 9), np.full(9, 30.0)
+    slopes = np.geomspace(1, 2000, 4000)
+    for _ in range(5):
+        x = rng.binomial(30, expit(25 * (0.3 - t))).astype(float)
+        fit = fit_boundary(t, x, n, level=level)
+        best = penalised_loss([-fit.slope * fit.centre, fit.slope], t, x, n)
+        for end in (fit.low, fit.high):
+            profile = min(penalised_loss([b * end, -b], t, x, n) for b in slopes)
+            assert 2 * (profile - best) == pytest.approx(chi2.ppf(level, 1), abs=2e-4)
+
+
+def test_cells_of_equal_coordinate_are_added():
+    one = fit_boundary([0.1, 0.2, 0.3], [19, 11, 2], [20, 20, 20])
+    other = fit_boundary([0.3, 0.1, 0.2, 0.1, 0.2], [2, 9, 11, 10, 0], [20, 10, 20, 10, 0])
+    assert (other.centre, other.low, other.high) == pytest.approx((one.centre, one.low, one.high))

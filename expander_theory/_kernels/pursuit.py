@@ -140,24 +140,28 @@ def overlaps(rows, values, atom, indices, b, t, spread, g):
 def extend(upper, lower, lane, t, norm2, pivot, g, v, u):
     """From g: v = U^T g, u = -U v, and row and column t of U. Returns rho, or 0 if w is in span W_S."""
     zero = g.dtype.type(0)
+    meets = False
     for l in range(t):
         v[l] = zero
         u[l] = zero
-    for i in range(t):
-        weight = g[i]
-        if weight != zero:
-            for l in range(i, t):
-                v[l] += weight * upper[lane, i, l]
+        meets |= g[l] != zero
     rho = norm2
-    for l in range(t):
-        rho -= v[l] * v[l]
+    if meets:
+        for i in range(t):
+            weight = g[i]
+            if weight != zero:
+                for l in range(i, t):
+                    v[l] += weight * upper[lane, i, l]
+        for l in range(t):
+            rho -= v[l] * v[l]
     if not rho > pivot:
         return zero
-    for l in range(t):
-        weight = v[l]
-        if weight != zero:
-            for i in range(l + 1):
-                u[i] -= weight * lower[lane, l, i]
+    if meets:
+        for l in range(t):
+            weight = v[l]
+            if weight != zero:
+                for i in range(l + 1):
+                    u[i] -= weight * lower[lane, l, i]
     scale = g.dtype.type(1) / np.sqrt(rho)
     for i in range(t):
         entry = u[i] * scale

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory.dictionary import AnyDictionary, Floats
+from expander_theory.dictionary import AnyDictionary, Dictionary, Floats
 from expander_theory.errors import ExpanderTheoryError, require, require_choice
 from expander_theory.solvers.omp import Design, Selection, dense_signals, omp
 from expander_theory.solvers.prepared import Prepared, as_dictionary
@@ -60,8 +60,8 @@ class OMPEncoder:
         self.dictionary = dictionary  # all as given: clone compares by identity
         self.k = k
         self.relative_tolerance = relative_tolerance
-        self.selection = selection
-        self.design = design
+        self.selection: Selection = selection
+        self.design: Design = design
         self.n_jobs = n_jobs
         self.codes_format = codes_format
 
@@ -100,7 +100,7 @@ class OMPEncoder:
         self._prepared = {given.dtype: given} if prepared else {}
         m, dtype = self._dictionary.m, given.dtype if prepared else self._dictionary.dtype
         if X is not None:
-            signals = X if scipy.sparse.issparse(X) else np.asarray(X)
+            signals: Any = X if scipy.sparse.issparse(X) else np.asarray(X)
             require(signals.shape[-1:] == (m,), "X", f"array of shape {signals.shape}", f"must have {m} columns")
             dtype = signals.dtype
         self._solve(np.empty((0, m), dtype))
@@ -144,7 +144,8 @@ class OMPEncoder:
         return self.fit(X, y).transform(X)
 
     def inverse_transform(self, X: ArrayLike | Any) -> Floats:
-        """The signals (batch, m) of codes X, (batch, n) or (n,), dense or scipy.sparse: X W^T.
+        """The signals (batch, m) of codes X, (batch, n) or (n,), dense or scipy.sparse: X W^T. Codes in float32
+        give signals in float32, all others in float64.
 
         Raises:
             NotFitted: before ``fit``.
@@ -153,11 +154,14 @@ class OMPEncoder:
         import scipy.sparse
 
         self._require_fitted()
-        n = self._dictionary.n
-        codes = scipy.sparse.csr_array(X if scipy.sparse.issparse(X) else np.atleast_2d(np.asarray(X)))
-        require(codes.shape[1] == n, "X", f"codes of shape {codes.shape}", f"must have shape (batch, {n}) or ({n},)")
-        signals = (codes @ self._dictionary.to_scipy().T).toarray()
-        return cast(NDArray[Any], signals).astype(codes.dtype, copy=False)
+        w = self._dictionary
+        codes: Any = scipy.sparse.csr_array(X if scipy.sparse.issparse(X) else np.atleast_2d(np.asarray(X)))
+        require(
+            codes.shape[1] == w.n, "X", f"codes of shape {codes.shape}", f"must have shape (batch, {w.n}) or ({w.n},)"
+        )
+        signals: Any = codes @ (w.to_scipy().T if isinstance(w, Dictionary) else w.values)
+        dense = signals.toarray() if scipy.sparse.issparse(signals) else signals
+        return dense.astype(np.float32 if codes.dtype == np.float32 else np.float64, copy=False)
 
     def _require_fitted(self) -> None:
         if not hasattr(self, "n_features_in_"):

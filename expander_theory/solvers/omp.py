@@ -101,7 +101,7 @@ def _sparsities(k: Any, batch: int, limit: int) -> NDArray[np.int32]:
     allowed = f"must be an integer between 1 and min(m, n) = {limit}, or one for each of the {batch} signals"
     valid = np.issubdtype(given.dtype, np.integer) and given.shape in ((), (batch,))
     require(bool(valid and given.size == ((given >= 1) & (given <= limit)).sum()), "k", k, allowed)
-    return np.ascontiguousarray(np.broadcast_to(given, (batch,)), np.int32)
+    return np.array(np.broadcast_to(given, (batch,)), np.int32)
 
 
 def _atoms(name: str, atoms: ArrayLike | None, batch: int, n: int) -> NDArray[np.int32]:
@@ -121,7 +121,7 @@ def _atoms(name: str, atoms: ArrayLike | None, batch: int, n: int) -> NDArray[np
     ordered = np.sort(full, axis=1)
     repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
     require(not repeated.any(), name, ordered[:, 1:][repeated][:1].tolist(), "must not repeat an atom")
-    return np.ascontiguousarray(full, np.int32)
+    return np.array(full, np.int32, order="C")  # a copy may be written, which is what kernels are compiled for
 
 
 def dense_signals(signals: Any) -> Any:

@@ -34,6 +34,9 @@ class Prepared:
         self.values = _fixed(unit.values, self.dtype)
         self.rows = _fixed(unit.mask.rows, np.dtype(np.int32)) if isinstance(unit, Dictionary) else None
 
+    def __reduce__(self) -> tuple[type, tuple[AnyDictionary, np.dtype[Any]]]:
+        return type(self), (self.dictionary, self.dtype)  # a copy derives its own: smaller, and read-only as here
+
     @cached_property
     def norms(self) -> Floats | None:
         """Norms of the columns as given, or None if all are 1."""
@@ -111,7 +114,7 @@ def as_dictionary(matrix: AnyDictionary | ArrayLike | Any) -> AnyDictionary:
         require(dense.ndim == 2, "dictionary", f"array of shape {dense.shape}", "must be an (m, n) matrix")
         dense = dense if dense.dtype == np.float32 else dense.astype(np.float64)
         return DenseDictionary(np.ascontiguousarray(dense.T))
-    compressed = scipy.sparse.csc_array(matrix)
+    compressed: Any = scipy.sparse.csc_array(matrix)
     compressed.sum_duplicates()
     compressed.eliminate_zeros()
     if compressed.dtype != np.float32:

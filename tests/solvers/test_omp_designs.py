@@ -157,6 +157,36 @@ def test_exact_ties_of_the_first_atom(dtype, selection):
             np.testing.assert_array_equal(found.indices[:, 0], np.where(zero, -1, best))
 
 
+@pytest.mark.parametrize("selection", ["magnitude", "signed"])
+def test_ties_with_a_column_that_rises(selection):
+    """Without the first atom columns 1 and 2 score 3/4; with it column 1 was far behind, so it is listed after 2."""
+    columns = np.array([[4, 0, 0, 0, 0, 0], [-2, 3, 1, 1, 1, 0], [0, 3, 2, 1, 1, 1]]) / 4
+    masked = Dictionary(Mask(6, np.tile(np.arange(6), (3, 1))), columns)
+    for w in (masked, DenseDictionary(columns)):
+        for design in designs_of(w):
+            found = omp(w, np.array([1.0, 1, 0, 0, 0, 0]), 2, selection=selection, design=design)
+            assert found.indices.tolist() == [[0, 1]]
+
+
+def test_ties_beyond_half_precision():
+    """Columns (g, s, ...) of norm exactly 1 and one s: without the first atom all tie, and their overlaps g with it,
+    which half precision rounds, decide nothing."""
+    one, s, rng = 2**13, 2**12 + 1, np.random.default_rng(0)
+    columns, y = [[one, 0, 0, 0, 0]], np.arange(one)
+    for g, x in rng.integers(-2000, 2000, (200, 2)).tolist():
+        square = one**2 - g**2 - s**2 - x**2 - y**2
+        z = np.sqrt(np.maximum(square, 0)).astype(np.int64)
+        places = np.nonzero((z**2 == square) & (square > 0))[0][:1]
+        columns += [[g, s, x, int(place), int(z[place])] for place in places]
+    assert len(columns) > 30
+    values = np.array(columns) / one
+    masked = Dictionary(Mask(5, np.tile(np.arange(5), (len(values), 1))), values)
+    for w in (masked, DenseDictionary(values)):
+        assert (w.column_norms == 1).all()
+        for design in designs_of(w):
+            assert omp(w, np.array([4.0, 1, 0, 0, 0]), 2, design=design).indices.tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("design", ["plain", "tile", "push"])
 def test_of_equal_and_opposite_columns_the_first_is_chosen(design, dtype):

@@ -72,7 +72,7 @@ def test_correlate_best_takes_the_lowest_of_equals(dtype, signed):
     tile[:, 0] = 0
     scores = w.to_dense().T @ tile
     scores = scores if signed else np.abs(scores)
-    assert ((scores == scores.max(axis=0)).sum(axis=0) > 1).all()
+    assert ((scores == scores.max(axis=0)).sum(axis=0) > 1).sum() >= 8
     best, atoms = np.full(tile.shape[1], -np.inf, dtype), np.zeros(tile.shape[1], np.int32)
     vectors.correlate_best(w.mask.rows, w.values, tile, best, atoms, signed)
     np.testing.assert_array_equal(atoms, scores.argmax(axis=0))
