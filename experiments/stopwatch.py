@@ -26,6 +26,6 @@ def timed(ledger: Ledger, part: str, workers: int) -> Iterator[None]:
         if trials:
             seconds = {
                 "seconds": round(time.monotonic() - begun, 2),
-                "processor_seconds": round(sum(os.times()[:4]) - sum(before[:4]), 2),
+                "processor seconds": round(sum(os.times()[:4]) - sum(before[:4]), 2),
             }
-            ledger.append({"part": part, "workers": workers, **seconds, "timed_trials": trials})
+            ledger.append({"part": part, "workers": workers, **seconds, "trials timed": trials})

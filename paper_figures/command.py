@@ -29,12 +29,25 @@ def draw_all(results: Path) -> str:
     Raises:
         InvalidFile: no such folder, or one without any results.
     """
-    from paper_figures import certified, frontier, mask_geometry, meeting_point, phase_diagram, tightness
+    from paper_figures import (
+        certified,
+        frontier,
+        mask_geometry,
+        meeting_point,
+        phase_boundary,
+        phase_diagram,
+        solver_comparison,
+        synthetic_study,
+        tightness,
+    )
 
     if not results.is_dir():
         raise InvalidFile(results, "no such results folder: run `expander reproduce` first")
     manifest, lines = {}, []
-    for module in (phase_diagram, frontier, meeting_point, mask_geometry, certified, tightness):
+    for module in (
+        phase_diagram, frontier, meeting_point, mask_geometry, certified, tightness,
+        synthetic_study, phase_boundary, solver_comparison,
+    ):  # fmt: skip
         name = module.__name__.split(".")[-1]
         source = next((path for path in module.LEDGERS if (results / path).is_file()), None)
         files = module.draw(results / source, results / "figures") if source else []

@@ -30,6 +30,8 @@ _ABOUT = {
 }
 _FIXED = "Fixed grid: a logistic fit of its cells, 95 % profile interval, from instances of its own."
 _PARTS = ("search", "fixed grid")
+_TIMES = ("processor seconds", "seconds")
+_ENDS = ("k/m at 50 %", "low", "high")
 _ROUNDING = 1 + 1e-9
 
 
@@ -54,12 +56,13 @@ def report(ledger: Path) -> str:
     """Cost and agreement, for people."""
     identity, records = read_ledger(ledger)
     costs, rows = cost_rows(identity, records), boundary_rows(identity, records)
-    lines = [table(costs), ""]
+    lines = [table(costs), "", agreement(identity, rows)]
     if len(costs) == 2:
-        names = ("trials", "processor seconds", "seconds")
-        shares = ", ".join(f"{costs[0][name] / costs[1][name]:.2f} of its {name}" for name in names if costs[1][name])
-        lines.append(f"The search took, of the fixed grid's cost: {shares}.")
-    return "\n".join([*lines, agreement(identity, rows)])
+        shares = (f"{costs[0][name] / costs[1][name]:.2f} of its {name}" for name in ("trials", *_TIMES))
+        whole = all(cost["trials"] == cost["trials timed"] for cost in costs)
+        partly = "Times are those of a part of the trials alone: some runs were killed before they could record theirs."
+        lines.append(f"The search took, of the fixed grid: {', '.join(shares)}." if whole else partly)
+    return "\n".join(lines)
 
 
 def boundary_rows(identity: Mapping[str, Any], records: Sequence[Record]) -> list[Record]:
@@ -111,9 +114,13 @@ def _searched(
 
 
 def _known(identity: Mapping[str, Any], m: int, low: float, high: float) -> str:
-    """How well: within the resolution, or within one k where that is coarser, or neither."""
+    """How well: within the resolution, or within one k where that is coarser, or neither.
+
+    Rates are seen at whole k alone. Where the resolution is finer than that, what a fit says between two of them is an
+    interpolation, and no more than one k is claimed.
+    """
     resolution, half = identity["resolution"], (high - low) / 2
-    if half <= resolution * _ROUNDING:
+    if half <= resolution * _ROUNDING and 2 * resolution * m * _ROUNDING >= 1:
         return f"+-{resolution:g}"
     return "+-1 k" if half <= _ROUNDING / m else "no"
 
@@ -139,9 +146,8 @@ def cost_rows(identity: Mapping[str, Any], records: Sequence[Record]) -> list[Re
                     "columns": len(_columns(group)),
                     "cells": len(group),
                     "trials": sum(cell.trials for cell in group),
-                    "trials timed": sum(run["timed_trials"] for run in runs),
-                    "processor seconds": math.fsum(run["processor_seconds"] for run in runs),
-                    "seconds": math.fsum(run["seconds"] for run in runs),
+                    "trials timed": sum(run["trials timed"] for run in runs),
+                    **{name: round(math.fsum(run[name] for run in runs), 2) for name in _TIMES},
                     "workers": ", ".join(sorted({str(run["workers"]) for run in runs})),
                 }
             )
@@ -153,23 +159,23 @@ def agreement(identity: Mapping[str, Any], rows: Sequence[Record]) -> str:
     resolution = f"+-{identity['resolution']:g}"
     counts = {known: sum(row["known"] == known for row in rows) for known in (resolution, "+-1 k", "no")}
     halves = [(row["high"] - row["low"]) / 2 for row in rows if row["known"] != "no"]
-    lines = [
-        f"Boundary known within {resolution} in k/m in {counts[resolution]} of {len(rows)} columns, within one k in "
-        f"{counts['+-1 k']} more, not so well in {counts['no']}; median half-width {np.median(halves or math.nan):.2g}."
-    ]
+    text = (
+        f"Boundary known within {resolution} in k/m in {counts[resolution]} of {len(rows)} columns; within one k, "
+        f"where whole k allow no better, in {counts['+-1 k']}; not so well in {counts['no']}. "
+        f"Median half-width {np.median(halves or math.nan):.2g}."
+    )
     both = [row for row in rows if row["fixed grid: k/m at 50 %"] is not None]
-    differences = np.array([row["k/m at 50 %"] - row["fixed grid: k/m at 50 %"] for row in both])
-    both = [row for row, difference in zip(both, differences, strict=True) if math.isfinite(difference)]
-    differences = differences[np.isfinite(differences)]
-    if both:
-        meet = sum(r["low"] <= r["fixed grid: high"] and r["fixed grid: low"] <= r["high"] for r in both)
-        half = np.median([(row["fixed grid: high"] - row["fixed grid: low"]) / 2 for row in both])
-        lines.append(
-            f"The fixed grid's fit has median half-width {half:.2g}; the two intervals meet in {meet} of {len(both)} "
-            f"columns; search less fixed grid: {differences.mean():+.2g} on average, "
-            f"{np.sqrt((differences**2).mean()):.2g} in root mean square, at most {np.abs(differences).max():.2g}."
-        )
-    return " ".join(lines)
+    both = [row for row in both if math.isfinite(row["k/m at 50 %"] - row["fixed grid: k/m at 50 %"])]
+    if not both:
+        return text
+    centre, low, high = (_column(both, name) for name in _ENDS)
+    fixed_centre, fixed_low, fixed_high = (_column(both, f"fixed grid: {name}") for name in _ENDS)
+    meet, off = (low <= fixed_high) & (fixed_low <= high), centre - fixed_centre
+    return (
+        f"{text} The fixed grid's fit has median half-width {np.median(fixed_high - fixed_low) / 2:.2g}; the two "
+        f"intervals meet in {meet.sum()} of {len(both)} columns; search less fixed grid: {off.mean():+.2g} on average, "
+        f"{math.sqrt((off**2).mean()):.2g} in root mean square, at most {np.abs(off).max():.2g}."
+    )
 
 
 def _figure(identity: Mapping[str, Any], rows: Sequence[Record], fixed: Sequence[Cell]) -> Figure:
@@ -209,7 +215,7 @@ def _heat_map(axis: Any, identity: Mapping[str, Any], fixed: Sequence[Cell]) -> 
 
 
 def _interval(axis: Any, x: Any, rows: Sequence[Record], part: str, colour: str, label: str) -> None:
-    centre, low, high = (_column(rows, f"{part}{name}") for name in ("k/m at 50 %", "low", "high"))
+    centre, low, high = (_column(rows, f"{part}{name}") for name in _ENDS)
     axis.fill_between(x, low, high, color=colour, alpha=0.25, lw=0)
     axis.plot(x, centre, color=colour, marker=".", ms=4, lw=1, label=label)
 

@@ -13,6 +13,7 @@ from expander_theory.ledger import read_ledger
 from paper_figures.style import RED, panels, save
 
 LEDGERS = ("phase/ledger.jsonl", "ledger.jsonl")
+KINDS = ("phase transition", "sweep")
 TITLES = {
     "uniform": "expander mask, $d = {d}$, {values}",
     "polynomial": "polynomial mask, $d = {d}$, {values}",
@@ -22,8 +23,8 @@ TITLES = {
 
 def draw(ledger: Path, out: Path) -> list[Path]:
     """Draw from a sweep's ledger; returns the files written."""
-    _, records = read_ledger(ledger)
-    counted = cells(records)
+    identity, records = read_ledger(ledger)
+    counted = cells(records) if identity.get("kind") in KINDS else []
     if not counted:
         return []
     fitted, certified = boundaries(counted), _certified(records)

@@ -78,7 +78,7 @@ def comparison_rows(counted: Sequence[Cell], records: Sequence[Record]) -> list[
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number: to reject those below a is wrong anywhere with probability <= a (Holm 1979)."""
+    """p-values adjusted for their number: rejecting those up to a errs anywhere with probability <= a (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
     steps = np.array(p_values, float)[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))

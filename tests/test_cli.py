@@ -53,7 +53,8 @@ def test_the_core_never_loads_torch():
 
 COMMANDS = ["reproduce", "build", "measure", "recover", "sweep", "figures", "sae harvest", "sae train", "sae eval",
             "doctor", "fetch", "certify", "check-certificate", "theorems", "theorems show", "theorems check",
-            "theorems attack", "certified", "ledger merge", "ledger status", "ledger export"]  # fmt: skip
+            "theorems attack", "certified", "ledger merge", "ledger status", "ledger export", "synthetic-study", "phase-boundary",
+            "compare-solvers", "coverage"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
