@@ -28,9 +28,9 @@ class FindBoundary:
     column; with probability at least ``level`` it holds at all times at once, the moment of stopping included. First
     the tried cell halves what is open; once a cell in there stays undecided, two cells are tried, one on each side of
     where a logistic fit sees the boundary, as far apart as the resolution allows. A wrong fit costs trials, never
-    validity. The gentler the curve, the more trials: for logit p = b (c - k/m) about 12/(b resolution)^2 at the very
-    least. With a dictionary for each cell ("cell"), neighbouring rates are about different dictionaries
-    and may increase: use "fresh" or "fixed".
+    validity. For logit p = b (c - k/m) it takes about 100 + 150/(b resolution)^2 trials (no test of level 0.95 takes
+    fewer than 48/(b resolution)^2 on average, whatever it does). With a dictionary for each cell ("cell"), neighbouring
+    rates are about different dictionaries and may increase: use "fresh" or "fixed".
 
     Attributes:
         resolution: above 0. A column whose ks are further apart is bracketed by neighbours but one.
@@ -102,12 +102,12 @@ class FindBoundary:
 class FitBoundary:
     """Trials until a logistic fit places the 50 % boundary within +- ``resolution`` in k/m.
 
-    It assumes the logistic form near the boundary, and in return needs several times fewer trials than
-    :class:`FindBoundary`. The interval is that of :func:`expander_theory.boundary.fit_boundary` with half the allowed
-    error, because stopping when a fit looks sharp favours fits that look too sharp; that it then covers is checked by
-    simulation (``experiments/coverage.py``), not proved. The form can be tested with
-    :func:`expander_theory.bootstrap.goodness_of_fit`. Halving first, as there; then trials go to the cells of
-    fitted rates near 0.7 and 0.3, which fix both the centre and the slope.
+    It assumes the logistic form near the boundary, and in return needs fewer trials than :class:`FindBoundary`: about
+    100 + 40/(b resolution)^2 for logit p = b (c - k/m). The interval is that of
+    :func:`expander_theory.boundary.fit_boundary` with half the allowed error, because stopping when a fit looks sharp
+    favours fits that look too sharp; that it then covers is checked by simulation (``experiments/coverage.py``), not
+    proved. The form can be tested with :func:`expander_theory.bootstrap.goodness_of_fit`. Halving first, as there; then
+    trials go to the cells of fitted rates near 0.7 and 0.3, which fix both the centre and the slope.
 
     Attributes:
         resolution: above 0. Where the whole transition falls between two ks, or on one, it is not resolved further.

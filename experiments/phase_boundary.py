@@ -49,10 +49,9 @@ class PhaseBoundary:
     preset: Literal["quick", "full"] = "full"
     """full: 40 columns at n = 1024, +-0.005 in k/m, minutes on two cores. quick: 10 columns at n = 256, seconds."""
     method: Literal["fit", "bracket"] = "fit"
-    """fit: a logistic fit places the boundary. bracket: assumes only that rates fall with k, and holds at any time, for
-    several times the trials."""
+    """fit: a logistic fit. bracket: assumes only that rates fall with k, holds at any time, needs several times as much."""
     fixed: bool = True
-    """Run the fixed grid as well."""
+    """Run the fixed grid as well, or not."""
     workers: int | None = None
     """Worker processes (default: the processors at hand). The counts do not depend on it."""
     seed: int = 0

@@ -45,8 +45,7 @@ class CompareSolvers:
     out: Path = Path("results/solvers")
     """Results folder; more solvers or trials add to what is there."""
     preset: Literal["quick", "full"] = "quick"
-    """quick: m = 128, n = 512, 100 trials a cell, minutes on two cores. full: m = 256, n = 1024, 400 trials, without
-    basis pursuit, whose linear programmes take too long there."""
+    """quick: m = 128, n = 512, 100 trials a cell, minutes. full: m = 256, n = 1024, 400 trials, no linear programmes."""
     against: tuple[
         Literal["topk", "matching-pursuit", "gomp", "cosamp", "niht", "ssmp", "l0-decoding", "basis-pursuit"], ...
     ] = ()

@@ -265,12 +265,12 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     def squared_norms(tile, out):
         out[:] = (tile * tile).sum(axis=0)
 
-    def correlations(rows, values, tile, out):
-        for j in range(rows.shape[0]):
-            out[:, j] = values[j] @ tile[rows[j]]
-
     def correlations_one(rows, values, tile, lane, out):
         out[lane] = np.einsum("ji,ji->j", values, tile[rows, lane])
+
+    def correlations(rows, values, tile, out):
+        for lane in range(tile.shape[1]):
+            correlations_one(rows, values, tile, lane, out)
 
     def combine(halves, rows, weights, count, start, out):
         out[:] = start - weights[:count] @ halves[rows[:count]].view(np.float16).astype(np.float32)

@@ -103,18 +103,19 @@ def as_dictionary(matrix: AnyDictionary | ArrayLike | Any) -> AnyDictionary:
     A sparse matrix with a column that is more than half full becomes a dense dictionary.
 
     Raises:
-        InvalidArgument: no matrix, no columns, a zero column, NaN or infinite entries.
+        InvalidArgument: no matrix, complex or no numbers, no columns, a zero column, NaN or infinite entries.
     """
     import scipy.sparse
 
     if isinstance(matrix, Dictionary | DenseDictionary):
         return matrix
+    dense: Any = matrix if scipy.sparse.issparse(matrix) else np.asarray(matrix)
+    require(dense.dtype.kind in "biuf", "dictionary", f"array of {dense.dtype}", "must be real numbers")
     if not scipy.sparse.issparse(matrix):
-        dense = np.asarray(matrix)
         require(dense.ndim == 2, "dictionary", f"array of shape {dense.shape}", "must be an (m, n) matrix")
         dense = dense if dense.dtype == np.float32 else dense.astype(np.float64)
         return DenseDictionary(np.ascontiguousarray(dense.T))
-    compressed: Any = scipy.sparse.csc_array(matrix)
+    compressed: Any = scipy.sparse.csc_array(matrix, copy=True)  # what follows writes into it
     compressed.sum_duplicates()
     compressed.eliminate_zeros()
     if compressed.dtype != np.float32:
