@@ -49,7 +49,7 @@ class PhaseBoundary:
     preset: Literal["quick", "full"] = "full"
     """full: 40 columns at n = 1024, +-0.005 in k/m, minutes on two cores. quick: 10 columns at n = 256, seconds."""
     method: Literal["fit", "bracket"] = "fit"
-    """fit: a logistic fit. bracket: assumes only that rates fall with k, holds at any time, needs several times as much."""
+    """fit: a logistic fit. bracket: assumes only that rates fall with k, holds at any time, takes far more trials."""
     fixed: bool = True
     """Run the fixed grid as well, or not."""
     workers: int | None = None

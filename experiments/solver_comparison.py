@@ -45,7 +45,7 @@ class CompareSolvers:
     out: Path = Path("results/solvers")
     """Results folder; more solvers or trials add to what is there."""
     preset: Literal["quick", "full"] = "quick"
-    """quick: m = 128, n = 512, 100 trials a cell, minutes. full: m = 256, n = 1024, 400 trials, no linear programmes."""
+    """quick: m = 128, n = 512, 100 trials a cell, minutes. full: m = 256, n = 1024, 400 trials, no basis pursuit."""
     against: tuple[
         Literal["topk", "matching-pursuit", "gomp", "cosamp", "niht", "ssmp", "l0-decoding", "basis-pursuit"], ...
     ] = ()

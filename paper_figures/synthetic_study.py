@@ -25,9 +25,9 @@ NOTE = (
     "OMP is given k; codes are normal on uniform supports. Exact support: the planted one. sigma: ||noise|| / "
     "||signal||, about. error: ||x' - x|| / ||x||. Signals share masks, so the 95 % intervals rest on the masks: of "
     "the rate of exact supports, Clopper and Pearson's on the effective number of trials; of the atoms found and of "
-    "the error, Student's over blocks of whole masks, of no width where all agree. Between masks: standard deviation "
-    "of a mask's success probability. With noise, a coefficient far below it is missed by any solver: the exact "
-    "support is then a harder goal than a small error."
+    "the error, Student's over blocks of whole masks: of no width where all agree, and rough where a few failures make "
+    "up the mean error. Between masks: standard deviation of a mask's success probability. With noise, a coefficient "
+    "far below it is missed by any solver: the exact support is then a harder goal than a small error."
 )
 _MEASURES = (
     ("rate", "low", "high", "exact support: rate"),

@@ -51,10 +51,12 @@ def test_the_core_never_loads_torch():
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"
 
 
-COMMANDS = ["reproduce", "build", "measure", "recover", "sweep", "figures", "sae harvest", "sae train", "sae eval",
-            "doctor", "fetch", "certify", "check-certificate", "theorems", "theorems show", "theorems check",
-            "theorems attack", "certified", "ledger merge", "ledger status", "ledger export", "synthetic-study", "phase-boundary",
-            "compare-solvers", "coverage"]  # fmt: skip
+COMMANDS = [
+    "reproduce", "build", "measure", "recover", "sweep", "figures", "sae harvest", "sae train", "sae eval", "doctor",
+    "fetch", "certify", "check-certificate", "theorems", "theorems show", "theorems check", "theorems attack",
+    "certified", "ledger merge", "ledger status", "ledger export", "synthetic-study", "phase-boundary",
+    "compare-solvers", "coverage",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

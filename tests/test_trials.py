@@ -418,7 +418,7 @@ def test_dictionaries_are_shared_as_asked(monkeypatch):
 def test_dictionaries_used_last_are_kept_within_a_limit(monkeypatch):
     drawn, draw = [], Ensemble.draw
     monkeypatch.setattr(Ensemble, "draw", lambda e, *rest: drawn.append(e.n) or draw(e, *rest))
-    monkeypatch.setattr(module, "_KEPT_BYTES", 3 * 60 * 4 * 4)
+    monkeypatch.setattr(module, "_KEPT_BYTES", 3 * 60 * 4 * (4 + 4))
     module._kept.clear()
     tasks = [replace(TASK, k=k, dictionaries="cell") for k in range(1, 5)]
     wide = replace(TASK, ensemble=replace(UNIFORM, n=400), dictionaries="cell")

@@ -69,8 +69,9 @@ class Scratch(NamedTuple):
 
 def new_scratch(k: int, m: int, dtype: Any) -> Scratch:
     """Scratch vectors for sparsity up to k."""
-    vectors = [np.zeros(k, dtype) for _ in range(3)] + [np.zeros(m, dtype) for _ in range(2)]
-    return Scratch(*vectors, np.zeros(m, np.int32), np.zeros(m + 1, np.int64), np.zeros((m, 1), dtype))
+    g, v, u = (np.zeros(k, dtype) for _ in range(3))
+    spread, q, own = np.zeros(m, dtype), np.zeros(m, dtype), np.zeros((m, 1), dtype)
+    return Scratch(g, v, u, spread, q, np.zeros(m, np.int32), np.zeros(m + 1, np.int64), own)
 
 
 @njit(cache=True, nogil=True)

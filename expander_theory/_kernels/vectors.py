@@ -5,6 +5,9 @@ contiguous loads, added up in registers. Numba keeps small arrays in memory, whi
 two loops are emitted as vector code for whatever vectors the processor has. With the JIT off, NumPy does the same.
 """
 
+# An intrinsic is called without the typing context of its definition, and the JIT-off versions replace the others:
+# pyright: reportCallIssue=false, reportRedeclaration=false
+
 import numba
 import numpy as np
 from llvmlite import ir
