@@ -59,13 +59,12 @@ class PhaseBoundary:
 
     def run(self) -> None:
         from expander_theory.executors import default_workers
-        from paper_figures import phase_boundary
+        from paper_figures.command import draw_all
+        from paper_figures.phase_boundary import report
 
         workers = default_workers() if self.workers is None else self.workers
         run(SCALES[self.preset], self.method, self.seed, workers, self.out, fixed=self.fixed)
-        ledger = self.out / "ledger.jsonl"
-        files = phase_boundary.draw(ledger, self.out / "figures")
-        print("\n".join([phase_boundary.report(ledger), "", *(f"  {file}" for file in files)]))
+        print(f"{report(self.out / 'ledger.jsonl')}\n\n{draw_all(self.out)}")
 
 
 def run(scale: Scale, method: str, seed: int, workers: int, folder: Path, *, fixed: bool) -> None:

@@ -59,14 +59,13 @@ class CompareSolvers:
 
     def run(self) -> None:
         from expander_theory.executors import default_workers
-        from paper_figures import solver_comparison
+        from paper_figures.command import draw_all
 
         scale = SCALES[self.preset]
         workers = default_workers() if self.workers is None else self.workers
         trials = scale.trials if self.trials is None else self.trials
         run(scale, self.against or scale.against, trials, self.seed, workers, self.out)
-        files = solver_comparison.draw(self.out / "ledger.jsonl", self.out / "figures")
-        print("\n".join(f"  {file}" for file in files))
+        print(draw_all(self.out))
 
 
 def run(scale: Scale, against: Sequence[str], trials: int, seed: int, workers: int, folder: Path) -> None:
