@@ -97,7 +97,7 @@ def checked_counts(coordinate: ArrayLike, successes: ArrayLike, trials: ArrayLik
 def summed_cells(t: Floats, x: Floats, total: Floats) -> tuple[Floats, Floats, Floats]:
     """The different coordinates, ascending, with the sums of checked counts."""
     cells, cell = np.unique(t, return_inverse=True)
-    return cells, np.bincount(cell, x), np.bincount(cell, total)
+    return cells, np.bincount(cell, x).astype(float), np.bincount(cell, total).astype(float)
 
 
 def located(t: Floats, x: Floats, total: Floats) -> tuple[BoundaryStatus, FirthFit | None]:
