@@ -12,7 +12,7 @@ from expander_theory.cells import block_record, task_record
 from expander_theory.dispatch import Run
 from expander_theory.executors import processes
 from expander_theory.files import canonical_json
-from expander_theory.schedule import Column, FindBoundary, Schedule
+from expander_theory.schedule import Column, FindBoundary, FitBoundary, Schedule
 from expander_theory.trials import Block, Task, run_block
 
 
@@ -65,7 +65,7 @@ def estimate_sweep(
 
 def _column_blocks(schedule: Schedule, column: Column) -> int:
     """Blocks of a column at most."""
-    if isinstance(schedule, FindBoundary):
+    if isinstance(schedule, FindBoundary | FitBoundary):
         return -(-schedule.max_trials // column.base.block_size)
     return sum(schedule.most(column).values())
 

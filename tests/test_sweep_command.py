@@ -409,3 +409,26 @@ def test_the_families_of_the_command_are_those_of_the_tasks():
     solvers = typing.get_args(typing.get_args(typing.get_type_hints(Signals)["solver"])[0])
     assert list(solvers) == list(SOLVERS)
     assert Execution().executor == "loky"
+
+
+def test_boundaries_can_be_fitted_with_fewer_trials(run, tmp_path):
+    options = [
+        "--n",
+        "64",
+        "--d",
+        "4",
+        "--m-over-n",
+        "0.5",
+        "--boundary",
+        "0.03",
+        "--family",
+        "uniform",
+        "--workers",
+        "1",
+    ]
+    text = run("sweep", str(tmp_path / "fit"), *options, "--boundary-method", "fit").out
+    assert "Fitted 50 % boundary" in text
+    assert "bracketed" not in text
+    assert "bracketed with 95 % confidence" in run("sweep", str(tmp_path / "bracket"), *options).out
+    error = run("sweep", str(tmp_path / "x"), "--boundary-method", "fit", expect=2).err
+    assert "boundary-method = fit: goes with --boundary" in error

@@ -122,6 +122,9 @@ class Effort:
     boundary: float | None = None
     """Bracket the 50 % boundary of each column within +- this in k/m, and spend trials where it is uncertain. Without
     --k-over-m and --ks every column then has a fine grid of k up to 0.6 m."""
+    boundary_method: Literal["bracket", "fit"] = "bracket"
+    """bracket: assumes only that rates fall with k, and holds at any time. fit: a logistic curve, for far fewer
+    trials where the transition is gentle; needs independent trials."""
     half_width: float | None = None
     """Try each cell until the confidence sequence of its rate has this half-width."""
     max_trials: int | None = None
@@ -133,14 +136,16 @@ class Effort:
         Raises:
             InvalidArgument: an option out of range, or options that do not go together.
         """
-        from expander_theory.schedule import FindBoundary, FixedTrials, ResolveCells
+        from expander_theory.schedule import FindBoundary, FitBoundary, FixedTrials, ResolveCells
 
         given = {name: getattr(self, name) for name in ("trials", "boundary", "half_width")}
         chosen = [name.replace("_", "-") for name, value in given.items() if value is not None]
         require(len(chosen) <= 1, ", ".join(chosen), "given", "only one of them may be given")
         if self.boundary is not None:
             require(0 < self.boundary < 1, "boundary", self.boundary, "must be in (0, 1)")
-            return FindBoundary(self.boundary, 4000 if self.max_trials is None else self.max_trials)
+            kind = FindBoundary if self.boundary_method == "bracket" else FitBoundary
+            return kind(self.boundary, 4000 if self.max_trials is None else self.max_trials)
+        require(self.boundary_method == "bracket", "boundary-method", self.boundary_method, "goes with --boundary")
         if self.half_width is not None:
             return ResolveCells(self.half_width, 2000 if self.max_trials is None else self.max_trials)
         allowed = "goes with --boundary or --half-width"
