@@ -13,11 +13,20 @@ def test_the_tour_of_the_core(capsys):
     assert float(error) < 1e-12
 
 
+def test_the_tour_of_the_solvers(capsys):
+    names = {}
+    exec(BLOCKS[0] + BLOCKS[1], names)
+    found = names["found"]
+    assert found.to_scipy().shape == (1, 4096)
+    assert (names["codes"] != 0).sum() == 64
+    assert found.path.residual_norms[0, -1] < 1e-12
+
+
 def test_a_statement_of_ones_own(capsys):
-    exec(BLOCKS[1], {})
+    exec(BLOCKS[2], {})
     out = capsys.readouterr().out
     assert out.startswith("refuted m = 6, n = 4, d = 3, k = 2")
 
 
-def test_there_are_two_blocks():
-    assert len(BLOCKS) == 2
+def test_there_are_three_blocks():
+    assert len(BLOCKS) == 3

@@ -66,7 +66,7 @@ def test_a_seed_decides_everything_and_an_interrupted_run_resumes_exactly(store,
     monkeypatch.setattr(module, "_step", lambda *args: done.append(args[-1]) or steps(*args))
     assert same(reference, state(run(store, tmp_path / "d", how)))
     assert done == list(range(30, 40))
-    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in "ad"]
+    metrics = [read_ledger(tmp_path / name / "metrics.jsonl") for name in "ad"]
     assert metrics[0] == metrics[1]
 
 
