@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from expander_theory.bootstrap import bootstrap_boundary, goodness_of_fit
 from expander_theory.clusters import Group, effective_trials, variation
 from expander_theory.errors import ExpanderTheoryError
-from expander_theory.statistics import clopper_pearson_interval, fit_boundary, wilson_interval
+from expander_theory.statistics import Boundary, clopper_pearson_interval, fit_boundary, wilson_interval
 from expander_theory.tasks import KERNEL_VERSION, content, task_id
 from expander_theory.trials import Block, Codes, Ensemble, Noise, Success, Task
 
@@ -219,7 +220,9 @@ def cell_rows(cells: Sequence[Cell]) -> list[Record]:
 def boundaries(cells: Sequence[Cell]) -> list[Record]:
     """The fitted 50 % point in k/m of tasks that differ in k alone, where there are two sparsities or more.
 
-    Counts are the effective ones, so that ``low`` and ``high`` hold for what ``interval_of`` names.
+    ``low`` and ``high`` hold for what ``interval_of`` names: where several signals share a fresh dictionary they are
+    the cluster-bootstrap band (with enough dictionaries in each cell, else the fit of the effective counts), otherwise
+    the profile interval. ``fit p`` is the p-value of the logistic form, for independent trials.
     """
     groups: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
@@ -230,12 +233,26 @@ def boundaries(cells: Sequence[Cell]) -> list[Record]:
         task, m = group[0].task, group[0].task.ensemble.m
         if len({cell.task.k for cell in group}) < 2:
             continue
-        successes, trials = zip(*((cell.effective_successes, cell.effective_trials) for cell in group), strict=True)
-        fit = fit_boundary([cell.task.k / m for cell in group], successes, trials)
-        numbers = {"k/m at 50 %": fit.centre, "low": fit.low, "high": fit.high, "status": fit.status}
+        fit, p_value = _fitted(group, m)
+        numbers = {"k/m at 50 %": fit.centre, "low": fit.low, "high": fit.high, "status": fit.status, "fit p": p_value}
         about = "these dictionaries, one a cell" if task.dictionaries == "cell" else group[0].interval_of
         rows.append({**_names(task), **numbers, "interval_of": about})
     return rows
+
+
+def _fitted(group: Sequence[Cell], m: int) -> tuple[Boundary, float | None]:
+    """The boundary of one column, and the p-value of its logistic form where trials are independent."""
+    seed = group[0].task.seed
+    if group[0].task.signals_per_dictionary > 1:
+        each = [(c.task.k / m, g.successes, g.trials) for c in group for g in c.clusters for _ in range(g.dictionaries)]
+        band = bootstrap_boundary(*zip(*each, strict=True), seed=seed)
+        if band.status != "too_few_dictionaries":
+            return band, None
+        effective = [(c.task.k / m, c.effective_successes, c.effective_trials) for c in group]
+        return fit_boundary(*zip(*effective, strict=True)), None
+    counts = tuple(zip(*((c.task.k / m, c.successes, c.trials) for c in group), strict=True))
+    fit = goodness_of_fit(*counts, seed=seed)
+    return fit_boundary(*counts), None if fit is None else fit.p_value
 
 
 def _names(task: Task, **k: int) -> Record:

@@ -290,3 +290,37 @@ def test_a_cell_reports_the_share_and_error_of_its_codes():
     assert isinstance(cell, Cell)
     (row,) = cell_rows([cell])
     assert (row["fraction"], row["error"]) == (block.fraction, block.error)
+
+
+def test_boundaries_of_shared_dictionaries_are_cluster_bootstrap_bands():
+    rng = np.random.default_rng(0)
+    counted = []
+    for k, rate in ((2, 0.95), (4, 0.75), (6, 0.4), (8, 0.1)):
+        shared = replace(TASK, k=k, signals_per_dictionary=25)
+        records = [task_record(shared)]
+        for block in range(12):
+            own = np.clip(rate + rng.normal(0, 0.15), 0, 1)
+            outcome = "".join("1" if s else "0" for s in rng.random(25) < own)
+            records.append(block_record(shared, block, Block(outcome, 0.5, 0.25)))
+        counted += cells(stored(records))
+    (row,) = boundaries(counted)
+    m = TASK.ensemble.m
+    plain = fit_boundary([c.task.k / m for c in counted], [c.successes for c in counted], [c.trials for c in counted])
+    assert row["k/m at 50 %"] == pytest.approx(plain.centre)
+    assert row["high"] - row["low"] > 1.2 * (plain.high - plain.low)
+    assert row["fit p"] is None
+    assert boundaries(counted) == [row]
+
+
+def test_independent_trials_say_how_well_the_curve_fits():
+    counted = []
+    for k, successes in ((2, 24), (4, 18), (6, 9), (8, 2)):
+        task = replace(TASK, k=k)
+        counted += cells(
+            stored(
+                [task_record(task), block_record(task, 0, Block("1" * successes + "0" * (25 - successes), 0.5, 0.2))]
+            )
+        )
+    (row,) = boundaries(counted)
+    assert row["status"] == "fitted"
+    assert row["fit p"] > 0.05
