@@ -3,7 +3,8 @@
 The correlations after t steps are a = a0 - G_S c, a0 = W^T h: n t multiply-adds, bound by the bandwidth of the cache.
 Two bounds keep most of that away without changing a single choice. With M_i = max_{j != i} |G_ij|:
 
-* correlations are screened with G rounded to half precision, which is wrong by at most ``_ROUNDING`` sum_i |c_i| M_i;
+* correlations are screened with G rounded to half precision, which is wrong by at most ``_HALF`` sum_i |c_i| M_i,
+  and summed in float32;
 * while the coefficients move from c' to c, no correlation moves by more than sum_i |c_i - c'_i| M_i.
 
 The few columns above a threshold are candidates. Exact correlations, from G itself, are computed for those of them that
@@ -19,8 +20,8 @@ from numba import njit
 from expander_theory._kernels import pursuit as p
 from expander_theory._kernels.vectors import COMBINED, aligned, combine
 
-_ROUNDING = 2.0**-11 + 2.0**-16
-"""Half precision, and room for the float32 sums of up to 2^7 terms."""
+_HALF, _SINGLE = 2.0**-11, 2.0**-24
+"""Relative rounding errors of half and single precision; numbers below 2^-14 have an absolute one of 2^-25 in half."""
 _SHARE = 0.5
 """Columns above this share of the largest correlation are candidates."""
 
@@ -164,11 +165,12 @@ def omp_gram(rows, values, gram, correlations, signals, rule, found, screen, scr
 @njit(cache=True, nogil=True)
 def _bound(largest, indices, coefficients, old, b, first, last, peak):
     """By how much the atoms first, ..., last - 1 may have moved a correlation since it was screened, with rounding."""
-    total = 2.0**-23 * peak
+    single = (last + 2) * _SINGLE  # a sum of last + 1 terms, and the rounding of the first of them
+    total = single * peak
     for l in range(first, last):
         before = abs(float(old[l]))
         change = abs(float(coefficients[b, l]) - float(old[l]))
-        total += (change + before * _ROUNDING) * largest[indices[b, l]] + before * 2.0**-24
+        total += (change + before * (_HALF + single)) * largest[indices[b, l]] + before * 2.0**-24
     return total
 
 
