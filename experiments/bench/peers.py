@@ -74,7 +74,7 @@ def ours(design: Design = "auto") -> Solver:
 
 
 def _spams(problem: Problem) -> Solve:
-    import spams
+    import spams  # pyright: ignore[reportMissingImports] (the bench extra)
 
     dense = problem.dense("F")
     given = {"L": problem.k, "eps": 0.0}  # in float32 its default for eps is whatever the memory held
@@ -83,7 +83,7 @@ def _spams(problem: Problem) -> Solve:
 
 def _naive(problem: Problem) -> Solve:
     import torch
-    from orthogonal_matching_pursuit_gpu import run_omp
+    from orthogonal_matching_pursuit_gpu import run_omp  # pyright: ignore[reportMissingImports] (the bench extra)
 
     torch.set_num_threads(1)
     dense, signals = torch.from_numpy(problem.dense("C")), torch.from_numpy(problem.signals)
