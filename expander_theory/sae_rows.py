@@ -9,6 +9,8 @@ def table_row(row: dict[str, Any]) -> dict[str, Any]:
     def with_interval(name: str) -> str:
         if row[name] is None:
             return "undefined"
+        if row[f"{name}_interval"] is None:
+            return f"{row[name]:.3f}"
         low, high = row[f"{name}_interval"]
         return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
 
@@ -18,13 +20,16 @@ def table_row(row: dict[str, Any]) -> dict[str, Any]:
         "decoder values": row["decoder_values"],
         "m/d": row["m"] / row["d"],
         "FVU": row["fvu"],
+        "rel. error": row["relative_error"],
         "L0": row["l0"],
         "dead": f"{row['dead']}/{row['n']}",
+        "dense": row["dense"],
         "CE clean": row["ce_clean"],
         "CE zero": row["ce_zero"],
         "CE mean": row["ce_mean"],
         "CE SAE": row["ce"],
         "delta CE": with_interval("delta"),
+        "KL": with_interval("kl"),
         "recovered (zero)": with_interval("recovered_zero"),
         "recovered (mean)": with_interval("recovered_mean"),
     }

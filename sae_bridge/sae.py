@@ -1,91 +1,91 @@
-"""Tied TopK sparse autoencoders: on a mask (:class:`ExpanderSAE`) and dense (:class:`TopKSAE`).
+"""TopK sparse autoencoders: on a mask (:class:`ExpanderSAE`) and dense (:class:`TopKSAE`).
 
-    code = ReLU(TopK_k(W^T (s h - b_dec) + b_enc)),    h_hat = (W code + b_dec) / s
+    code = act(E (s h - b_dec) + b_enc),    h_hat = (W code + b_dec) / s
 
-with unit-l2 columns w_j, TopK by value (signed), and a fixed scale s chosen so that E||s h||^2 = m.
+with unit-l2 columns w_j, E = W^T (tied) or free values on the same support (untied), and a fixed scale s chosen so that
+E||s h||^2 = m. ``act`` keeps the k largest scores of a token and then takes ReLU ("signed", the convention of Gao et
+al. 2024), or the k largest magnitudes with their signs ("magnitude"); BatchTopK (Bussmann et al. 2024) keeps the B k
+largest of a batch of B tokens in training, and in evaluation what exceeds a threshold learned on the way.
 """
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from expander_theory.dictionary import AnyDictionary, DenseDictionary, Dictionary
-from expander_theory.errors import InvalidFile, require
-from expander_theory.files import read_arrays, write_arrays
+from expander_theory.errors import require, require_choice
 from expander_theory.masks import Mask
-from expander_theory.seeds import derived_seed
-from sae_bridge.kernels import backend
+from sae_bridge import ops
+from sae_bridge.initial import initial_weight
+from sae_bridge.sae_files import read_sae, write_sae
 
-KIND, VERSION = "expander-sae", 1
+Encoder = Literal["tied", "warm", "random"]
+Activation = Literal["topk", "batch_topk"]
+Selection = Literal["signed", "magnitude"]
 
-
-class _Encode(torch.autograd.Function):
-    """ReLU of the k largest scores; backward costs O(B k d) and one pass over the weights."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, rows: Tensor | None, k: int
-    ) -> tuple[Tensor, Tensor]:
-        acts, indices = backend(x).encode(x, weight, rows, bias, k)
-        acts = acts.clamp_min(0)
-        ctx.save_for_backward(x, weight, bias, rows, acts, indices)
-        ctx.mark_non_differentiable(indices)
-        return acts, indices
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        x, weight, bias, rows, acts, indices = ctx.saved_tensors
-        g = gradients[0] * (acts > 0)
-        loops = backend(x)
-        to_x = loops.combine(g, indices, weight, rows, x.shape[1]) if ctx.needs_input_grad[0] else None
-        to_weight = loops.accumulate(g, indices, x, weight, rows) if ctx.needs_input_grad[1] else None
-        to_bias = torch.zeros_like(bias).index_add_(0, indices.flatten(), g.flatten())
-        return to_x, to_weight, to_bias, None, None
-
-
-class _Decode(torch.autograd.Function):
-    """sum_i acts_i w_{indices_i}; backward costs O(B k d) and one pass over the weights."""
-
-    @staticmethod
-    def forward(ctx: Any, acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int) -> Tensor:
-        ctx.save_for_backward(acts, indices, weight, rows)
-        return backend(acts).combine(acts, indices, weight, rows, m)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        acts, indices, weight, rows = ctx.saved_tensors
-        g = gradients[0].contiguous()
-        loops = backend(acts)
-        to_acts = loops.pull(g, indices, weight, rows) if ctx.needs_input_grad[0] else None
-        to_weight = loops.accumulate(acts, indices, g, weight, rows) if ctx.needs_input_grad[2] else None
-        return to_acts, None, to_weight, None, None
+BATCH_TOPK_SHARE = 8
+"""BatchTopK gives one token at most this many times k features; the rest of the batch gets them."""
+_THRESHOLD_DECAY = 0.99
 
 
 class SparseAutoencoder(nn.Module, ABC):
     """What both architectures share.
 
-    Parameters: ``weight`` (n, d) or (n, m), row j the stored values of column j; ``b_enc`` (n,);
-    ``b_dec`` (m,). Buffer: ``scale``, the factor s.
+    Parameters: ``weight`` (n, d) or (n, m), row j the stored values of decoder column j; ``encoder`` of the same shape,
+    or None where the encoder is tied; ``b_enc`` (n,); ``b_dec`` (m,). Buffers: ``scale``, the factor s; ``threshold``,
+    what a BatchTopK code must exceed in evaluation.
+
+    Args:
+        weight: initial decoder values, scaled to unit columns here.
+        m, k: activation width and sparsity.
+        encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start.
+        start: values of a random encoder.
+        activation, selection: see the module.
+
+    Raises:
+        InvalidArgument: a value out of range.
     """
 
     rows: Tensor | None
     scale: Tensor
+    threshold: Tensor
 
-    def __init__(self, weight: Tensor, m: int, k: int) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        m: int,
+        k: int,
+        encoder: Encoder,
+        start: Callable[[], Tensor],
+        activation: Activation,
+        selection: Selection,
+    ) -> None:
         super().__init__()
         require(1 <= k <= weight.shape[0], "k", k, f"must be between 1 and n = {weight.shape[0]}")
-        self.m, self.k = m, k
+        require_choice("encoder", encoder, get_args(Encoder))
+        require_choice("activation", activation, get_args(Activation))
+        require_choice("selection", selection, get_args(Selection))
+        batch_magnitude = activation == "batch_topk" and selection == "magnitude"
+        require(not batch_magnitude, "selection", repr(selection), "must be 'signed' for batch_topk")
+        self.m, self.k, self.activation, self.selection = m, k, activation, selection
         self.weight = nn.Parameter(weight)
         self.b_enc = nn.Parameter(weight.new_zeros(weight.shape[0]))
         self.b_dec = nn.Parameter(weight.new_zeros(m))
         self.register_buffer("scale", weight.new_ones(()))
+        self.register_buffer("threshold", weight.new_zeros(()))
         self.normalise_columns()
+        self.encoder = None
+        if encoder != "tied":
+            first = self.weight.detach().clone() if encoder == "warm" else _unit(start())
+            self.encoder = nn.Parameter(first)
+        self.gather: Callable[[Tensor], Tensor] = _identity
+        """How a batch that is split over processes sees all of its BatchTopK scores."""
 
     @property
     def n(self) -> int:
@@ -99,69 +99,127 @@ class SparseAutoencoder(nn.Module, ABC):
 
     @property
     def decoder_values(self) -> int:
-        """Learned decoder values: d n on a mask, m n dense (biases not counted)."""
+        """Learned decoder values: d n on a mask, m n dense (encoder and biases not counted)."""
         return self.weight.numel()
 
+    @property
+    def encoder_weight(self) -> Tensor:
+        """Row j holds the stored values of row j of E; the decoder's where the encoder is tied."""
+        return self.weight if self.encoder is None else self.encoder
+
+    def centred(self, h: Tensor) -> Tensor:
+        """s h - b_dec, what is coded, shape (B, m)."""
+        return torch.addcmul(-self.b_dec, h, self.scale)
+
+    def code(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes of centred activations x (B, m): acts (B, K) and feature indices (B, K), zeros are padding.
+
+        K is k, or up to 8 k for BatchTopK.
+        """
+        batch_topk = self.activation == "batch_topk"
+        most = min(self.n, BATCH_TOPK_SHARE * self.k) if batch_topk else self.k
+        acts, indices = ops.encode(
+            x, self.encoder_weight, self.b_enc, self.rows, most, magnitude=self.selection == "magnitude"
+        )
+        if self.selection == "signed":
+            acts = acts.relu()
+        if batch_topk:
+            least = self._batch_threshold(acts) if self.training else self.threshold
+            acts = torch.where(acts > least, acts, 0)
+        return acts, indices
+
+    def combine(self, acts: Tensor, indices: Tensor) -> Tensor:
+        """W code, shape (B, m), for scaled activations and without b_dec."""
+        return ops.decode(acts, indices, self.weight, self.rows, self.m)
+
     def encode(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes of activations h (B, m): acts (B, k), decreasing and >= 0, and feature indices (B, k)."""
-        return _Encode.apply(self.scale * h - self.b_dec, self.weight, self.b_enc, self.rows, self.k)  # type: ignore[return-value]
+        """Codes of activations h (B, m): acts (B, K), feature indices (B, K) int64."""
+        return self.code(self.centred(h))
 
     def decode(self, acts: Tensor, indices: Tensor) -> Tensor:
         """Reconstruction (B, m) in the units of h."""
-        combined: Any = _Decode.apply(acts, indices, self.weight, self.rows, self.m)
-        return (combined + self.b_dec) / self.scale
+        return (self.combine(acts, indices) + self.b_dec) / self.scale
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(reconstruction (B, m), acts (B, k), indices (B, k))."""
+        """(reconstruction (B, m), acts (B, K), indices (B, K))."""
         acts, indices = self.encode(h)
         return self.decode(acts, indices), acts, indices
 
     @torch.no_grad()
-    def fit_normalisation(self, mean: Tensor, mean_square_norm: float) -> None:
-        """Set s so that E||s h||^2 = m, and b_dec to the mean activation.
+    def _batch_threshold(self, acts: Tensor) -> Tensor:
+        """What the B k + 1-largest activation of the whole batch is: those above it stay."""
+        everything = self.gather(acts.detach()).flatten()
+        kept = everything.numel() // acts.shape[1] * self.k
+        if kept >= everything.numel():
+            return everything.new_zeros(())
+        return everything.kthvalue(everything.numel() - kept).values
+
+    @torch.no_grad()
+    def follow_threshold(self, acts: Tensor) -> None:
+        """Move the threshold of evaluation towards the least activation that this training batch kept."""
+        if self.activation == "batch_topk":
+            everything = self.gather(acts.detach())
+            least = everything[everything > 0].min() if bool((everything > 0).any()) else self.threshold
+            first = bool(self.threshold == 0)
+            self.threshold.lerp_(least, 1.0 if first else 1 - _THRESHOLD_DECAY)
+
+    @torch.no_grad()
+    def fit_normalisation(self, centre: Tensor, mean_square_norm: float) -> None:
+        """Set s so that E||s h||^2 = m, and b_dec to the centre of the activations.
 
         Args:
-            mean: E h, shape (m,).
+            centre: mean or geometric median of h, shape (m,).
             mean_square_norm: E ||h||^2, positive.
         """
+        require(mean_square_norm > 0, "mean_square_norm", mean_square_norm, "must be positive")
         self.scale.fill_((self.m / mean_square_norm) ** 0.5)
-        self.b_dec.copy_(self.scale * mean)
+        self.b_dec.copy_(self.scale * centre)
 
     @torch.no_grad()
     def normalise_columns(self) -> None:
-        """Scale every column to unit l2 norm."""
-        self.weight /= self.weight.norm(dim=1, keepdim=True)
+        """Scale every decoder column to unit l2 norm."""
+        self.weight /= torch.linalg.vector_norm(self.weight, dim=1, keepdim=True)
 
     @torch.no_grad()
     def project_gradient(self) -> None:
-        """Remove the radial part of the weight gradient: unit columns move along the sphere."""
+        """Remove the radial part of the decoder's gradient: unit columns move along the sphere."""
         gradient = self.weight.grad
         if gradient is not None:
-            gradient -= (gradient * self.weight).sum(dim=1, keepdim=True) * self.weight
+            radial = torch.linalg.vecdot(gradient, self.weight)
+            gradient.addcmul_(radial[:, None], self.weight, value=-1)
 
     @abstractmethod
     def dictionary(self) -> AnyDictionary:
         """The decoder as an ordinary dictionary (unit columns, float64)."""
 
-    def save(self, path: str | os.PathLike[str], fields: dict[str, Any]) -> None:
-        """Save as one hashed safetensors file; ``fields`` (JSON) say how it was trained."""
+    @property
+    def mask(self) -> Mask | None:
+        """The decoder's mask; None where it is dense."""
+        return None
+
+    def save(self, folder: str | os.PathLike[str], fields: dict[str, Any]) -> None:
+        """Save as a folder of ``cfg.json`` and safetensors; ``fields`` (JSON) say how it was trained."""
+        configuration = {
+            "architecture": "dense" if self.mask is None else "expander",
+            "m": self.m,
+            "n": self.n,
+            "d": self.weight.shape[1],
+            "k": self.k,
+            "encoder": "tied" if self.encoder is None else "untied",
+            "activation": self.activation,
+            "selection": self.selection,
+        }
         arrays = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items() if name != "rows"}
-        kept = {"m": self.m, "k": self.k, "training": fields}
-        write_arrays(path, KIND, VERSION, {**kept, **self._mask_fields()}, {**arrays, **self._mask_arrays()})
-
-    def _mask_fields(self) -> dict[str, Any]:
-        return {"architecture": "dense"}
-
-    def _mask_arrays(self) -> dict[str, np.ndarray]:
-        return {}
+        write_sae(folder, configuration, self.mask, arrays, fields)
 
 
 class TopKSAE(SparseAutoencoder):
-    """The dense tied TopK SAE: the reference.
+    """The dense TopK SAE: the reference.
 
     Args:
         m, n, k: activation width, features, sparsity.
         seed: of the initial weights (Gaussian, then unit columns).
+        encoder, activation, selection: see :class:`SparseAutoencoder`.
 
     Raises:
         InvalidArgument: a size out of range.
@@ -169,62 +227,98 @@ class TopKSAE(SparseAutoencoder):
 
     rows = None
 
-    def __init__(self, m: int, n: int, k: int, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        *,
+        seed: int = 0,
+        encoder: Encoder = "tied",
+        activation: Activation = "topk",
+        selection: Selection = "signed",
+    ) -> None:
         require(m >= 1, "m", m, "must be at least 1")
         require(n >= 1, "n", n, "must be at least 1")
-        super().__init__(_gaussian((n, m), seed), m, k)
+        weight = initial_weight(m, n, None, seed=seed, purpose="initial decoder")
+
+        def start() -> Tensor:
+            return initial_weight(m, n, None, seed=seed, purpose="initial encoder")
+
+        super().__init__(weight, m, k, encoder, start, activation, selection)
 
     def dictionary(self) -> DenseDictionary:
         return DenseDictionary(self.weight.detach().cpu().double().numpy()).normalised()
 
 
 class ExpanderSAE(SparseAutoencoder):
-    """The tied TopK SAE whose decoder columns live on a mask: d n decoder values.
+    """The TopK SAE whose decoder columns (and encoder rows) live on a mask: d n decoder values.
 
-    Encoding costs O(d n) a token and no m x n matrix is ever formed.
+    Encoding costs O(d n) a token and no m x n matrix is ever formed. Its initial values are those of the dense SAE of
+    the same seed at the mask's places, then scaled to unit columns.
 
     Args:
         mask: supports of the n columns.
         k: sparsity.
-        seed: of the initial weights (Gaussian, then unit columns).
+        seed: of the initial weights.
+        encoder, activation, selection: see :class:`SparseAutoencoder`.
 
     Raises:
         InvalidArgument: k out of range.
     """
 
-    def __init__(self, mask: Mask, k: int, *, seed: int = 0) -> None:
-        super().__init__(_gaussian(mask.rows.shape, seed), mask.m, k)
-        self.mask = mask
+    def __init__(
+        self,
+        mask: Mask,
+        k: int,
+        *,
+        seed: int = 0,
+        encoder: Encoder = "tied",
+        activation: Activation = "topk",
+        selection: Selection = "signed",
+    ) -> None:
+        def values(purpose: str) -> Tensor:
+            return initial_weight(mask.m, mask.n, mask.rows, seed=seed, purpose=purpose)
+
+        def start() -> Tensor:
+            return values("initial encoder")
+
+        super().__init__(values("initial decoder"), mask.m, k, encoder, start, activation, selection)
+        self._mask = mask
         self.register_buffer("rows", torch.from_numpy(mask.rows.copy()))
 
+    @property
+    def mask(self) -> Mask:
+        return self._mask
+
     def dictionary(self) -> Dictionary:
-        return Dictionary(self.mask, self.weight.detach().cpu().double().numpy()).normalised()
-
-    def _mask_fields(self) -> dict[str, Any]:
-        return {"architecture": "expander", "mask_recipe": self.mask.recipe, "mask_sha256": self.mask.sha256}
-
-    def _mask_arrays(self) -> dict[str, np.ndarray]:
-        return {"rows": self.mask.rows}
+        return Dictionary(self._mask, self.weight.detach().cpu().double().numpy()).normalised()
 
 
-def load_sae(path: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[str, Any]]:
-    """An SAE and its training fields, as :meth:`SparseAutoencoder.save` wrote them.
+def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[str, Any]]:
+    """An SAE, ready for evaluation, and its training fields, as :meth:`SparseAutoencoder.save` wrote them.
 
     Raises:
         InvalidFile: missing, truncated, altered, newer than this release, or not an SAE.
     """
-    fields, arrays = read_arrays(path, KIND, VERSION)
+    about, mask, arrays, fields = read_sae(folder)
+    encoder: Encoder = "tied" if about["encoder"] == "tied" else "warm"
+    how: dict[str, Any] = {"encoder": encoder, "activation": about["activation"], "selection": about["selection"]}
     sae: SparseAutoencoder
-    if fields["architecture"] == "dense":
-        sae = TopKSAE(fields["m"], arrays["weight"].shape[0], fields["k"])
-    elif fields["architecture"] == "expander":
-        sae = ExpanderSAE(Mask(fields["m"], arrays.pop("rows"), fields["mask_recipe"]), fields["k"])
+    if mask is None:
+        sae = TopKSAE(about["m"], about["n"], about["k"], **how)
     else:
-        raise InvalidFile(path, f"unknown architecture {fields['architecture']!r}")
+        sae = ExpanderSAE(mask, about["k"], **how)
     stored = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    sae.load_state_dict({**sae.state_dict(), **stored})
-    return sae, fields["training"]
+    if any(value.dtype == torch.float64 for value in stored.values()):
+        sae = sae.double()
+    sae.load_state_dict({**({} if mask is None else {"rows": sae.state_dict()["rows"]}), **stored})
+    return sae.eval(), fields
 
 
-def _gaussian(shape: tuple[int, ...], seed: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(derived_seed(seed, "initial weights")))
+def _unit(weight: Tensor) -> Tensor:
+    return weight / torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+
+
+def _identity(x: Tensor) -> Tensor:
+    return x

@@ -1,212 +1,196 @@
-"""Train one SAE on a store of activations. A seed decides everything; a run resumes exactly."""
+"""Train one or several SAEs on one stream of activations. Seeds decide everything; a run resumes to the bit."""
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from expander_theory.errors import InvalidFile, require
-from expander_theory.files import read_arrays, write_arrays
+from expander_theory.errors import ExpanderTheoryError, InvalidFile, require
 from expander_theory.ledger import Ledger
-from expander_theory.masks import Mask, load_mask, uniform_mask
 from expander_theory.progress import progress_bar
-from expander_theory.seeds import derived_seed, require_seed
-from sae_bridge.activations import ActivationStore
-from sae_bridge.sae import ExpanderSAE, SparseAutoencoder, TopKSAE, load_sae
+from sae_bridge.metrics import Sink, SinkName, sinks
+from sae_bridge.parallel import World
+from sae_bridge.recipe import Training
+from sae_bridge.sae import SparseAutoencoder, load_sae
+from sae_bridge.sae_files import CONFIGURATION, is_sae_folder
+from sae_bridge.trainee import Trainee
 
-CHECKPOINT, VERSION = "expander-sae-checkpoint", 1
-_LOG_EVERY = 25
-_CHECKPOINT_EVERY = 250
+if TYPE_CHECKING:
+    from sae_bridge.stream import ActivationStream
+
+METRICS, CHECKPOINT, DECODER = "metrics.jsonl", "checkpoint.safetensors", "dictionary.safetensors"
+SAMPLE = 32_768
+"""Activations that s, b_dec and the variance in FVU are taken from."""
+EXPLODED = 10.0
+"""A batch FVU above this ends a run: predicting the mean has 1."""
 
 
-@dataclass(frozen=True)
-class Training:
-    """How to train.
-
-    Attributes:
-        d: nonzeros per decoder column; None for the dense reference.
-        n: features.
-        k: active features per token.
-        mask: a saved mask to use instead of a uniform random one (then d and n are the mask's).
-        steps: optimiser steps.
-        batch: tokens per step.
-        learning_rate: peak rate of Adam for the biases; decoder values move at sqrt(m / d) times that. A
-            unit column on d rows has entries of size 1/sqrt(d) and Adam moves each by about the rate, so
-            the relative step of a column is the same for all d; dense is d = m.
-        seed: of the mask, the initial weights and the order of the batches.
-    """
-
-    d: int | None = 8
-    n: int = 4608
-    k: int = 32
-    mask: Path | None = None
-    steps: int = 500
-    batch: int = 1024
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("n", "k", "steps", "batch"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        require(0 < self.learning_rate < 1, "learning_rate", self.learning_rate, "must be in (0, 1)")
-        require_seed(self.seed)
-
-    def build(self, m: int) -> SparseAutoencoder:
-        """The untrained SAE for activations of width m."""
-        if self.mask is not None:
-            mask = load_mask(self.mask)
-            require(mask.m == m, "mask", self.mask, f"has m = {mask.m} rows, the activations have {m}")
-        elif self.d is not None:
-            mask = uniform_mask(m, self.n, self.d, seed=self.seed)
-        else:
-            return TopKSAE(m, self.n, self.k, seed=self.seed)
-        return ExpanderSAE(mask, self.k, seed=self.seed)
-
-    def rate_at(self, step: int) -> float:
-        """Share of the peak rate: linear warm-up over 5 % of the steps, then cosine to 1 %."""
-        warm_up = max(1, self.steps // 20)
-        if step < warm_up:
-            return (step + 1) / warm_up
-        progress = (step - warm_up) / max(1, self.steps - warm_up)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+class Diverged(ExpanderTheoryError):
+    """SAEs diverged; the others have been trained to their end. The text says which, when, and what is kept."""
 
 
 def train(
-    store: ActivationStore,
-    how: Training,
+    runs: Mapping[str, Training],
+    stream: ActivationStream,
     folder: str | os.PathLike[str],
     *,
     device: str | torch.device = "cpu",
+    world: World | None = None,
+    about: Mapping[str, Any] | None = None,
+    log_every: int = 25,
+    checkpoint_every: int = 250,
+    report_to: Sequence[SinkName] = (),
     progress: bool = True,
-) -> SparseAutoencoder:
-    """Minimise ||h - h_hat||^2 over the store's training activations.
+) -> dict[str, SparseAutoencoder]:
+    """Minimise ||s h - W code - b_dec||^2 for every run, all on the same batches in the same order.
 
-    Writes ``sae.safetensors``, the decoder as ``dictionary.safetensors`` and ``metrics.jsonl`` into
-    ``folder``, and a checkpoint on the way, from which an interrupted run goes on to the same
-    result. A finished folder is only read.
+    Every run has a folder, ``folder / name`` ("." for ``folder`` itself), with the SAE (``cfg.json`` and
+    ``sae_weights.safetensors``), its decoder as ``dictionary.safetensors``, ``metrics.jsonl``, and on the way a
+    checkpoint, from which an interrupted run goes on to the same result. A finished folder is only read.
 
     Args:
-        device: torch device. Runs on one device repeat to the bit on the CPU; CUDA sums in no fixed order.
+        runs: recipes by name.
+        stream: where batches come from; a function of the step.
+        folder: for the results.
+        device: torch device. Runs repeat to the bit on the CPU; CUDA sums in no fixed order.
+        world: the processes of torchrun, from :func:`sae_bridge.parallel.world`.
+        about: what else the SAE's configuration shall say, JSON-able: the language model, layer and hook.
+        log_every, checkpoint_every: steps between two records, and between two checkpoints.
+        report_to: "tensorboard", "wandb".
+
+    Returns:
+        The SAEs, by name, ready for evaluation; with ``split="saes"`` those of this process.
 
     Raises:
-        InvalidFile: the folder belongs to another run.
-        InvalidArgument: d > m, or a mask of another width.
-        OSError: full or read-only disk; the last checkpoint stays.
+        InvalidArgument: d > m, a mask of another width, a batch that the processes cannot share equally.
+        InvalidFile: a folder belongs to another run; says which fields differ.
+        Diverged: NaN or an exploding FVU; the last good checkpoint stays, the other runs are finished first.
+        OSError: full or read-only disk; the last checkpoints stay.
     """
-    folder = Path(folder)
-    sae = how.build(store.m)
-    mask = sae.mask if isinstance(sae, ExpanderSAE) else None
-    identity = _identity(store, how, mask, torch.device(device))
-    finished = folder / "sae.safetensors"
-    if not (folder / "metrics.jsonl").exists() and folder.exists() and any(folder.iterdir()):
-        raise InvalidFile(folder, "is not empty and holds no training run; choose another folder")
-    with Ledger(folder / "metrics.jsonl", identity) as metrics:
-        if finished.is_file():
-            stored, fields = load_sae(finished)
-            if fields != metrics.identity:
-                raise InvalidFile(finished, "is the SAE of another run; choose another folder")
-            return stored
-        data = store.rows("train")
-        mean, mean_square = data.mean(dim=0), float(torch.linalg.vector_norm(data, dim=1).square().mean())
-        sae.fit_normalisation(mean, mean_square)
-        variance = mean_square - float(mean.square().sum())
-        sae.to(device)
-        optimiser = _optimiser(sae, how)
-        checkpoint = folder / "checkpoint.safetensors"
-        first = _restore(checkpoint, sae, optimiser) if checkpoint.is_file() else 0
-        logged = max((record["step"] for record in metrics.records), default=-1)
-        label = f"train d={'dense' if mask is None else mask.d}"
-        steps = range(first, how.steps)
-        for step in progress_bar(steps, initial=first, total=how.steps, unit="step", desc=label, show=progress):
-            h = data[_batch_rows(len(data), how, step)].to(device)
-            loss = _step(sae, optimiser, how, h, step)
-            if (step % _LOG_EVERY == 0 or step == how.steps - 1) and step > logged:
-                metrics.append({"step": step, "fvu": loss / variance})
-            if (step + 1) % _CHECKPOINT_EVERY == 0:
-                _save_checkpoint(checkpoint, sae, optimiser, step + 1)
-        sae.dictionary().save(folder / "dictionary.safetensors")
-        sae.save(finished, identity)
-        checkpoint.unlink(missing_ok=True)
-    return sae
+    world, device, folder = world or World(), torch.device(device), Path(folder)
+    require(len(runs) > 0, "runs", len(runs), "must name at least one SAE")
+    size = stream.batch_size
+    require(size % world.sharing == 0, "batch", size, f"must be a multiple of the {world.sharing} processes")
+    if world.split == "saes":
+        runs = dict(list(runs.items())[world.rank :: world.size])
+    finished: dict[str, SparseAutoencoder] = {}
+    with ExitStack() as stack:
+        identities = {name: _identity(how, stream, device) for name, how in runs.items()}
+        ledgers = {name: stack.enter_context(_metrics(folder / name, identities[name], world)) for name in runs}
+        for name in runs:
+            if is_sae_folder(folder / name):
+                finished[name], fields = load_sae(folder / name)
+                if fields["identity"] != identities[name]:
+                    raise InvalidFile(folder / name / CONFIGURATION, "is the SAE of another run; choose another folder")
+        todo = {name: how for name, how in runs.items() if name not in finished}
+        if todo:
+            sample = stream.sample(SAMPLE)
+            trainees = {name: Trainee(how, sample, device, world) for name, how in todo.items()}
+            del sample
+            for name, trainee in trainees.items():
+                if (path := folder / name / CHECKPOINT).is_file():
+                    trainee.load_checkpoint(path)
+            world.wait()
+            reports = stack.enter_context(sinks(report_to if world.writes else (), folder, identities))
+            loop = _Loop(trainees, ledgers, folder, world, reports, log_every, checkpoint_every)
+            loop.run(stream, device, progress)
+            for name, trainee in trainees.items():
+                if name not in loop.diverged:
+                    trainee.sae.eval()
+                    if world.writes:
+                        _finish(folder / name, trainee, {**(about or {}), "identity": identities[name]})
+                    finished[name] = trainee.sae
+            world.wait()
+            if loop.diverged:
+                raise Diverged("\n".join(loop.diverged.values()))
+    return finished
 
 
-def _optimiser(sae: SparseAutoencoder, how: Training) -> torch.optim.Adam:
-    """Adam with the rate of the biases, and sqrt(m / d) times that for the decoder values."""
-    values = how.learning_rate * math.sqrt(sae.m / sae.weight.shape[1])
-    return torch.optim.Adam(
-        [
-            {"params": [sae.weight], "lr": values, "peak": values},
-            {"params": [sae.b_enc, sae.b_dec], "lr": how.learning_rate, "peak": how.learning_rate},
-        ]
-    )
+class _Loop:
+    """The training loop, over every SAE that is not finished."""
 
+    def __init__(
+        self,
+        trainees: dict[str, Trainee],
+        ledgers: dict[str, Ledger | None],
+        folder: Path,
+        world: World,
+        reports: list[Sink],
+        log_every: int,
+        checkpoint_every: int,
+    ) -> None:
+        self.trainees, self.ledgers, self.folder = trainees, ledgers, folder
+        self.world, self.reports = world, reports
+        self.log_every, self.checkpoint_every = log_every, checkpoint_every
+        self.diverged: dict[str, str] = {}
 
-def _step(sae: SparseAutoencoder, optimiser: torch.optim.Adam, how: Training, h: Tensor, step: int) -> float:
-    """One optimiser step on activations h; returns the mean squared error in the units of h."""
-    for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * how.rate_at(step)
-    reconstruction, _, _ = sae(h)
-    error = (reconstruction - h).square().sum(dim=1).mean()
-    loss = error * sae.scale**2 / sae.m
-    optimiser.zero_grad()
-    loss.backward()
-    sae.project_gradient()
-    optimiser.step()
-    sae.normalise_columns()
-    return float(error.detach())
-
-
-def _batch_rows(count: int, how: Training, step: int) -> Tensor:
-    """Rows of batch ``step``: consecutive pieces of one permutation per pass over the data.
-
-    A function of (count, batch, seed, step) alone, so every architecture sees the same batches in
-    the same order, and a resumed run goes on where it stopped.
-    """
-    batch = min(how.batch, count)
-    epoch, place = divmod(step, count // batch)
-    return _order(count, how.seed, epoch)[place * batch : (place + 1) * batch]
-
-
-@lru_cache(maxsize=1)
-def _order(count: int, seed: int, epoch: int) -> Tensor:
-    generator = torch.Generator().manual_seed(derived_seed(seed, f"order of pass {epoch}"))
-    return torch.randperm(count, generator=generator)
-
-
-def _identity(store: ActivationStore, how: Training, mask: Mask | None, device: torch.device) -> dict[str, Any]:
-    content = {key: value for key, value in asdict(how).items() if key != "mask"}
-    shape = {"d": None} if mask is None else {"d": mask.d, "n": mask.n, "mask_sha256": mask.sha256}
-    return {"kind": "sae training", **content, **shape, "device": device.type, "activations_sha256": store.sha256}
-
-
-def _save_checkpoint(path: Path, sae: SparseAutoencoder, optimiser: torch.optim.Adam, step: int) -> None:
-    arrays: dict[str, np.ndarray] = {}
-    for name, parameter in sae.named_parameters():
-        state = optimiser.state[parameter]
-        arrays[name] = parameter.detach().cpu().numpy()
-        arrays[f"{name}.exp_avg"] = state["exp_avg"].cpu().numpy()
-        arrays[f"{name}.exp_avg_sq"] = state["exp_avg_sq"].cpu().numpy()
-    write_arrays(path, CHECKPOINT, VERSION, {"step": step}, arrays)
-
-
-def _restore(path: Path, sae: SparseAutoencoder, optimiser: torch.optim.Adam) -> int:
-    fields, arrays = read_arrays(path, CHECKPOINT, VERSION)
-    if set(arrays) != {f"{n}{s}" for n, _ in sae.named_parameters() for s in ("", ".exp_avg", ".exp_avg_sq")}:
-        raise InvalidFile(path, "does not fit this run; delete it to start again")
-    with torch.no_grad():
-        for name, parameter in sae.named_parameters():
-            parameter.copy_(torch.from_numpy(arrays[name]))
-            optimiser.state[parameter] = {
-                "step": torch.tensor(float(fields["step"])),
-                "exp_avg": torch.from_numpy(arrays[f"{name}.exp_avg"]).to(parameter.device),
-                "exp_avg_sq": torch.from_numpy(arrays[f"{name}.exp_avg_sq"]).to(parameter.device),
+    def run(self, stream: ActivationStream, device: torch.device, progress: bool) -> None:
+        first = min(t.step for t in self.trainees.values())
+        last = max(t.how.steps for t in self.trainees.values())
+        label = f"train {len(self.trainees)} SAE{'s' * (len(self.trainees) > 1)}"
+        show = progress and self.world.writes
+        for step in progress_bar(range(first, last), initial=first, total=last, unit="step", desc=label, show=show):
+            going = {
+                name: t
+                for name, t in self.trainees.items()
+                if t.step == step < t.how.steps and name not in self.diverged
             }
-    return fields["step"]
+            if not going:
+                continue
+            h = self.world.part(stream.batch(step)).to(device)
+            for name, trainee in going.items():
+                trainee.advance(h)
+                end = trainee.step == trainee.how.steps
+                saves = trainee.step % self.checkpoint_every == 0
+                if step % self.log_every == 0 or saves or end:
+                    numbers = trainee.numbers()
+                    if not self._good(name, trainee, numbers):
+                        continue
+                    self._log(name, step, numbers)
+                if saves and not end and self.world.writes:
+                    trainee.save_checkpoint(self.folder / name / CHECKPOINT)
+
+    def _good(self, name: str, trainee: Trainee, numbers: dict[str, float]) -> bool:
+        """Whether the run may go on; one that diverged is left at its last good checkpoint."""
+        if numbers["fvu"] <= EXPLODED and trainee.finite():
+            return True
+        kept = trainee.checkpointed
+        place = f"its checkpoint after {kept} steps is kept" if kept else "it had no checkpoint yet"
+        self.diverged[name] = (
+            f"{self.folder / name}: diverged at step {trainee.step - 1} of {trainee.how.steps} (FVU "
+            f"{numbers['fvu']:.3g}, learning rate {trainee.how.learning_rate:g}); {place}. Lower the learning rate, "
+            "and train into another folder"
+        )
+        return False
+
+    def _log(self, name: str, step: int, numbers: dict[str, float]) -> None:
+        ledger = self.ledgers[name]
+        if ledger is not None and step > max((record["step"] for record in ledger.records[-1:]), default=-1):
+            ledger.append({"step": step, **numbers})
+        for report in self.reports:
+            report(name, step, numbers)
+
+
+def _finish(folder: Path, trainee: Trainee, fields: dict[str, Any]) -> None:
+    trainee.sae.dictionary().save(folder / DECODER)
+    trainee.sae.save(folder, fields)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _metrics(folder: Path, identity: dict[str, Any], world: World) -> AbstractContextManager[Ledger | None]:
+    """The run's metrics, opened for appending by the process that writes."""
+    path = folder / METRICS
+    if not path.exists() and folder.exists() and any(p.is_file() for p in folder.iterdir()):
+        raise InvalidFile(folder, "is not empty and holds no training run; choose another folder")
+    return Ledger(path, identity) if world.writes else nullcontext()
+
+
+def _identity(how: Training, stream: ActivationStream, device: torch.device) -> dict[str, Any]:
+    """What decides the result."""
+    data = {"activations_sha256": stream.sha256, "batch": stream.batch_size, "order_seed": stream.seed}
+    return {"kind": "sae training", **how.identity(), **data, "device": device.type}

@@ -1,9 +1,14 @@
+import json
+
 import numpy as np
 import oracles
 import pytest
+import scipy.stats
 import torch
 
 from expander_theory import DenseDictionary, Dictionary, InvalidArgument, InvalidFile, Mask, uniform_mask
+from expander_theory.files import read_arrays, stored_sha256, write_arrays
+from sae_bridge.initial import initial_weight
 from sae_bridge.sae import ExpanderSAE, TopKSAE, load_sae
 
 MASK = uniform_mask(12, 30, 4, seed=0)
@@ -99,18 +104,67 @@ def test_columns_stay_unit_and_gradients_tangent():
         torch.testing.assert_close((sae.weight.grad * sae.weight).sum(dim=1), torch.zeros(30), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("sae", both(), ids=["expander", "dense"])
-def test_save_and_load(sae, tmp_path):
+@pytest.mark.parametrize("encoder", ["tied", "warm", "random"])
+@pytest.mark.parametrize("kind", ["expander", "dense"])
+def test_save_and_load(kind, encoder, tmp_path):
+    sae = {"expander": lambda **o: ExpanderSAE(MASK, 5, **o), "dense": lambda **o: TopKSAE(12, 30, 5, **o)}[kind](
+        seed=1, encoder=encoder, activation="batch_topk"
+    )
     sae.fit_normalisation(torch.arange(12.0), 250.0)
+    with torch.no_grad():
+        sae.threshold.fill_(0.3)
+        if sae.encoder is not None:
+            sae.encoder.mul_(1.5)
     sae.save(tmp_path / "sae", {"seed": 3})
     loaded, fields = load_sae(tmp_path / "sae")
     assert type(loaded) is type(sae)
     assert fields == {"seed": 3}
     assert loaded.scale.shape == ()
+    assert not loaded.training
     h = torch.randn(7, 12)
-    assert torch.equal(loaded(h)[0], sae(h)[0])
-    (tmp_path / "sae").write_bytes((tmp_path / "sae").read_bytes()[:-3])
-    with pytest.raises(InvalidFile, match="truncated"):
+    assert torch.equal(loaded(h)[0], sae.eval()(h)[0])
+    assert {name: tuple(v.shape) for name, v in loaded.state_dict().items()} == {
+        name: tuple(v.shape) for name, v in sae.state_dict().items()
+    }
+
+
+def damage_truncated(folder):
+    path = folder / "sae_weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def damage_mask(folder):
+    fields, arrays = read_arrays(folder / "sae_weights.safetensors", "expander-sae", 2)
+    arrays["rows"] = uniform_mask(12, 30, 4, seed=9).rows
+    write_arrays(folder / "sae_weights.safetensors", "expander-sae", 2, fields, arrays)
+    edit(folder, weights_sha256=stored_sha256(folder / "sae_weights.safetensors"))
+
+
+def edit(folder, **changes):
+    about = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps({**about, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (damage_truncated, "truncated"),
+        (damage_mask, "its mask is not the one"),
+        (lambda f: edit(f, k=6), "k differ from what"),
+        (lambda f: edit(f, weights_sha256="0"), "is not the file that cfg.json was written with"),
+        (lambda f: edit(f, kind="other"), "kind is 'other'"),
+        (lambda f: edit(f, kind=None, d_in=12), "expander sae import"),
+        (lambda f: edit(f, version=3), "newer than 2: upgrade"),
+        (lambda f: edit(f, n="30"), "lacks n"),
+        (lambda f: (f / "cfg.json").write_text("{"), "damaged"),
+        (lambda f: (f / "cfg.json").unlink(), "cfg.json is missing"),
+        (lambda f: (f / "sae_weights.safetensors").unlink(), "no such file"),
+    ],
+)
+def test_damage_of_a_saved_sae_is_seen(tmp_path, damage, problem):
+    both()[0].save(tmp_path / "sae", {})
+    damage(tmp_path / "sae")
+    with pytest.raises(InvalidFile, match=problem):
         load_sae(tmp_path / "sae")
 
 
@@ -119,8 +173,78 @@ def test_a_seed_decides_the_initial_values():
     assert not torch.equal(TopKSAE(5, 9, 2, seed=4).weight, TopKSAE(5, 9, 2, seed=5).weight)
 
 
+def test_initial_values_are_standard_gaussian():
+    values = initial_weight(200, 500, None, seed=0, purpose="test").numpy()
+    assert scipy.stats.kstest(values.ravel(), "norm").pvalue > 0.01
+    correlations = np.corrcoef(values)
+    assert np.abs(correlations - np.eye(500)).max() < 5.5 / np.sqrt(200)
+    assert len(np.unique(values)) > 0.99 * values.size
+
+
+@pytest.mark.parametrize("encoder", ["tied", "random"])
+def test_an_expander_starts_at_the_dense_start_on_its_mask(encoder):
+    expander, dense = ExpanderSAE(MASK, 5, seed=3, encoder=encoder), TopKSAE(12, 30, 5, seed=3, encoder=encoder)
+    for name in ("weight", "encoder_weight"):
+        on_mask = getattr(dense, name).detach().gather(1, torch.from_numpy(MASK.rows).long())
+        unit = on_mask / on_mask.norm(dim=1, keepdim=True)
+        torch.testing.assert_close(getattr(expander, name).detach(), unit)
+    if encoder == "random":
+        assert (expander.weight - expander.encoder).abs().max() > 0.1
+
+
+def test_a_warm_encoder_starts_as_the_tied_one_and_moves_alone():
+    tied, warm = ExpanderSAE(MASK, 5, seed=3), ExpanderSAE(MASK, 5, seed=3, encoder="warm")
+    h = torch.randn(20, 12)
+    assert torch.equal(tied(h)[0], warm(h)[0])
+    warm(h)[0].square().sum().backward()
+    assert warm.encoder.grad.abs().max() > 0
+    assert not torch.equal(warm.encoder.grad, warm.weight.grad)
+    with torch.no_grad():
+        warm.encoder.neg_()
+    assert not torch.equal(tied(h)[0], warm(h)[0])
+    torch.testing.assert_close(tied.weight, warm.weight)
+
+
+@pytest.mark.parametrize("sae", both(), ids=["expander", "dense"])
+def test_magnitude_keeps_the_largest_magnitudes_with_their_signs(sae):
+    h = torch.randn(20, 12)
+    scores = h @ torch.from_numpy(explicit(sae)).float().T
+    sae.selection = "magnitude"
+    acts, indices = sae.encode(h)
+    expected = scores.abs().topk(5, dim=1).indices
+    assert torch.equal(indices.sort(dim=1).values, expected.sort(dim=1).values)
+    torch.testing.assert_close(acts, scores.gather(1, indices))
+    assert (acts < 0).any()
+
+
+def test_batch_topk_keeps_the_largest_of_the_batch_and_then_those_above_the_threshold():
+    sae = ExpanderSAE(MASK, 3, activation="batch_topk").train()
+    h = torch.randn(50, 12) * torch.linspace(0.1, 2, 50)[:, None]
+    scores = (h @ torch.from_numpy(explicit(sae)).float().T).relu().flatten()
+    acts, _ = sae.encode(h)
+    kept = acts[acts > 0].sort().values
+    torch.testing.assert_close(kept, scores.sort().values[-150:])
+    per_token = (acts > 0).sum(dim=1)
+    assert per_token.max() > 3 > per_token.min()
+    sae.follow_threshold(acts)
+    assert float(sae.threshold) == pytest.approx(float(kept[0]))
+    sae.follow_threshold(2 * acts)
+    assert float(sae.threshold) == pytest.approx(1.01 * float(kept[0]))
+    acts, _ = sae.eval().encode(h[:1])
+    assert (acts[acts > 0] > sae.threshold).all()
+    with torch.no_grad():
+        sae.threshold.fill_(0.9)
+    assert torch.equal(sae.encode(h)[0][:10] > 0, sae.encode(h[:10])[0] > 0), "a token's code depends on itself alone"
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(InvalidArgument, match="k = 31"):
         ExpanderSAE(MASK, 31)
     with pytest.raises(InvalidArgument, match="n = 0"):
         TopKSAE(3, 0, 1)
+    with pytest.raises(InvalidArgument, match="encoder"):
+        TopKSAE(3, 4, 1, encoder="loose")
+    with pytest.raises(InvalidArgument, match="selection = 'magnitude': must be 'signed' for batch_topk"):
+        TopKSAE(3, 4, 1, activation="batch_topk", selection="magnitude")
+    with pytest.raises(InvalidArgument, match="mean_square_norm"):
+        TopKSAE(3, 4, 1).fit_normalisation(torch.zeros(3), 0.0)

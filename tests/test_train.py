@@ -1,25 +1,34 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from streams import MemoryStream
+from train_in_process import HOW as LONG
+from train_in_process import RUNS
 
 from expander_theory import Dictionary, InvalidArgument, InvalidFile, load_dictionary, polynomial_mask, save_mask
+from expander_theory.errors import MissingResource
 from expander_theory.ledger import read_ledger
-from sae_bridge import train as module
+from sae_bridge.parallel import World
+from sae_bridge.recipe import Training
 from sae_bridge.sae import ExpanderSAE, TopKSAE, load_sae
-from sae_bridge.train import Training, train
+from sae_bridge.train import Diverged, train
+from sae_bridge.trainee import Trainee
 
-HOW = Training(d=4, n=64, k=4, steps=40, batch=128)
-
-
-@pytest.fixture
-def store(tiny_store):
-    return tiny_store[1]
+HOW = Training(d=4, n=64, k=4, steps=40, dead_after=1000)
+HERE = Path(__file__).parent
 
 
-def run(store, folder, how=HOW):
-    return train(store, how, folder, progress=False)
+def run(folder, how=HOW, stream=None, **options):
+    return train({".": how}, stream or MemoryStream(), folder, progress=False, **options)["."]
 
 
 def state(sae):
@@ -27,16 +36,36 @@ def state(sae):
 
 
 def same(a, b):
-    return all(torch.equal(a[name], b[name]) for name in a)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("how", [HOW, replace(HOW, d=None)], ids=["expander", "dense"])
-def test_training_learns_and_writes_what_it_says(store, tmp_path, how):
-    sae = run(store, tmp_path, replace(how, steps=300))
-    losses = [record["fvu"] for record in read_ledger(tmp_path / "metrics.jsonl")[1]]
-    assert losses[-1] < 0.85 * losses[0]
+def trainee(how=HOW, stream=None):
+    return Trainee(how, (stream or MemoryStream()).sample(4096), torch.device("cpu"), World())
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        HOW,
+        replace(HOW, d=None),
+        replace(HOW, encoder="warm"),
+        replace(HOW, encoder="random", d=None),
+        replace(HOW, activation="batch_topk"),
+        replace(HOW, selection="magnitude"),
+        replace(HOW, precision="bfloat16", d=None),
+        replace(HOW, centre="geometric_median", clip=None, revival="none", scale_rate=False),
+    ],
+    ids=["expander", "dense", "warm", "random", "batch", "magnitude", "bf16", "plain"],
+)
+def test_training_learns_and_writes_what_it_says(tmp_path, how):
+    sae = run(tmp_path, replace(how, steps=300))
+    records = read_ledger(tmp_path / "metrics.jsonl")[1]
+    assert records[-1]["fvu"] < 0.85 * records[0]["fvu"]
+    assert records[-1]["step"] == 299
+    assert records[-1]["l0"] == pytest.approx(4, abs=1)
     assert type(sae) is (TopKSAE if how.d is None else ExpanderSAE)
-    loaded, _ = load_sae(tmp_path / "sae.safetensors")
+    loaded, fields = load_sae(tmp_path)
+    assert fields["identity"]["learning_rate"] == how.learning_rate
     assert same(state(loaded), state(sae))
     w = load_dictionary(tmp_path / "dictionary.safetensors")
     assert isinstance(w, Dictionary) == (how.d is not None)
@@ -44,139 +73,284 @@ def test_training_learns_and_writes_what_it_says(store, tmp_path, how):
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
-@pytest.mark.parametrize("how", [HOW, replace(HOW, d=None)], ids=["expander", "dense"])
-def test_a_seed_decides_everything_and_an_interrupted_run_resumes_exactly(store, tmp_path, how, monkeypatch):
-    reference = state(run(store, tmp_path / "a", how))
-    assert same(reference, state(run(store, tmp_path / "b", how)))
-    assert not same(reference, state(run(store, tmp_path / "c", replace(how, seed=1))))
+class Interrupted(MemoryStream):
+    """Stops like Ctrl-C when batch 37 is asked for."""
 
-    monkeypatch.setattr(module, "_CHECKPOINT_EVERY", 15)
-    steps = module._step
-
-    def interrupted(*args):
-        if args[-1] == 37:
+    def batch(self, step):
+        if step == 37:
             raise KeyboardInterrupt
-        return steps(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(store, tmp_path / "d", how)
-    done = []
-    monkeypatch.setattr(module, "_step", lambda *args: done.append(args[-1]) or steps(*args))
-    assert same(reference, state(run(store, tmp_path / "d", how)))
-    assert done == list(range(30, 40))
-    metrics = [read_ledger(tmp_path / name / "metrics.jsonl") for name in "ad"]
-    assert metrics[0] == metrics[1]
+        return super().batch(step)
 
 
-def test_a_finished_run_is_only_read(store, tmp_path, monkeypatch):
-    reference = state(run(store, tmp_path))
-    monkeypatch.setattr(module, "_step", lambda *_: pytest.fail("trained again"))
-    assert same(reference, state(run(store, tmp_path)))
+@pytest.mark.parametrize("name", RUNS)
+def test_a_seed_decides_everything_and_an_interrupted_run_resumes_exactly(tmp_path, name):
+    how = replace(RUNS[name], steps=40, dead_after=500)
+    reference = state(run(tmp_path / "a", how))
+    assert same(reference, state(run(tmp_path / "b", how)))
+    assert not same(reference, state(run(tmp_path / "c", replace(how, seed=1))))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "d", how, Interrupted(), checkpoint_every=15)
+    stream = MemoryStream()
+    assert same(reference, state(run(tmp_path / "d", how, stream, checkpoint_every=15)))
+    assert stream.asked == list(range(30, 40))
 
 
-def test_every_architecture_sees_the_same_batches_in_the_same_order(store, tmp_path, monkeypatch):
-    seen = {}
-    steps = module._step
-
-    def watch(sae, optimiser, how, h, step):
-        seen.setdefault(type(sae).__name__, []).append(h.clone())
-        return steps(sae, optimiser, how, h, step)
-
-    monkeypatch.setattr(module, "_step", watch)
-    run(store, tmp_path / "a")
-    run(store, tmp_path / "b", replace(HOW, d=None))
-    assert len(seen["ExpanderSAE"]) == len(seen["TopKSAE"]) == 40
-    assert all(torch.equal(a, b) for a, b in zip(seen["ExpanderSAE"], seen["TopKSAE"], strict=True))
+def without_seconds(folder):
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in read_ledger(folder / "metrics.jsonl")[1]]
 
 
-def test_training_starts_normalised_and_moves_along_the_sphere(store, tmp_path, monkeypatch):
-    """At step 0 E||s h||^2 = m and b_dec = s E h; after each backward pass the gradient is tangent."""
-    steps, norms = module._step, []
-
-    def check(sae, optimiser, how, h, step):
-        if step == 0:
-            rows = store.rows("train")
-            assert float((sae.scale * rows).square().sum(dim=1).mean()) == pytest.approx(32, rel=1e-4)
-            torch.testing.assert_close(sae.b_dec.data, sae.scale * rows.mean(dim=0))
-        before = sae.weight.detach().clone()
-        loss = steps(sae, optimiser, how, h, step)
-        radial = (sae.weight.grad * before).sum(dim=1).abs().max()
-        assert radial < 1e-5
-        norms.append(sae.weight.norm(dim=1))
-        return loss
-
-    monkeypatch.setattr(module, "_step", check)
-    run(store, tmp_path)
-    torch.testing.assert_close(torch.stack(norms), torch.ones(40, 64))
+def test_several_saes_on_one_stream_are_what_each_alone_would_be(tmp_path):
+    runs = {name: replace(how, steps=30 + i) for i, (name, how) in enumerate(RUNS.items())}
+    stream = MemoryStream()
+    together = train(runs, stream, tmp_path / "all", progress=False)
+    assert stream.asked == list(range(32))
+    for name, how in runs.items():
+        assert same(state(together[name]), state(run(tmp_path / name, how)))
+        assert without_seconds(tmp_path / "all" / name) == without_seconds(tmp_path / name)
 
 
-def test_the_seed_decides_the_order_of_the_batches():
-    orders = [module._batch_rows(1000, replace(HOW, seed=seed), 3) for seed in (0, 1, 2**80)]
-    assert not torch.equal(orders[0], orders[1])
-    assert not torch.equal(orders[0], orders[2])
+def test_kill_at_any_moment_and_resume_gives_the_same_bits(tmp_path):
+    """SIGKILL after 1, 2, ... more records than before, until the run comes to its end."""
+    script = [sys.executable, str(HERE / "train_in_process.py")]
+    subprocess.run([*script, str(tmp_path / "whole")], check=True, cwd=HERE)
+    kills = 0
+    metrics = tmp_path / "killed" / "free" / "metrics.jsonl"
+    while True:
+        begun = len(metrics.read_bytes()) if metrics.exists() else 0
+        process = subprocess.Popen([*script, str(tmp_path / "killed")], cwd=HERE)
+        wanted = begun + 400 * (3 + 7 * kills)
+        while process.poll() is None and (not metrics.exists() or metrics.stat().st_size < wanted):
+            time.sleep(0.002)
+        if process.poll() is not None:
+            assert process.returncode == 0
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills >= 2
+    for name in RUNS:
+        assert same(*(state(load_sae(tmp_path / which / name)[0]) for which in ("whole", "killed")))
+        assert without_seconds(tmp_path / "whole" / name) == without_seconds(tmp_path / "killed" / name)
+    whole, killed = (tmp_path / which / "free" / "sae_weights.safetensors" for which in ("whole", "killed"))
+    assert whole.read_bytes() == killed.read_bytes()
 
 
-def test_a_folder_of_other_things_is_refused(store, tmp_path):
+def torchrun(folder, split):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*command, str(HERE / "train_in_process.py"), str(folder), split], check=True, cwd=HERE, env=environment
+    )
+
+
+def test_two_processes_that_share_batches_give_the_result_of_one(tmp_path):
+    """To float tolerance: sums over tokens are taken in another order, and 300 steps amplify that."""
+    short = {name: replace(how, steps=300) for name, how in RUNS.items()}
+    one = train(short, MemoryStream(), tmp_path / "one", progress=False)
+    torchrun(tmp_path / "two", "batch")
+    for name in RUNS:
+        found, _ = load_sae(tmp_path / "two" / name)
+        h = MemoryStream().data
+        a, b = (sae(h)[0].detach() for sae in (one[name], found))
+        power = float((h - h.mean(dim=0)).square().mean())
+        assert float((a - b).square().mean()) < 1e-4 * power, name
+        records = [read_ledger(tmp_path / which / name / "metrics.jsonl")[1] for which in ("one", "two")]
+        assert records[0][-1]["fvu"] == pytest.approx(records[1][-1]["fvu"], rel=1e-3)
+
+
+def test_saes_can_be_dealt_out_among_processes(tmp_path):
+    torchrun(tmp_path / "dealt", "saes")
+    torch.set_num_threads(1)
+    for name, how in RUNS.items():
+        assert same(state(load_sae(tmp_path / "dealt" / name)[0]), state(run(tmp_path / name, how)))
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
+    with pytest.raises(InvalidArgument, match="batch = 128: must be a multiple of the 3 processes"):
+        run(tmp_path, world=World(0, 3))
+
+
+def test_a_finished_run_is_only_read(tmp_path):
+    reference = state(run(tmp_path))
+    stream = MemoryStream()
+    assert same(reference, state(run(tmp_path, stream=stream)))
+    assert stream.asked == []
+
+
+def test_a_resumed_run_with_another_configuration_is_refused_by_field(tmp_path):
+    run(tmp_path)
+    with pytest.raises(InvalidFile, match=r"learning_rate is 0\.004 there and 0\.001 here"):
+        run(tmp_path, replace(HOW, learning_rate=1e-3))
+    with pytest.raises(InvalidFile, match="batch is 128 there and 64 here"):
+        run(tmp_path, stream=MemoryStream(64))
+
+
+def test_training_starts_normalised_and_moves_along_the_sphere():
+    """At step 0 E||s h||^2 = m and b_dec = s E h; each gradient is tangent, each column stays of unit norm."""
+    one = trainee(replace(HOW, clip=None))
+    data = MemoryStream().data
+    assert float((one.sae.scale * data).square().sum(dim=1).mean()) == pytest.approx(32, rel=1e-4)
+    torch.testing.assert_close(one.sae.b_dec.data, one.sae.scale * data.mean(dim=0))
+    for step in range(20):
+        before = one.sae.weight.detach().clone()
+        one.advance(MemoryStream().batch(step))
+        assert (one.sae.weight.grad * before).sum(dim=1).abs().max() < 1e-5
+        assert one.sae.weight.grad.abs().max() > 0
+        torch.testing.assert_close(one.sae.weight.detach().norm(dim=1), torch.ones(64))
+
+
+def test_the_geometric_median_is_where_the_distances_balance():
+    one = trainee(replace(HOW, centre="geometric_median"))
+    data = MemoryStream().data
+    away = torch.nn.functional.normalize(data - one.sae.b_dec / one.sae.scale, dim=1)
+    assert away.mean(dim=0).norm() < 1e-3
+    assert (trainee().sae.b_dec - one.sae.b_dec).norm() > 1e-2
+
+
+def test_the_rule_for_the_rate_keeps_the_relative_step():
+    for how, factor in ((HOW, (32 / 4) ** 0.5), (replace(HOW, d=None), 1.0), (replace(HOW, scale_rate=False), 1.0)):
+        values, biases = trainee(replace(how, encoder="warm")).optimiser.param_groups
+        assert values["peak"] == pytest.approx(4e-3 * factor)
+        assert biases["peak"] == 4e-3
+        assert len(values["params"]) == 2
+
+
+def test_the_rate_rises_then_falls():
+    how = replace(HOW, steps=100, warm_up=0.1, final_rate=0.05)
+    rates = [how.rate_at(step) for step in range(100)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert rates[10] == 1
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert rates[-1] == pytest.approx(0.05, abs=2e-3)
+    assert replace(how, warm_up=0.0).rate_at(0) == 1
+
+
+def test_clipping_bounds_the_gradient():
+    one = trainee(replace(HOW, clip=1e-3))
+    one.advance(MemoryStream().batch(0))
+    total = sum(float(p.grad.square().sum()) for p in one.sae.parameters()) ** 0.5
+    assert total == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_divergence_stops_with_the_last_good_checkpoint(tmp_path):
+    class Broken(MemoryStream):
+        def batch(self, step):
+            return super().batch(step) * (float("nan") if step == 33 else 1.0)
+
+    runs = {"a": HOW, "b": replace(HOW, d=None, steps=20)}
+    with pytest.raises(Diverged, match=r"a: diverged at step 3\d of 40 .*its checkpoint after 30 steps is kept"):
+        train(runs, Broken(), tmp_path, progress=False, log_every=5, checkpoint_every=10)
+    assert (tmp_path / "a" / "checkpoint.safetensors").is_file()
+    assert not (tmp_path / "a" / "cfg.json").exists()
+    assert load_sae(tmp_path / "b")[0].n == 64
+    assert all(np.isfinite(r["fvu"]) for r in read_ledger(tmp_path / "a" / "metrics.jsonl")[1])
+    # The checkpoint is sound: with good data the run goes on from it.
+    assert run(tmp_path / "a", HOW).n == 64
+
+
+def test_an_exploding_fvu_is_a_divergence(tmp_path):
+    class Louder(MemoryStream):
+        def batch(self, step):
+            return super().batch(step) * (1 if step < 20 else 100)
+
+    with pytest.raises(Diverged, match=r"diverged at step 25 .*it had no checkpoint yet\. Lower the learning rate"):
+        run(tmp_path, stream=Louder())
+
+
+def test_damaged_checkpoints_are_refused(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, HOW, Interrupted(), checkpoint_every=15)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(InvalidFile, match="truncated"):
+        run(tmp_path)
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path):
     (tmp_path / "dictionary.safetensors").write_text("precious")
     with pytest.raises(InvalidFile, match="not empty"):
-        run(store, tmp_path)
+        run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["dictionary.safetensors"]
 
 
-def test_the_sae_of_another_run_is_not_adopted(store, tmp_path):
-    run(store, tmp_path / "a")
-    run(store, tmp_path / "b", replace(HOW, seed=1))
-    (tmp_path / "a" / "sae.safetensors").write_bytes((tmp_path / "b" / "sae.safetensors").read_bytes())
+def test_the_sae_of_another_run_is_not_adopted(tmp_path):
+    run(tmp_path / "a")
+    run(tmp_path / "b", replace(HOW, seed=1))
+    for name in ("cfg.json", "sae_weights.safetensors"):
+        (tmp_path / "a" / name).write_bytes((tmp_path / "b" / name).read_bytes())
     with pytest.raises(InvalidFile, match="the SAE of another run"):
-        run(store, tmp_path / "a")
+        run(tmp_path / "a")
 
 
-def test_each_pass_over_the_data_sees_every_token_once():
-    how = replace(HOW, batch=10)
-    rows = torch.cat([module._batch_rows(105, how, step) for step in range(10)])
-    assert len(rows.unique()) == 100
-    assert not torch.equal(module._batch_rows(105, how, 0), module._batch_rows(105, how, 10))
+def test_a_mask_of_another_width_is_refused(tmp_path):
+    save_mask(polynomial_mask(5, 3), tmp_path / "mask")
+    with pytest.raises(InvalidArgument, match="m = 15 rows, the activations have 32"):
+        run(tmp_path / "out", replace(HOW, mask=tmp_path / "mask"))
 
 
-def test_the_rule_for_the_rate_keeps_the_relative_step(store):
-    """sqrt(m / d) times the rate of the biases; dense is d = m."""
-    for d, factor in ((4, (32 / 4) ** 0.5), (None, 1.0)):
-        how = replace(HOW, d=d, learning_rate=2e-3)
-        values, biases = module._optimiser(how.build(32), how).param_groups
-        assert values["peak"] == pytest.approx(2e-3 * factor)
-        assert biases["peak"] == 2e-3
-        assert len(values["params"]) == 1
-        assert len(biases["params"]) == 2
-    shares = [HOW.rate_at(step) for step in range(40)]
-    assert max(shares) == pytest.approx(1.0)
-    assert shares[-1] < 0.05
-    assert shares[0] < 1
+def test_a_saved_mask_decides_the_supports(tmp_path):
+    save_mask(polynomial_mask(8, 4, n=60), tmp_path / "mask")
+    how = replace(HOW, mask=tmp_path / "mask")
+    sae = run(tmp_path / "out", how)
+    assert sae.mask == polynomial_mask(8, 4, n=60)
+    assert how.identity()["n"] == 60
 
 
-def test_a_mask_from_a_file(store, tmp_path):
-    save_mask(polynomial_mask(8, 4), tmp_path / "mask")
-    sae = run(store, tmp_path / "a", replace(HOW, n=1, mask=tmp_path / "mask"))
-    assert isinstance(sae, ExpanderSAE)
-    assert (sae.n, sae.mask.d, sae.mask.sha256) == (64, 4, polynomial_mask(8, 4).sha256)
-    save_mask(polynomial_mask(4, 4), tmp_path / "narrow")
-    with pytest.raises(InvalidArgument, match="m = 16 rows, the activations have 32"):
-        run(store, tmp_path / "b", replace(HOW, mask=tmp_path / "narrow"))
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("k", 0), ("learning_rate", 0.0), ("warm_up", 1.0), ("final_rate", 2.0), ("clip", 0.0), ("revival", "prayer")],
+)
+def test_bad_recipes_are_named(field, value):
+    with pytest.raises(InvalidArgument, match=field):
+        replace(HOW, **{field: value})
 
 
-def test_another_run_in_the_same_folder_is_refused(store, tmp_path):
-    run(store, tmp_path)
-    with pytest.raises(InvalidFile, match="steps is 40 there and 41 here"):
-        run(store, tmp_path, replace(HOW, steps=41))
+def test_tensorboard_gets_what_the_metrics_get(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train({"a": HOW}, MemoryStream(), tmp_path, progress=False, report_to=["tensorboard"])
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    found = {event.step: event.value for event in events.Scalars("a/fvu")}
+    records = read_ledger(tmp_path / "a" / "metrics.jsonl")[1]
+    assert found == pytest.approx({r["step"]: r["fvu"] for r in records}, rel=1e-6)
 
 
-def test_bad_arguments_are_named(store, tmp_path):
-    with pytest.raises(InvalidArgument, match="k = 65"):
-        run(store, tmp_path / "k", replace(HOW, k=65))
-    changes = ({"n": 0}, {"k": 0}, {"steps": 0}, {"batch": 0}, {"learning_rate": 0.0}, {"seed": -1})
-    for change in changes:
-        with pytest.raises(InvalidArgument, match=next(iter(change))):
-            replace(HOW, **change)
-    with pytest.raises(InvalidArgument, match="d = 33"):
-        run(store, tmp_path / "x", replace(HOW, d=33))
+def test_wandb_gets_what_the_metrics_get(tmp_path, monkeypatch):
+    rows = []
+
+    class Run:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            rows.append("closed")
+
+        def define_metric(self, *_, **__): ...
+
+        def log(self, numbers):
+            rows.append(numbers)
+
+    class Module:
+        @staticmethod
+        def init(**about):
+            assert about["config"]["a"]["k"] == 4
+            return Run()
+
+    monkeypatch.setitem(sys.modules, "wandb", Module)
+    train({"a": HOW}, MemoryStream(), tmp_path, progress=False, report_to=["wandb"])
+    records = read_ledger(tmp_path / "a" / "metrics.jsonl")[1]
+    assert [row["a/fvu"] for row in rows[:-1]] == [r["fvu"] for r in records]
+    assert rows[-1] == "closed"
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingResource, match="pip install wandb"):
+        train({"b": HOW}, MemoryStream(), tmp_path, progress=False, report_to=["wandb"])
+
+
+def test_the_configuration_says_how_it_was_trained(tmp_path):
+    run(tmp_path, about={"language_model": "tiny", "layer": 2})
+    about = json.loads((tmp_path / "cfg.json").read_text())
+    assert about["training"]["language_model"] == "tiny"
+    assert about["training"]["identity"]["steps"] == LONG.steps - 260
+    assert about["n"] == 64

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """FVU, L0, dead features and CE-loss recovered of trained SAEs on held-out text, in one table."""
+    """FVU, L0, dead features, CE-loss recovered and KL of trained SAEs on held-out text, in one table."""
 
     activations: tyro.conf.Positional[Path]
     """Folder written by `expander sae harvest`."""
@@ -16,6 +17,14 @@ class Evaluate:
     """Folders written by `expander sae train`."""
     model: str | None = None
     """The language model; default: the one that the activations were harvested from."""
+    positions: Literal["kept", "all"] = "kept"
+    """Where reconstructions replace activations: the positions that count by the token policy, or all."""
+    baseline: Literal["kept", "all"] = "kept"
+    """Where zero and mean ablation act: the positions that count, or all (as sae-lens and others do)."""
+    resample: Literal["documents", "contexts"] | None = None
+    """What the intervals resample; default: documents, or contexts where there are fewer than 10 documents."""
+    training_tokens: int | None = None
+    """Training tokens that dead features are judged on besides the held-out ones; default: all."""
     out: Path | None = None
     """Also write everything to this JSON file."""
     other_activations: bool = False
@@ -30,26 +39,42 @@ class Evaluate:
         from expander_theory.errors import require
         from expander_theory.sae_rows import table_row
         from sae_bridge.activations import ActivationStore
-        from sae_bridge.evaluate import BASELINE, baseline_losses, evaluation_row, require_trained_on
+        from sae_bridge.evaluate import evaluation_rows, require_trained_on
         from sae_bridge.language_models import checked_device, load_language_model
+        from sae_bridge.losses import conventions
+        from sae_bridge.reconstruction import DENSE_SHARE
         from sae_bridge.sae import load_sae
 
         require(len(self.saes) > 0, "saes", "none", "name at least one folder of `expander sae train`")
+        names = [str(folder) for folder in self.saes]
+        require(len(set(names)) == len(names), "saes", names, "must be different folders")
         if self.out is not None:
             require_new(self.out, self.force)
         store = ActivationStore(self.activations)
         device = checked_device(self.device)
-        saes = []
+        saes = {}
         for folder in self.saes:
-            sae, training = load_sae(folder / "sae.safetensors")
+            sae, training = load_sae(folder)
             require(sae.m == store.m, str(folder), f"m = {sae.m}", f"must have the activations' width {store.m}")
             if not self.other_activations:
                 require_trained_on(store, training, folder)
-            saes.append((str(folder), sae.to(device)))
+            saes[str(folder)] = sae.to(device)
         model = load_language_model(self.model or store.description["model"], device=self.device)
-        baselines = baseline_losses(model, store)
-        rows = [evaluation_row(name, sae, model, store, baselines) for name, sae in saes]
+        rows = evaluation_rows(
+            saes,
+            model,
+            store,
+            positions=self.positions,
+            baseline=self.baseline,
+            resample=self.resample,
+            training_tokens=self.training_tokens,
+        )
         print(table([table_row(row) for row in rows]))
-        print(f"\n{BASELINE}")
+        first = rows[0]
+        print(f"\n{conventions(first['positions'], first['baseline'], first['resample'])}")
+        print(
+            f"Dead: fire on none of {first['seen_tokens']:,} tokens; dense: on more than {DENSE_SHARE:.0%} "
+            f"of {first['tokens']:,} held-out tokens."
+        )
         if self.out is not None:
             write_json(self.out, rows)

@@ -5,18 +5,23 @@ from typing import Literal
 
 import tyro
 
-from sae_bridge.resources import RESOURCES, fetch
+from sae_bridge.resources import OPTIONAL, RESOURCES, fetch
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """Download the default language model and text into the user's cache (130 MB, pinned and hash-checked)."""
+    """Download the default language model and text into the user's cache (130 MB), or a second model (238 MB).
 
-    what: tyro.conf.Positional[Literal["all", "model", "text"]] = "all"
-    """What to fetch. What is there already is not fetched again."""
+    All are pinned and hash-checked.
+    """
+
+    what: tyro.conf.Positional[Literal["all", "model", "text", "gemma"]] = "all"
+    """What to fetch: "all" is the default model and the default text; "gemma" is Gemma 3 270M, of another family, under
+    the Gemma Terms of Use (https://ai.google.dev/gemma/terms), which you accept by fetching it. What is there already
+    is not fetched again."""
 
     def run(self) -> None:
-        for name, resource in RESOURCES.items():
-            if self.what in ("all", name):
-                print(f"{name}: {resource.about}", flush=True)
-                print(f"  {fetch(resource)}")
+        wanted = RESOURCES if self.what == "all" else {self.what: {**RESOURCES, **OPTIONAL}[self.what]}
+        for name, resource in wanted.items():
+            print(f"{name}: {resource.about}", flush=True)
+            print(f"  {fetch(resource)}")

@@ -1,9 +1,10 @@
-"""The four loops of a tied TopK SAE, on a mask or dense.
+"""The four loops of a TopK SAE, on a mask or dense.
 
 Weights are (n, d) with ``rows`` (n, d) on a mask, (n, m) with ``rows = None`` dense: row j of the
 weights is decoder column j. Codes are pairs (acts (B, k), indices (B, k)).
 
-- ``encode(x, weight, rows, bias, k)``: the k largest of W^T x + bias (signed), and their indices;
+- ``encode(x, weight, rows, bias, k, magnitude)``: the k largest of W^T x + bias, by value or by magnitude, in
+  decreasing order, and their indices;
 - ``combine(acts, indices, weight, rows, m)``: sum_i acts[:, i] w_{indices[:, i]}, shape (B, m);
 - ``pull(g, indices, weight, rows)``: <w_{indices[b, i]}, g_b>, shape (B, k);
 - ``accumulate(acts, indices, g, weight, rows)``: gradient of <combine, g> in the weights.

@@ -1,5 +1,5 @@
-"""The loops in numba. Work is cut into pieces that do not depend on the number of threads, so
-neither do the results. See the package's docstring.
+"""The loops in numba. What each token or partial sum is does not depend on the number of threads, so neither do the
+results; only the matrix product of a dense ``encode`` is torch's. See the package's docstring.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,69 +10,114 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from expander_theory._kernels.vectors import aligned
 from sae_bridge.kernels import _cpu_loops as loops
+from sae_bridge.kernels._cpu_encode import BLOCK, encode_masked, largest
+from sae_bridge.kernels._cpu_shortlists import room_for
+from sae_bridge.kernels._cpu_vectors import lanes_of
 
-_TOKENS = 128  # per piece: a multiple of the encoder's lanes
-_PARTS = 4  # partial sums of the weight gradient
+_SCORES = 1 << 23  # of a dense encoder, held at a time
+_MOST_PARTS = 8  # partial sums of the weight gradient
+_SLICES = 8  # of the weight gradient's m columns where dense
 
 
-def encode(x: Tensor, weight: Tensor, rows: Tensor | None, bias: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    if rows is None:
-        return torch.addmm(bias, x, weight.T).topk(k, dim=1)
+def encode(
+    x: Tensor, weight: Tensor, rows: Tensor | None, bias: Tensor, k: int, magnitude: bool = False
+) -> tuple[Tensor, Tensor]:
     acts = torch.empty(x.shape[0], k, dtype=x.dtype)
     indices = torch.empty(x.shape[0], k, dtype=torch.int64)
-    tokens, w, r, b, out, chosen = _arrays(x, weight, rows, bias, acts, indices)
-    _run(lambda s: loops.encode(tokens[s], w, r, b, out[s], chosen[s]), _pieces(len(tokens), _TOKENS))
+    out, chosen = acts.numpy(), indices.numpy()
+    integer = np.dtype(f"i{out.itemsize}")
+    lanes = lanes_of(out.dtype)
+    if rows is None:
+        x, weight, bias = x.detach(), weight.detach(), bias.detach()
+        size = max(1, _SCORES // len(weight))
+        buffer = x.new_empty(min(size, len(x)), len(weight))
+        for block in _pieces(len(x), size):
+            scores = torch.addmm(bias, x[block], weight.T, out=buffer[: block.stop - block.start]).numpy()
+            a, j = out[block], chosen[block]
+
+            def select(s: slice, scores: np.ndarray = scores, a: np.ndarray = a, j: np.ndarray = j) -> None:
+                largest(scores[s], k, magnitude, np.empty((1, room_for(k)), integer), a[s], j[s])
+
+            _run(select, _shares(len(scores), 1))
+        return acts, indices
+    tokens, w, b = _arrays(x, weight, bias)
+    r = _unsigned_rows(rows)
+
+    def work(s: slice) -> None:
+        tile = aligned((x.shape[1] + BLOCK + 2, lanes), out.dtype)
+        keys = np.empty((lanes, room_for(k)), integer)
+        encode_masked(tokens[s], w, r, b, k, magnitude, tile, keys, out[s], chosen[s])
+
+    _run(work, _shares(len(tokens), lanes))
     return acts, indices
 
 
 def combine(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int) -> Tensor:
-    out = torch.zeros(acts.shape[0], m, dtype=acts.dtype)
-    a, j, w, o = _arrays(acts, indices, weight, out)
+    out = torch.empty(acts.shape[0], m, dtype=acts.dtype)
+    (a, w, o), j = _arrays(acts, weight, out), _unsigned(indices)
     if rows is None:
-        _run(lambda s: loops.combine_dense(a[s], j[s], w, o[s]), _pieces(len(a), _TOKENS))
+        _run(lambda s: loops.combine_dense(a[s], j[s], w, o[s]), _shares(len(a), 1))
     else:
-        (r,) = _arrays(rows)
-        _run(lambda s: loops.combine_masked(a[s], j[s], w, r, o[s]), _pieces(len(a), _TOKENS))
+        r = _unsigned_rows(rows)
+        _run(lambda s: loops.combine_masked(a[s], j[s], w, r, o[s]), _shares(len(a), 1))
     return out
 
 
 def pull(g: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
     out = torch.empty(indices.shape, dtype=g.dtype)
-    gradient, j, w, o = _arrays(g, indices, weight, out)
+    (gradient, w, o), j = _arrays(g, weight, out), _unsigned(indices)
     if rows is None:
-        _run(lambda s: loops.pull_dense(gradient[s], j[s], w, o[s]), _pieces(len(o), _TOKENS))
+        _run(lambda s: loops.pull_dense(gradient[s], j[s], w, o[s]), _shares(len(o), 1))
     else:
-        (r,) = _arrays(rows)
-        _run(lambda s: loops.pull_masked(gradient[s], j[s], w, r, o[s]), _pieces(len(o), _TOKENS))
+        r = _unsigned_rows(rows)
+        _run(lambda s: loops.pull_masked(gradient[s], j[s], w, r, o[s]), _shares(len(o), 1))
     return out
 
 
 def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
-    a, j, gradient = _arrays(acts, indices, g)
+    (a, gradient), j = _arrays(acts, g), _unsigned(indices)
     if rows is None:
-        out = torch.zeros_like(weight)
-        (o,) = _arrays(out)
+        out = torch.zeros(weight.shape, dtype=g.dtype)
+        o = out.numpy()
         # Cut along m: each piece owns its slice of the result.
-        width = -(-o.shape[1] // _PARTS)
+        width = max(1, -(-o.shape[1] // _SLICES))
         _run(lambda s: loops.accumulate_dense(a, j, gradient, s.start, o[:, s]), _pieces(o.shape[1], width))
         return out
-    (r,) = _arrays(rows)
-    parts = np.zeros((_PARTS, *weight.shape), dtype=gradient.dtype)
-    size = max(1, -(-len(a) // _PARTS))
-    _run(
-        lambda s: loops.accumulate_masked(a[s], j[s], gradient[s], r, parts[s.start // size]),
-        _pieces(len(a), size),
-    )
-    return torch.from_numpy(parts.sum(axis=0))
+    r = _unsigned_rows(rows)
+    # No more partial sums than make them as large as the work, whatever the number of threads.
+    count = max(1, min(_MOST_PARTS, a.size // len(weight)))
+    parts = torch.zeros(count, *weight.shape, dtype=g.dtype)
+    p = parts.numpy()
+    size = max(1, -(-len(a) // count))
+    _run(lambda s: loops.accumulate_masked(a[s], j[s], gradient[s], r, p[s.start // size]), _pieces(len(a), size))
+    out = parts[0]
+    for part in parts[1:]:
+        out += part
+    return out
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
+def _unsigned(indices: Tensor) -> np.ndarray:
+    return indices.contiguous().numpy().view(np.uint64)
+
+
+def _unsigned_rows(rows: Tensor) -> np.ndarray:
+    return rows.to(torch.int32).contiguous().numpy().view(np.uint32)
+
+
 def _pieces(length: int, size: int) -> list[slice]:
     return [slice(first, min(length, first + size)) for first in range(0, length, size)]
+
+
+def _shares(length: int, multiple: int) -> list[slice]:
+    """Four pieces a thread, so that a slow one does not keep the others waiting."""
+    share = -(-length // (4 * torch.get_num_threads()))
+    return _pieces(length, max(1, -(-share // multiple)) * multiple)
 
 
 def _run(work: Callable[[slice], None], pieces: Iterable[slice]) -> None:

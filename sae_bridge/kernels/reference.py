@@ -4,15 +4,17 @@ import torch
 from torch import Tensor
 
 
-def encode(x: Tensor, weight: Tensor, rows: Tensor | None, bias: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def encode(
+    x: Tensor, weight: Tensor, rows: Tensor | None, bias: Tensor, k: int, magnitude: bool = False
+) -> tuple[Tensor, Tensor]:
     if rows is None:
         scores = torch.addmm(bias, x, weight.T)
     else:
         scores = bias.expand(x.shape[0], -1).clone()
         for i in range(rows.shape[1]):
             scores.addcmul_(x[:, rows[:, i]], weight[:, i])
-    acts, indices = scores.topk(k, dim=1)
-    return acts, indices
+    indices = (scores.abs() if magnitude else scores).topk(k, dim=1).indices
+    return scores.gather(1, indices), indices
 
 
 def combine(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int) -> Tensor:

@@ -1,0 +1,91 @@
+"""The encoder's loops: scores and the k largest in one pass; they release the interpreter lock."""
+
+import numpy as np
+from numba import njit
+
+from sae_bridge.kernels._cpu_shortlists import bits_of, cut, key_of, push, sort
+from sae_bridge.kernels._cpu_vectors import fill, find, lowest
+
+BLOCK = 64  # columns between two looks at their candidates
+
+
+@njit(cache=True, nogil=True)
+def encode_masked(x, weight, rows, bias, k, magnitude, tile, keys, acts, indices):
+    """The (batch, n) scores are never stored. See the package's docstring.
+
+    Args:
+        rows: uint32.
+        tile: scratch, (m + BLOCK + 2, lanes), aligned: the tile, scores that were found, thresholds.
+        keys: scratch, integers of the width of x, (lanes, room).
+    """
+    (batch, m), n, lanes = x.shape, rows.shape[0], tile.shape[1]
+    tokens, scores, least = tile[:m], tile[m : m + BLOCK + 1], tile[m + BLOCK + 1]
+    score_bits, least_bits = scores.view(keys.dtype), least.view(keys.dtype)
+    marks = np.empty(BLOCK + 1, np.int64)
+    order = np.empty(keys.shape, np.int32)
+    counts, floors = np.zeros(lanes, np.uint64), np.empty(lanes, keys.dtype)
+    out_keys, out_order = np.empty(k, keys.dtype), np.empty(k, np.int32)
+    top, infinity = _limits(x, keys)
+    for first in range(0, batch, lanes):
+        width = min(lanes, batch - first)
+        real = (1 << width) - 1
+        fill(x, first, tokens)
+        counts[:] = 0
+        floors[:] = ~top
+        least[:] = np.inf
+        least[:width] = np.nan
+        for start in range(0, n, BLOCK):
+            found = find(rows, weight, bias, tokens, least, magnitude, start, min(n, start + BLOCK), scores, marks)
+            for slot in range(np.uint64(found)):
+                j, todo = marks[slot] >> 32, marks[slot] & real
+                while todo != 0:
+                    lane = lowest(todo)
+                    todo &= todo - 1
+                    bits = score_bits[slot, lane]
+                    key = key_of(bits, magnitude, top, infinity)
+                    if key > floors[lane] and push(key, bits, j, k, keys, order, counts, floors, lane):
+                        least_bits[lane] = bits_of(floors[lane], False, 0, top)
+        for lane in range(width):
+            _finish(keys, order, lane, counts, k, magnitude, top, out_keys, out_order, acts[first + lane])
+            _indices(out_order, indices[first + lane])
+
+
+@njit(cache=True, nogil=True)
+def largest(scores, k, magnitude, keys, acts, indices):
+    """The k largest of every row of ``scores`` (batch, n); ``keys`` as above, of one lane."""
+    order = np.empty(keys.shape, np.int32)
+    counts, floors = np.zeros(1, np.uint64), np.empty(1, keys.dtype)
+    out_keys, out_order = np.empty(k, keys.dtype), np.empty(k, np.int32)
+    top, infinity = _limits(scores, keys)
+    bits = scores.view(keys.dtype)
+    for b in range(scores.shape[0]):
+        counts[0], floors[0] = 0, ~top
+        for j in range(scores.shape[1]):
+            key = key_of(bits[b, j], magnitude, top, infinity)
+            if key > floors[0]:
+                push(key, bits[b, j], j, k, keys, order, counts, floors, 0)
+        _finish(keys, order, 0, counts, k, magnitude, top, out_keys, out_order, acts[b])
+        _indices(out_order, indices[b])
+
+
+@njit(cache=True, nogil=True)
+def _limits(x, keys):
+    """The largest integer of the width of x, and infinity's bits."""
+    infinity = np.full(1, np.inf, x.dtype).view(keys.dtype)[0]
+    return keys.dtype.type(np.iinfo(keys.dtype).max), infinity
+
+
+@njit(cache=True, nogil=True)
+def _finish(keys, order, lane, counts, k, magnitude, top, out_keys, out_order, acts):
+    cut(keys, order, lane, counts[lane], k, 0)
+    sort(keys, order, lane, k, out_keys, out_order)
+    bits = acts.view(keys.dtype)
+    for i in range(k):
+        bits[i] = bits_of(out_keys[i], magnitude, out_order[i], top)
+
+
+@njit(cache=True, nogil=True)
+def _indices(out_order, indices):
+    for i in range(indices.size):
+        index = out_order[i]
+        indices[i] = index if index >= 0 else ~index

@@ -1,0 +1,133 @@
+"""The k largest of a stream of scores, one list a lane: candidates gather until the list is full, then it is cut.
+
+Scores are kept as integers in the same order (:func:`key_of`), so that NaN and infinities need no care: NaN, of either
+sign, is the largest, as in torch.topk. ``order[lane, i]`` is the index j of candidate i, or ~j if its score is negative:
+by magnitude the key has lost the sign. Candidates come and stay in increasing j, so equal keys keep the lower index.
+
+Counters are unsigned: numba then leaves out its test for negative indices, a third of the time of :func:`cut`.
+"""
+
+import numpy as np
+from numba import njit
+
+_RUN = 32  # sorted by counting; longer lists are merged from such runs
+_EMPTY = np.int32(-(2**31))
+_ONE = np.uint64(1)
+
+
+def room_for(k):
+    """Candidates that a list holds: large enough that cuts are rare, small enough that all lists stay in the cache."""
+    return 2 * k + 32
+
+
+@njit(inline="always")
+def key_of(bits, magnitude, top, infinity):
+    """The key of a score, given as the integer with its bits; ``top`` is the largest integer."""
+    size = bits & top
+    if size > infinity:
+        return top
+    if magnitude or bits >= 0:
+        return size
+    return bits ^ top
+
+
+@njit(inline="always")
+def bits_of(key, magnitude, index, top):
+    """The score's bits; ``index`` as in ``order``."""
+    if magnitude:
+        return key | ~top if index < 0 else key
+    return key if key >= 0 else key ^ top
+
+
+@njit(inline="always")
+def push(key, bits, j, k, keys, order, counts, floors, lane):
+    """Put a candidate into the lane's list; whether the lane's floor has risen."""
+    count = counts[lane]
+    keys[lane, count] = key
+    order[lane, count] = j if bits >= 0 else ~j
+    count += _ONE
+    counts[lane] = count
+    if count < np.uint64(keys.shape[1]):
+        return False
+    counts[lane], floors[lane] = cut(keys, order, lane, count, k, k // 2)
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _above(keys, lane, count, pivot):
+    total = 0
+    for i in range(count):
+        total += keys[lane, i] > pivot
+    return total
+
+
+@njit(cache=True, nogil=True)
+def cut(keys, order, lane, count, k, slack):
+    """Keep the largest k to k + slack of ``count >= k`` keys: how many, and a key that any later one has to exceed."""
+    low = high = keys[lane, 0]
+    for i in range(np.uint64(count)):
+        low = min(low, keys[lane, i])
+        high = max(high, keys[lane, i])
+    larger = _above(keys, lane, count, low)
+    if larger > k + slack:
+        # Bisection: at least k keys are above low, fewer than k above high.
+        while larger > k + slack:
+            middle = keys.dtype.type((low >> 1) + (high >> 1) + (low & high & 1))
+            if middle == low:
+                low = high  # the k-th largest, of which there are several
+                larger = _above(keys, lane, count, low)
+                break
+            held = _above(keys, lane, count, middle)
+            if held >= k:
+                low, larger = middle, held
+            else:
+                high = middle
+    spare = k - larger  # of those equal to low, the first ones stay
+    kept = np.uint64(0)
+    if spare <= 0:
+        for i in range(np.uint64(count)):
+            key, j = keys[lane, i], order[lane, i]
+            keys[lane, kept] = key
+            order[lane, kept] = j
+            kept += np.uint64(key > low)
+    else:
+        for i in range(np.uint64(count)):
+            key, j = keys[lane, i], order[lane, i]
+            same = key == low
+            keys[lane, kept] = key
+            order[lane, kept] = j
+            kept += np.uint64((key > low) | (same & (spare > 0)))
+            spare -= same
+    return kept, low
+
+
+@njit(cache=True, nogil=True)
+def sort(keys, order, lane, k, out_keys, out_order):
+    """The first k candidates by decreasing key, equal ones in their order; overwrites the list."""
+    out_order[:k] = _EMPTY
+    for first in range(0, k, _RUN):
+        stop = min(k, first + _RUN)
+        for i in range(first, stop):
+            key = keys[lane, i]
+            rank = first
+            for t in range(first, stop):
+                rank += keys[lane, t] > key
+            while out_order[rank] != _EMPTY:
+                rank += 1
+            out_keys[rank] = key
+            out_order[rank] = order[lane, i]
+    size = _RUN
+    while size < k:
+        keys[lane, :k] = out_keys[:k]
+        order[lane, :k] = out_order[:k]
+        for first in range(0, k, 2 * size):
+            a, middle = first, min(k, first + size)
+            b, stop = middle, min(k, first + 2 * size)
+            for place in range(first, stop):
+                if b == stop or (a < middle and keys[lane, a] >= keys[lane, b]):
+                    source, a = a, a + 1
+                else:
+                    source, b = b, b + 1
+                out_keys[place] = keys[lane, source]
+                out_order[place] = order[lane, source]
+        size *= 2
