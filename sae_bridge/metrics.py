@@ -23,8 +23,8 @@ def sinks(names: Iterable[SinkName], folder: Path, about: Mapping[str, Any]) -> 
     """The asked-for sinks, closed at the end.
 
     Args:
-        names: "tensorboard" writes event files into ``folder``/tensorboard; "wandb" opens one run (its project, mode and
-            key come from its own settings, WANDB_PROJECT and so on).
+        names: "tensorboard" writes event files into ``folder``/tensorboard; "wandb" opens one run (its project, mode
+            and key come from its own settings, WANDB_PROJECT and so on).
         about: the configuration that the run is filed under.
 
     Raises:

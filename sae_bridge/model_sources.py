@@ -84,7 +84,7 @@ def _require_complete(folder: Path) -> None:
     if weights.suffix == ".json":
         try:
             shards = sorted(set(json.loads(weights.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidFile(weights, f"no index of weights: {error!r}") from error
         for shard in shards:
             if not (folder / shard).is_file():

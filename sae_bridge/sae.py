@@ -304,11 +304,8 @@ def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[st
     about, mask, arrays, fields = read_sae(folder)
     encoder: Encoder = "tied" if about["encoder"] == "tied" else "warm"
     how: dict[str, Any] = {"encoder": encoder, "activation": about["activation"], "selection": about["selection"]}
-    sae: SparseAutoencoder
-    if mask is None:
-        sae = TopKSAE(about["m"], about["n"], about["k"], **how)
-    else:
-        sae = ExpanderSAE(mask, about["k"], **how)
+    k = about["k"]
+    sae: SparseAutoencoder = TopKSAE(about["m"], about["n"], k, **how) if mask is None else ExpanderSAE(mask, k, **how)
     stored = {name: torch.from_numpy(value) for name, value in arrays.items()}
     if any(value.dtype == torch.float64 for value in stored.values()):
         sae = sae.double()

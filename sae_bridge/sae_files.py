@@ -100,5 +100,3 @@ def _configuration(folder: Path) -> dict[str, Any]:
     if wrong:
         raise InvalidFile(path, f"damaged: it lacks {', '.join(wrong)}")
     return about
-
-

@@ -46,6 +46,16 @@ class ActivationStream(Protocol):
         """Identity of the data."""
         ...
 
+    @property
+    def seed(self) -> int:
+        """Seed of the order."""
+        ...
+
+    @property
+    def windows(self) -> int:
+        """Pieces that a pass over the data is cut into; the order depends on it."""
+        ...
+
     def batch(self, step: int) -> Tensor:
         """Batch ``step`` = 0, 1, ...: float32 (batch_size, m) on the CPU."""
         ...
@@ -60,7 +70,7 @@ class _Windowed(ABC):
 
     def __init__(self, m: int, sha256: str, windows: Windows, batch_size: int) -> None:
         self.m, self.sha256, self.batch_size = m, sha256, int(batch_size)
-        self._windows = windows
+        self._windows, self.seed, self.windows = windows, windows.seed, windows.count
         self._number = -1
         self._rows = torch.empty(0)
         self._order: NDArray[np.int64] = np.empty(0, np.int64)

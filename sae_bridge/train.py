@@ -85,7 +85,7 @@ def train(
         for name in runs:
             if is_sae_folder(folder / name):
                 finished[name], fields = load_sae(folder / name)
-                if fields["identity"] != identities[name]:
+                if any(fields.get(key) != value for key, value in identities[name].items()):
                     raise InvalidFile(folder / name / CONFIGURATION, "is the SAE of another run; choose another folder")
         todo = {name: how for name, how in runs.items() if name not in finished}
         if todo:
@@ -103,7 +103,7 @@ def train(
                 if name not in loop.diverged:
                     trainee.sae.eval()
                     if world.writes:
-                        _finish(folder / name, trainee, {**(about or {}), "identity": identities[name]})
+                        _finish(folder / name, trainee, {**(about or {}), **identities[name]})
                     finished[name] = trainee.sae
             world.wait()
             if loop.diverged:
@@ -192,5 +192,6 @@ def _metrics(folder: Path, identity: dict[str, Any], world: World) -> AbstractCo
 
 def _identity(how: Training, stream: ActivationStream, device: torch.device) -> dict[str, Any]:
     """What decides the result."""
-    data = {"activations_sha256": stream.sha256, "batch": stream.batch_size, "order_seed": stream.seed}
-    return {"kind": "sae training", **how.identity(), **data, "device": device.type}
+    order = {"batch": stream.batch_size, "order_seed": stream.seed, "windows": stream.windows}
+    data = {"activations_sha256": stream.sha256, **order, "device": device.type}
+    return {"kind": "sae training", **how.identity(), **data}

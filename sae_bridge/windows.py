@@ -39,7 +39,7 @@ class Windows:
         require_seed(seed)
         require(require_int("batch_size", batch_size) >= 1, "batch_size", batch_size, "must be at least 1")
         self._counts = np.asarray(counts, np.int64)
-        self._batch, self._seed = int(batch_size), int(seed)
+        self._batch, self.seed = int(batch_size), int(seed)
         each = most_rows // max(1, int(self._counts.max()))
         longest = int(self._counts.max())
         require(each >= 1, "memory_bytes", f"for {most_rows} rows", f"must hold a context's {longest} rows")
@@ -74,7 +74,7 @@ class Windows:
 
     def order(self, window: int, rows: int) -> NDArray[np.int64]:
         """The permutation of a window's rows (those of its contexts in ascending order, without outliers)."""
-        return generator(self._seed, f"rows of window {window}").permutation(rows)
+        return generator(self.seed, f"rows of window {window}").permutation(rows)
 
     def batch(self, order: NDArray[np.int64], place: int) -> NDArray[np.int64]:
         """The rows of batch ``place`` of a window, given its order."""
@@ -82,4 +82,4 @@ class Windows:
         return order.take(np.arange(first, first + self._batch), mode="wrap")
 
     def _permuted(self, number: int) -> NDArray[np.int64]:
-        return generator(self._seed, f"contexts of pass {number}").permutation(len(self._counts))
+        return generator(self.seed, f"contexts of pass {number}").permutation(len(self._counts))

@@ -6,7 +6,7 @@ import torch
 class MemoryStream:
     """Each token is the sum of six of 128 random unit vectors of width 32, off centre."""
 
-    m, seed, sha256 = 32, 0, "memory"
+    m, seed, windows, sha256 = 32, 0, 1, "memory"
 
     def __init__(self, batch_size=128, count=4096, seed=0):
         generator = torch.Generator().manual_seed(seed)

@@ -1,23 +1,17 @@
-import numpy as np
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
-from conftest import save_tiny_model
 
 from expander_theory import InvalidArgument, InvalidFile, uniform_mask
+from expander_theory.commands.output import table
 from expander_theory.sae_rows import table_row
-from sae_bridge.activations import ActivationStore
-from sae_bridge.evaluate import (
-    _Bootstrap,
-    baseline_losses,
-    context_losses,
-    evaluation_row,
-    fidelity,
-    reconstruction,
-    require_trained_on,
-)
-from sae_bridge.language_models import load_language_model
+from sae_bridge.commands.evaluate import Evaluate
+from sae_bridge.evaluate import evaluation_rows, replacement, require_trained_on
+from sae_bridge.model_fidelity import fidelity, measure_losses
+from sae_bridge.reconstruction import reconstruction
 from sae_bridge.sae import ExpanderSAE, TopKSAE
-from sae_bridge.train import Training, train
 
 
 class Exact(TopKSAE):
@@ -29,167 +23,111 @@ class Exact(TopKSAE):
             self.weight.copy_(torch.cat([torch.eye(m), -torch.eye(m)]))
 
 
-class Constant(TopKSAE):
-    """Reconstructs the mean, whatever it sees."""
-
-    def __init__(self, mean):
-        super().__init__(len(mean), 4, 1)
-        with torch.no_grad():
-            self.b_dec.copy_(mean)
-            self.b_enc.fill_(-1e6)
+@pytest.fixture(scope="module")
+def saes():
+    expander = ExpanderSAE(uniform_mask(32, 64, 4, seed=0), 4, encoder="warm").eval()
+    return {"exact": Exact(32).eval(), "expander": expander}
 
 
 @pytest.fixture(scope="module")
-def measured(tiny_store):
+def rows(tiny_store, saes):
+    return {row["name"]: row for row in evaluation_rows(saes, *tiny_store, progress=False)}
+
+
+def test_a_row_holds_what_the_measurements_say_one_by_one(tiny_store, saes, rows):
     model, store = tiny_store
-    return model, store, baseline_losses(model, store, progress=False)
+    sae = saes["expander"]
+    alone = fidelity({"x": replacement(sae)}, model, store, progress=False)["x"]
+    expected = {**asdict(reconstruction(sae, store, progress=False)), **asdict(alone)}
+    row = rows["expander"]
+    assert {name: row[name] for name in expected} == expected
+    about = {"architecture": "expander", "m": 32, "n": 64, "d": 4, "k": 4, "decoder_values": 256, "encoder": "untied"}
+    assert {name: row[name] for name in about} == about
+    assert rows["exact"]["architecture"] == "dense"
+    assert json.loads(json.dumps(row, allow_nan=False))["fvu"] == row["fvu"]
 
 
-def test_a_perfect_sae_recovers_everything(measured):
-    model, store, baselines = measured
-    result = reconstruction(Exact(32), store)
-    assert result.fvu < 1e-10
-    assert result.dead == 0
-    assert result.l0 == pytest.approx(32, abs=0.5)
-    found = fidelity(Exact(32), model, store, baselines, progress=False)
-    assert found.recovered_zero == pytest.approx(1, abs=1e-4)
-    assert found.delta == pytest.approx(0, abs=1e-5)
+def test_a_perfect_sae_recovers_everything(rows):
+    row = rows["exact"]
+    assert row["fvu"] < 1e-10
+    assert row["l0"] == pytest.approx(32, abs=0.5)
+    assert row["recovered_zero"] == pytest.approx(1, abs=1e-4)
+    assert row["recovered_mean"] == pytest.approx(1, abs=1e-4)
+    assert row["delta"] == pytest.approx(0, abs=1e-5)
+    assert row["kl"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_constant_recovers_nothing_of_the_variance_and_nothing_beyond_mean_ablation(measured):
-    model, store, baselines = measured
-    sae = Constant(store.rows("train").mean(dim=0))
-    result = reconstruction(sae, store)
-    assert result.fvu == pytest.approx(1, abs=0.05)  # the held-out mean differs a little
-    assert result.fvu >= 1
-    assert result.l0 == 0
-    assert result.dead == 4
-    found = fidelity(sae, model, store, baselines, progress=False)
-    assert found.recovered_mean == pytest.approx(0, abs=1e-3)
-    assert found.ce == pytest.approx(found.ce_mean, abs=1e-5)
+def test_rows_fit_a_table(rows):
+    shown = table_row(rows["expander"])
+    assert shown["dead"] == f"{rows['expander']['dead']}/64"
+    assert shown["KL"].startswith(f"{rows['expander']['kl']:.3f} [")
+    undefined = table_row({**rows["expander"], "recovered_zero": None, "kl_interval": None})
+    assert undefined["recovered (zero)"] == "undefined"
+    assert undefined["KL"] == f"{rows['expander']['kl']:.3f}"
+    assert "recovered (mean)" in table([shown, undefined])
 
 
-def test_the_definitions(measured):
-    model, store, baselines = measured
-    sae = ExpanderSAE(uniform_mask(32, 64, 4, seed=0), 4)
-    f = fidelity(sae, model, store, baselines, progress=False)
-    for recovered, ablated in ((f.recovered_zero, f.ce_zero), (f.recovered_mean, f.ce_mean)):
-        assert recovered == pytest.approx((ablated - f.ce) / (ablated - f.ce_clean))
-    assert f.delta == pytest.approx(f.ce - f.ce_clean)
-    assert f.delta_interval[0] <= f.delta <= f.delta_interval[1]
-    assert f.documents == store.description["documents"]["held_out"]
-    h = store.rows("held_out")
-    r = reconstruction(sae, store, batch=17)
+def test_a_replacement_through_other_codes_in_another_dtype(saes):
+    sae = saes["expander"]
+    h = torch.randn(5, 32)
+    none = replacement(sae, lambda x: (torch.zeros(len(x), 1), torch.zeros(len(x), 1, dtype=torch.int64)))(h)
+    assert torch.equal(none, (sae.b_dec / sae.scale).detach().expand(5, 32))
+    double = ExpanderSAE(uniform_mask(32, 64, 4, seed=0), 4, encoder="warm").double()
     with torch.no_grad():
-        expected = (sae(h)[0] - h).square().sum() / (h - h.mean(dim=0)).square().sum()
-    assert r.fvu == pytest.approx(float(expected), rel=1e-5)
-    assert (r.tokens, r.seen_tokens) == (len(h), len(h) + len(store.rows("train")))
+        assert replacement(double)(h).dtype == torch.float32
+        torch.testing.assert_close(replacement(double)(h), sae(h)[0])
 
 
-def test_clean_loss_is_the_model_s_own(measured):
-    model, store, baselines = measured
-    tokens = store.tokens("held_out")
-    with torch.no_grad():
-        logits = model.model(tokens).logits
-    losses = torch.nn.functional.cross_entropy(logits[:, 1:-1].transpose(1, 2), tokens[:, 2:], reduction="none")
-    np.testing.assert_allclose(baselines.clean, losses.mean(dim=1), rtol=1e-5)
-    assert baselines.zero.mean() > baselines.clean.mean() + 0.5
-    assert baselines.mean.mean() > baselines.clean.mean() + 0.5
+def test_an_sae_that_codes_by_the_batch_is_refused(tiny_store):
+    sae = TopKSAE(32, 64, 4, activation="batch_topk")
+    with pytest.raises(InvalidArgument, match="call eval"):
+        evaluation_rows({"x": sae.train()}, *tiny_store, progress=False)
+    assert evaluation_rows({"x": sae.eval()}, *tiny_store, progress=False)[0]["activation"] == "batch_topk"
 
 
-def test_the_first_token_keeps_its_activation(measured):
-    model, store, _ = measured
-    widths = []
-
-    def watch(h):
-        widths.append(len(h))
-        return h
-
-    context_losses(model, store, watch, "test", progress=False, batch=4)
-    assert sum(widths) == len(store.rows("held_out"))
+def test_another_width_is_refused(tiny_store):
+    with pytest.raises(InvalidArgument, match="x = m = 31: must have the activations' width 32"):
+        evaluation_rows({"x": TopKSAE(31, 40, 3)}, *tiny_store)
 
 
-def test_outliers_keep_their_activation(tiny_store, monkeypatch):
-    monkeypatch.setattr("sae_bridge.activations.OUTLIER_RATIO", 1.0)
-    model, whole = tiny_store
-    store = ActivationStore(whole.folder)
-    assert len(store.rows("held_out")) < len(whole.rows("held_out"))
-    widths = []
-
-    def watch(h):
-        widths.append(len(h))
-        assert h.norm(dim=1).max() <= store.norm_limit
-        return h
-
-    context_losses(model, store, watch, "test", progress=False)
-    assert sum(widths) == len(store.rows("held_out"))
-
-
-def test_a_feature_that_fires_in_training_alone_is_not_dead(measured):
-    """The most extreme training token fires a feature that no held-out token reaches."""
-    _, store, _ = measured
-    train, held_out = store.rows("train"), store.rows("held_out")
-    sae = TopKSAE(32, 1, 1)
-    with torch.no_grad():
-        for direction in torch.randn(200, 32, generator=torch.Generator().manual_seed(0)):
-            sae.weight.copy_(direction / direction.norm())
-            bias = (held_out @ sae.weight[0]).max()
-            if (train @ sae.weight[0]).max() > bias:
-                sae.b_enc.copy_(-bias[None])
-                break
-        assert int((sae.encode(held_out)[0] > 0).sum()) == 0
-    assert reconstruction(sae, store).dead == 0
-
-
-def test_intervals_resample_documents_with_numerator_and_denominator_together():
-    documents = np.array([7, 7, 7, 9, 9, 12])
-    top, bottom = np.array([1.0, 2, 3, 4, 5, 6]), np.array([2.0, 2, 4, 5, 5, 8])
-    bootstrap = _Bootstrap(documents)
-    assert bootstrap.documents == 3
-    rng = np.random.default_rng(0)
-    ratios = []
-    for drawn in rng.integers(0, 3, (2000, 3)):
-        chosen = np.concatenate([np.nonzero(documents == np.array([7, 9, 12])[i])[0] for i in drawn])
-        ratios.append(top[chosen].sum() / bottom[chosen].sum())
-    value, interval = bootstrap.ratio(top, bottom)
-    assert value == pytest.approx(21 / 26)
-    assert interval == pytest.approx(tuple(np.quantile(ratios, [0.025, 0.975])))
-
-
-def test_a_ratio_without_a_denominator_is_undefined():
-    bootstrap = _Bootstrap(np.arange(6))
-    assert bootstrap.ratio(np.ones(6), np.array([1.0, -1, 1, -1, 1, -1])) == (None, None)
-
-
-def test_an_sae_of_other_activations_is_refused(measured):
-    _, store, _ = measured
+def test_an_sae_of_other_activations_is_refused(tiny_store):
+    store = tiny_store[1]
     require_trained_on(store, {"activations_sha256": store.sha256}, "x")
     with pytest.raises(InvalidFile, match="trained on other activations"):
         require_trained_on(store, {"activations_sha256": "0"}, "x")
 
 
-def test_losses_do_not_depend_on_the_batch(measured):
-    model, store, baselines = measured
-    other = context_losses(model, store, torch.zeros_like, "test", progress=False, batch=3)
-    np.testing.assert_allclose(other, baselines.zero, rtol=1e-5)
+class TestCommand:
+    @pytest.fixture
+    def folder(self, tmp_path, tiny_store, saes):
+        saes["expander"].save(tmp_path / "sae", {"activations_sha256": tiny_store[1].sha256})
+        return tmp_path / "sae"
 
+    def test_prints_the_table_and_what_it_means(self, folder, tiny_store, rows, tmp_path, capsys):
+        Evaluate(tiny_store[1].folder, (folder,), out=tmp_path / "rows.json", baseline="all").run()
+        shown = capsys.readouterr().out
+        assert "recovered (zero)" in shown
+        assert "ablations on every position" in shown
+        assert f"Dead: fire on none of {rows['expander']['seen_tokens']:,} tokens" in shown
+        (row,) = json.loads((tmp_path / "rows.json").read_text())
+        assert row["baseline"] == "all"
+        assert row["ce"] == pytest.approx(rows["expander"]["ce"], rel=1e-6)
+        assert row["recovered_zero"] != pytest.approx(rows["expander"]["recovered_zero"], rel=1e-6)
 
-def test_another_model_or_width_is_refused(measured, tmp_path):
-    _, store, _ = measured
-    other = load_language_model(str(save_tiny_model(tmp_path / "m", seed=9)))
-    with pytest.raises(InvalidFile, match="harvested from another model"):
-        baseline_losses(other, store, progress=False)
-    with pytest.raises(InvalidArgument, match="width m = 31"):
-        reconstruction(TopKSAE(31, 40, 3), store)
-
-
-def test_a_row_holds_everything_and_fits_a_table(measured, tmp_path):
-    model, store, baselines = measured
-    sae = train(store, Training(d=4, n=64, k=4, steps=5, batch=64), tmp_path, progress=False)
-    row = evaluation_row("x", sae, model, store, baselines, progress=False)
-    assert row["decoder_values"] == 256
-    assert row["architecture"] == "expander"
-    assert table_row(row)["dead"].endswith("/64")
+    def test_refuses(self, folder, tiny_store, tmp_path):
+        store = tiny_store[1].folder
+        with pytest.raises(InvalidArgument, match="saes"):
+            Evaluate(store, ()).run()
+        with pytest.raises(InvalidArgument, match="must be different folders"):
+            Evaluate(store, (folder, folder)).run()
+        with pytest.raises(InvalidFile, match="exists already"):
+            Evaluate(store, (folder,), out=folder / "cfg.json").run()
+        TopKSAE(31, 40, 3).save(tmp_path / "narrow", {})
+        with pytest.raises(InvalidArgument, match="m = 31"):
+            Evaluate(store, (tmp_path / "narrow",)).run()
+        TopKSAE(32, 40, 3).save(tmp_path / "foreign", {})
+        with pytest.raises(InvalidFile, match="other activations"):
+            Evaluate(store, (tmp_path / "foreign",)).run()
 
 
 class TestDefaultModel:
@@ -205,7 +143,7 @@ class TestDefaultModel:
         what = Harvest(context=32, train_contexts=12, held_out_contexts=6)
         store = harvest(default_model, TextSource([str(tmp_path / "text")]), what, tmp_path / "s", progress=False)
         assert store.description["layer"] == 14
-        losses = baseline_losses(default_model, store, progress=False)
-        assert losses.clean.mean() < losses.mean.mean() < losses.zero.mean()
-        found = fidelity(Exact(576), default_model, store, losses, progress=False)
+        changes = {"exact": replacement(Exact(576))}
+        found = measure_losses(changes, default_model, store, progress=False).fidelity("exact")
+        assert found.ce_clean < found.ce_mean < found.ce_zero
         assert found.recovered_zero == pytest.approx(1, abs=1e-3)

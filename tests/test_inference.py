@@ -23,14 +23,16 @@ def make(kind="expander", k=K, selection="signed", norms=False, double=True):
         if kind == "expander"
         else TopKSAE(M, N, k, seed=1, selection=selection)
     )
+    sae = sae.double() if double else sae
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
+        sae.normalise_columns()
         sae.scale.fill_(0.7)
         sae.b_dec.normal_(generator=generator)
         sae.b_enc.normal_(0, 0.1, generator=generator)
         if norms:
             sae.weight.mul_(torch.linspace(0.3, 3, N)[:, None])
-    return (sae.double() if double else sae).eval()
+    return sae.eval()
 
 
 def tokens(count=40, seed=2, dtype=torch.float64):
@@ -270,12 +272,12 @@ class MemoryStore:
         yield from self.h.split(33)
 
 
-def planted(sae, nonnegative):
-    """Activations h = (W code + b_dec) / s with k nonzeros of modulus 1 to 2."""
+def planted(sae):
+    """Activations h = (W code + b_dec) / s with k nonzeros from 1 to 2."""
     rng = np.random.default_rng(0)
     codes = np.zeros((80, N))
     for code in codes:
-        code[rng.choice(N, sae.k, replace=False)] = rng.uniform(1, 2, sae.k) * (1 if nonnegative else 1)
+        code[rng.choice(N, sae.k, replace=False)] = rng.uniform(1, 2, sae.k)
     x = codes @ matrix(sae).T
     return codes, torch.from_numpy((x + sae.b_dec.detach().numpy()) / float(sae.scale))
 
@@ -283,7 +285,7 @@ def planted(sae, nonnegative):
 def test_the_gap_of_planted_codes():
     """OMP finds them, and where the encoder finds all of a support too, the overlap is whole."""
     sae = make("dense", k=2)
-    codes, h = planted(sae, True)
+    codes, h = planted(sae)
     rows = {row["method"]: row for row in amortisation_gap(sae, MemoryStore(h), methods=tuple(METHODS), progress=False)}
     assert list(rows) == list(METHODS)
     exact = (full(*Coder(sae)(h, "omp")) != 0) == (codes != 0)

