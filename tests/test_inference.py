@@ -23,7 +23,6 @@ def make(kind="expander", k=K, selection="signed", norms=False, double=True):
         if kind == "expander"
         else TopKSAE(M, N, k, seed=1, selection=selection)
     )
-    sae = sae.double() if double else sae
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         sae.normalise_columns()
@@ -32,7 +31,7 @@ def make(kind="expander", k=K, selection="signed", norms=False, double=True):
         sae.b_enc.normal_(0, 0.1, generator=generator)
         if norms:
             sae.weight.mul_(torch.linspace(0.3, 3, N)[:, None])
-    return sae.eval()
+    return (sae.double() if double else sae).eval()
 
 
 def tokens(count=40, seed=2, dtype=torch.float64):
@@ -51,7 +50,7 @@ def centred(sae, h):
 
 def full(acts, indices):
     """Codes as (B, n)."""
-    return torch.zeros(len(acts), N, dtype=acts.dtype).scatter_add(1, indices, acts).numpy()
+    return torch.zeros(len(acts), N, dtype=acts.dtype).scatter_add(1, indices, acts.detach()).numpy()
 
 
 class Imported(torch.nn.Module):
@@ -313,7 +312,7 @@ def test_the_gap_of_planted_codes():
 def test_the_gap_says_where_the_encoder_uses_fewer_features():
     sae = make("dense", k=4)
     with torch.no_grad():
-        sae.b_enc.fill_(-1.5)
+        sae.b_enc.fill_(-3)
     h = tokens(80)
     active = (sae.encode(h)[0] > 0).sum(1)
     own, omp = amortisation_gap(sae, MemoryStore(h), methods=["omp"], progress=False)

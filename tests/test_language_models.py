@@ -92,6 +92,7 @@ def test_logits_from_is_an_intervention_without_the_blocks_below(model, layer, h
     clean = model.logits(TOKENS)
     with model.intervene(layer, hook, lambda _: replacement):
         wanted = model.logits(TOKENS)
+    model.logits_from(TOKENS, layer, hook, replacement)  # once it has learnt what a block returns
     with fail_if_run(model, range(layer + (hook == "resid_post"))):
         found = model.logits_from(TOKENS, layer, hook, replacement)
     torch.testing.assert_close(found, wanted)
@@ -341,7 +342,7 @@ class TestGemma:
     def test_it_is_a_language_model_of_another_family(self, gemma):
         assert (gemma.m, len(gemma.layers), gemma.vocabulary) == (640, 18, 262_144)
         ids = gemma.tokenizer("The opposite of hot is", return_tensors="pt")["input_ids"]
-        assert ids[0].tolist() == [2, 818, 14140, 529, 4024, 563]
+        assert ids[0].tolist() == [2, 818, 11688, 529, 3425, 563]
         best = int(gemma.logits(ids)[0, -1].argmax())
         assert gemma.tokenizer.decode([best]).strip() == "cold"
 

@@ -171,7 +171,7 @@ def test_loops_take_no_tokens_and_strided_arrays(dense):
     acts, indices = cpu.encode(x, weight, rows, bias, 3)
     found, chosen = cpu.encode(strided, weight.T.contiguous().T, wide, bias, 3)
     assert torch.equal(chosen, indices)
-    assert torch.equal(found, acts)
+    torch.testing.assert_close(found, acts)  # a product of another layout rounds otherwise
     turned = acts.T.contiguous().T, indices.T.contiguous().T
     assert torch.equal(cpu.combine(*turned, weight, wide, 12), cpu.combine(acts, indices, weight, rows, 12))
     assert torch.equal(cpu.pull(strided, turned[1], weight, wide), cpu.pull(x, indices, weight, rows))

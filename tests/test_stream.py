@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from expander_theory import InvalidArgument
 from sae_bridge.activations import Harvest, TokenPolicy, harvest
+from sae_bridge.language_models import LanguageModel
 from sae_bridge.stream import ActivationStream, LiveStream, StoredStream
 from sae_bridge.text import TextSource
 from sae_bridge.windows import Windows
@@ -34,6 +35,14 @@ def stores(tiny_store, text_folder, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sae_bridge.shards._MOST_CONTEXTS", 8)
+        # Contexts share beginnings, so some rows would be equal: every context is shifted by its own amount.
+        plain = LanguageModel.activations
+        weights = torch.randn(16, generator=torch.Generator().manual_seed(0))
+
+        def shifted(model, tokens, *where):
+            return plain(model, tokens, *where) + 1e-2 * (tokens.float() @ weights)[:, None, None]
+
+        patch.setattr(LanguageModel, "activations", shifted)
         yield make
 
 

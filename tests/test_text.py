@@ -13,8 +13,8 @@ from sae_bridge.text import TextSource
 class Letters:
     """A tokenizer of one token per character."""
 
-    def __call__(self, text, **_):
-        return {"input_ids": [ord(c) % 256 for c in text]}
+    def __call__(self, texts, **_):
+        return {"input_ids": [[ord(c) % 256 for c in text] for text in texts]}
 
 
 def decoded(contexts):
@@ -129,7 +129,7 @@ def test_unreadable_text_is_reported(tmp_path):
 
 
 def test_wiki_markup_is_stripped():
-    prose = text._prose(
+    prose = documents._prose(
         "{{Infobox|x=1}}\n'''Ada''' wrote the first [[computer program|program]] for a machine never built.\n"
         "== Heading ==\n[[Image:ada.png|thumb|A portrait of her that should not be here at all]]\n"
         "{| class=wikitable\n| cell of a table that is quite long indeed, longer than forty\n|}\n* item\n[[de:Ada]]"
