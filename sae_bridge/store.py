@@ -145,7 +145,10 @@ class ActivationStore:
             first, last = np.searchsorted(contexts, (inside.start, inside.stop))
             here = contexts[first:last] - inside.start
             for run in np.split(here, np.flatnonzero(np.diff(here) != 1) + 1) if len(here) else ():
-                found = self._shards.read_rows(split, index, int(ends[run[0]]), int(ends[run[-1] + 1]))
+                begin, end = int(ends[run[0]]), int(ends[run[-1] + 1])
+                if begin == end:  # no position of these contexts counts; safetensors refuses empty slices
+                    continue
+                found = self._shards.read_rows(split, index, begin, end)
                 rows[filled : filled + len(found)] = found
                 filled += len(found)
         return rows

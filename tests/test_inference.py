@@ -25,13 +25,14 @@ def make(kind="expander", k=K, selection="signed", norms=False, double=True):
     )
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        sae.normalise_columns()
         sae.scale.fill_(0.7)
         sae.b_dec.normal_(generator=generator)
         sae.b_enc.normal_(0, 0.1, generator=generator)
+        sae = sae.double() if double else sae
+        sae.normalise_columns()
         if norms:
             sae.weight.mul_(torch.linspace(0.3, 3, N)[:, None])
-    return (sae.double() if double else sae).eval()
+    return sae.eval()
 
 
 def tokens(count=40, seed=2, dtype=torch.float64):

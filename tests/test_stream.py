@@ -98,7 +98,7 @@ def test_with_one_window_the_order_is_uniform(stores):
 def test_a_batch_mixes_rows_of_many_shards(stores):
     _, store = stores()
     context = context_of(store)
-    for memory, fewest in ((EVERYTHING, 12), (30 * 15 * ROW, 8), (10 * 15 * ROW, 3)):
+    for memory, fewest in ((EVERYTHING, 10), (30 * 15 * ROW, 8), (10 * 15 * ROW, 3)):
         stream = StoredStream(store, 100, 0, memory)
         for step in (0, 1, 7, 12):
             assert len(set(context[numbered(store, stream.batch(step))] // 8)) >= fewest

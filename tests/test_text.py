@@ -1,12 +1,14 @@
 import gzip
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.errors import MissingResource
-from sae_bridge import resources, text
+from sae_bridge import documents, resources, text
 from sae_bridge.text import TextSource
 
 
@@ -155,3 +157,67 @@ def test_the_missing_default_text_names_its_command(tmp_path, monkeypatch):
     monkeypatch.setenv("EXPANDER_CACHE", str(tmp_path))
     with pytest.raises(MissingResource, match="expander fetch text"):
         TextSource()
+
+
+def test_text_in_another_encoding_names_the_byte(tmp_path):
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait")
+    with pytest.raises(InvalidFile, match=r"latin\.txt.*byte 0xe9 at offset 3"):
+        TextSource([str(tmp_path / "latin.txt")])
+    (tmp_path / "wide.txt").write_text("two bytes each", encoding="utf-16")
+    with pytest.raises(InvalidFile, match="it begins as UTF-16 does"):
+        TextSource([str(tmp_path / "wide.txt")])
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "fine"}\n{"text": "caf\xe9"}\n')
+    with pytest.raises(InvalidFile, match=r"byte 0xe9 at offset 30"):
+        TextSource([str(tmp_path / "a.jsonl")])
+
+
+def test_bos_comes_first_in_every_context(folder):
+    source = TextSource([str(folder)])
+    plain = source.contexts(Letters(), context=19, count=8, held_out=False)
+    marked = source.contexts(Letters(), context=20, count=8, held_out=False, bos_id=7)
+    assert (marked.tokens[:, 0] == 7).all()
+    np.testing.assert_array_equal(marked.tokens[:, 1:], plain.tokens)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """The package ``datasets`` with one data set of three rows."""
+    asked = []
+
+    class Rows(dict):
+        column_names = ("text", "body")
+
+    def load_dataset(name, split):
+        asked.append((name, split))
+        if name != "owner/books":
+            raise FileNotFoundError("no such data set\nand a traceback")
+        return Rows(text=["one", " ", "two"], body=["a", "b", 3])
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    return asked
+
+
+def test_a_data_set_of_the_hub(hub):
+    assert {d.text for d in TextSource(["hf:owner/books"]).documents} == {"one", "two"}
+    assert {d.text for d in TextSource(["hf:owner/books:test[:2]:text"]).documents} == {"one", "two"}
+    assert hub == [("owner/books", "train"), ("owner/books", "test[:2]")]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("hf:owner/books:train:title", "has no field 'title'; it has text, body"),
+        ("hf:owner/books:train:body", "holds no string in row 2"),
+        ("hf:owner/poems", "cannot be loaded: FileNotFoundError: no such data set"),
+        ("hf:", "must be hf:NAME"),
+    ],
+)
+def test_a_data_set_that_does_not_fit_is_named(hub, name, problem):
+    with pytest.raises(InvalidArgument, match=problem):
+        TextSource([name])
+
+
+def test_without_the_package_datasets(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingResource, match="pip install datasets"):
+        TextSource(["hf:owner/books"])
