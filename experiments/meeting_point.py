@@ -13,20 +13,19 @@ from expander_theory.ledger import Ledger
 from expander_theory.measures import dictionary_measures
 from expander_theory.planted import planted_recovery
 from expander_theory.progress import progress_bar
-from experiments.frontier import trainings
 from experiments.presets import Preset
+from experiments.sae_comparison import names
 
 SOLVERS = ("omp", "topk")
 
 
 def dictionaries(preset: Preset, saes: Path) -> Iterator[tuple[str, str, AnyDictionary]]:
     """(name, values, dictionary) for the first seed's decoders and their random counterparts."""
-    first = preset.frontier.seeds[0]
-    for name, how in trainings(preset).items():
-        if how.seed != first:
+    for name, seed, d in names(preset.saes):
+        if seed != preset.saes.seeds[0]:
             continue
         trained = load_dictionary(saes / name / "dictionary.safetensors")
-        label = "dense" if how.d is None else f"d = {how.d}"
+        label = "dense" if d is None else f"d = {d}"
         yield label, "trained", trained
         if isinstance(trained, Dictionary):
             yield label, "signs", sign_dictionary(trained.mask, seed=preset.seed)
@@ -40,7 +39,7 @@ def run(preset: Preset, saes: Path, folder: Path) -> None:
 
     A solver's curve stops at the first k with no success at all: larger k are recorded as not run.
     """
-    identity = {"kind": "meeting point", "planted": asdict(preset.planted), "frontier": asdict(preset.frontier)}
+    identity = {"kind": "meeting point", "planted": asdict(preset.planted), "saes": asdict(preset.saes)}
     with Ledger(folder / "ledger.jsonl", {**identity, "seed": preset.seed}) as ledger:
         done = {(r["sha256"], r.get("solver")) for r in ledger.records}
         cases = list(dictionaries(preset, saes))

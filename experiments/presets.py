@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from sae_bridge.activations import Harvest
+from experiments.sae_presets import FULL as FULL_SAES
+from experiments.sae_presets import QUICK as QUICK_SAES
+from experiments.sae_presets import Comparison
 
 
 @dataclass(frozen=True)
@@ -15,23 +17,6 @@ class PhaseGrid:
     d: int
     trials: int
     certified_draws: int
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """SAEs to train: one per degree and seed, and the dense reference (None).
-
-    ``learning_rate`` is that of :class:`sae_bridge.train.Training`, the same for all degrees. In short runs
-    (300 steps) 8e-3 gave the lowest FVU of 1, 2, 4 and 8e-3 for dense, d = 128, 32 and 8 alike.
-    """
-
-    degrees: tuple[int | None, ...]
-    n: int
-    k: int
-    steps: int
-    learning_rate: float
-    batch: int = 1024
-    seeds: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -48,8 +33,7 @@ class Preset:
 
     name: str
     phase: PhaseGrid
-    harvest: Harvest
-    frontier: Frontier
+    saes: Comparison
     planted: Planted
     expansion_seconds: float
     seed: int = 0
@@ -66,8 +50,7 @@ QUICK = Preset(
     phase=PhaseGrid(
         n=512, m_over_n=_steps(0.1, 0.9, 0.1), k_over_m=_steps(0.05, 0.6, 0.05), d=8, trials=50, certified_draws=5
     ),
-    harvest=Harvest(train_contexts=640, held_out_contexts=48),
-    frontier=Frontier(degrees=(None, 128, 32, 8), n=4608, k=32, steps=500, learning_rate=8e-3),
+    saes=QUICK_SAES,
     planted=Planted(ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160), trials=40),
     expansion_seconds=3.0,
 )
@@ -82,10 +65,7 @@ FULL = Preset(
         trials=200,
         certified_draws=20,
     ),
-    harvest=Harvest(train_contexts=16_000, held_out_contexts=512),
-    frontier=Frontier(
-        degrees=(None, 128, 64, 32, 16, 8, 4), n=4608, k=32, steps=6000, learning_rate=4e-3, seeds=(0, 1, 2)
-    ),
+    saes=FULL_SAES,
     planted=Planted(ks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128), trials=200),
     expansion_seconds=60.0,
 )

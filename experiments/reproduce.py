@@ -21,7 +21,8 @@ class Reproduce:
     def run(self) -> None:
         from expander_theory.executors import default_workers
         from expander_theory.ledger import Ledger
-        from experiments import frontier, mask_geometry, meeting_point, phase_transition
+        from experiments import mask_geometry, meeting_point, phase_transition
+        from experiments import sae_comparison as saes
         from experiments.presets import PRESETS
         from paper_figures.command import draw_all
         from sae_bridge.resources import RESOURCES, fetch
@@ -31,7 +32,14 @@ class Reproduce:
         state: dict[str, Any] = {}
 
         def harvest() -> None:
-            state["model"], state["store"] = frontier.harvest_default(preset, out / "activations")
+            state["model"], state["store"] = saes.activations(preset.saes, out / "activations")
+
+        def train() -> None:
+            found = saes.rates(preset.saes, state["store"], out / "rates")
+            saes.train_all(preset.saes, state["store"], found, out / "sae")
+
+        def evaluate() -> None:
+            saes.evaluate_all(preset.saes, state["model"], state["store"], out / "sae", out / "frontier")
 
         stages: list[tuple[str, Callable[[], Any]]] = [
             ("masks: build and measure", lambda: mask_geometry.run(preset, out / "masks")),
@@ -41,11 +49,8 @@ class Reproduce:
             ),
             ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
             ("activations: harvest", harvest),
-            ("SAEs: train", lambda: frontier.train_all(preset, state["store"], out / "sae")),
-            (
-                "SAEs: evaluate",
-                lambda: frontier.evaluate_all(preset, state["model"], state["store"], out / "sae", out / "frontier"),
-            ),
+            ("SAEs: sweep the learning rates, train", train),
+            ("SAEs: evaluate, by their encoders and by OMP", evaluate),
             ("trained decoders: theory and recovery", lambda: meeting_point.run(preset, out / "sae", out / "meeting")),
             ("figures and tables", lambda: state.update(drawn=draw_all(out))),
         ]

@@ -14,6 +14,7 @@ from paper_figures.output import write_table
 from paper_figures.style import BLUE, GREEN, ORANGE, panels, save
 
 LEDGERS = ("frontier/ledger.jsonl",)
+_INTERVALS = ("fvu", "relative_error", "ce", "kl", "delta", "recovered_zero", "recovered_mean", "omp_recovered_zero")
 _SERIES = (
     ("recovered_zero", "against zero ablation", BLUE, "o"),
     ("recovered_mean", "against mean ablation", ORANGE, "s"),
@@ -42,13 +43,15 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     m, n, k = rows[0]["m"], rows[0]["n"], rows[0]["k"]
     model = Path(about["model"]).name.replace("default", "SmolLM2-135M")
     place = f"{model}, {about['hook']} of layer {about['layer']}"
-    figure.suptitle(f"{place}: $m = {m}$, $n = {n}$, $k = {k}$, {about['steps']} steps", fontsize=10.5)
+    steps = about["recipe"]["steps"]
+    figure.suptitle(f"{place}: $m = {m}$, $n = {n}$, $k = {k}$, {steps} steps", fontsize=10.5)
     flat = [{key: value for key, value in row.items() if not isinstance(value, list)} | _intervals(row) for row in rows]
     order = sorted(rows, key=lambda row: (-row["decoder_values"], row["name"]))
     contexts, documents = about["contexts"]["held_out"], about["documents"]["held_out"]
     held_out = f"{contexts} contexts of {about['context']} tokens from {documents} documents"
-    note = f"{about['note']} Held out: {held_out}. One rule for the rates of all d: "
-    note += f"{about['learning_rate']:g} for biases, sqrt(m/d) times that for decoder values; not tuned per d."
+    note = next(record["note"] for record in records if "note" in record)
+    note += f" Held out: {held_out}. Every architecture at its own best rate from a sweep: "
+    note += "that of the biases is given, decoder values move at sqrt(m/d) times it."
     table = [table_row(row) for row in order]
     return [
         *save(figure, out / "frontier"),
@@ -103,6 +106,6 @@ def _handles() -> list[Line2D]:
 def _intervals(row: dict[str, Any]) -> dict[str, float | None]:
     return {
         f"{name}_{end}": (row[f"{name}_interval"] or (None, None))[place]
-        for name in ("delta", "recovered_zero", "recovered_mean")
+        for name in _INTERVALS
         for place, end in enumerate(("low", "high"))
     }

@@ -61,11 +61,12 @@ def read_gguf(path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     place: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-        quantised, info = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             **place, dtype=torch.float32, output_loading_info=True
         )
     except Exception as error:  # a damaged file makes the library raise almost anything
         raise InvalidFile(path, cannot_load(error)) from error
+    quantised, info = loaded
     require_all_parameters(path, info)
     config = quantised.config
     if hasattr(config, "quantization_config"):

@@ -161,7 +161,7 @@ class LanguageModel:
         wanted = (*tokens.shape, self.m)
         require(hidden.shape == wanted, "hidden", tuple(hidden.shape), f"must have the shape {wanted}")
         hidden = hidden.to(self.device, self.dtype)
-        below = self.layers[: layer + (hook == "resid_post")]
+        below = list(self.layers)[: layer + (hook == "resid_post")]
         with _bypassed(below, self._block_returns), self.intervene(layer, hook, lambda _: hidden):
             return self.logits(tokens)
 

@@ -90,7 +90,7 @@ class AuxK(DeadFeatures):
         self.counts = torch.where(batch.firings(sae.n, world) > 0, 0, self.counts + tokens)
 
     def dead(self) -> int:
-        return int((self.counts >= self.after).sum())
+        return int(torch.ge(self.counts, self.after).sum())
 
 
 class Resample(DeadFeatures):
@@ -139,7 +139,7 @@ class Resample(DeadFeatures):
                     optimiser.state[parameter][moment][dead] = 0
 
     def dead(self) -> int:
-        return int((self.counts == 0).sum())
+        return int(torch.eq(self.counts, 0).sum())
 
 
 class CountOnly(AuxK):

@@ -11,14 +11,24 @@ from expander_theory.cli import main
 from expander_theory.ledger import read_ledger
 from expander_theory.ledger_format import read_contents
 from experiments import presets
-from experiments.presets import Frontier, PhaseGrid, Planted, Preset
+from experiments.presets import PhaseGrid, Planted, Preset
+from experiments.sae_presets import Comparison
 from sae_bridge.activations import Harvest
+from sae_bridge.recipe import Training
 
 TINY = Preset(
     name="quick",
     phase=PhaseGrid(n=40, m_over_n=(0.4, 0.7), k_over_m=(0.1, 0.3, 0.5), d=4, trials=12, certified_draws=2),
-    harvest=Harvest(layer=1, context=16, train_contexts=90, held_out_contexts=10),
-    frontier=Frontier(degrees=(None, 8, 4, 2), n=64, k=4, steps=6, learning_rate=1e-3, batch=128),
+    saes=Comparison(
+        model="tiny",
+        text=("tiny",),
+        harvest=Harvest(layer=1, context=16, train_contexts=90, held_out_contexts=10),
+        degrees=(None, 8, 4, 2),
+        recipe=Training(n=64, k=4, steps=6, dead_after=500),
+        batch=128,
+        rates=(1e-3, 4e-3),
+        rate_steps=4,
+    ),
     planted=Planted(ks=(1, 2, 8), trials=6),
     expansion_seconds=0.2,
     masks=((60, 100, 4),),
@@ -42,8 +52,9 @@ def _offline(patch, model_folder, text_folder):
 
     patch.setitem(presets.PRESETS, "quick", TINY)
     patch.setattr("sae_bridge.resources.fetch", lambda _: None)
-    patch.setattr("experiments.frontier.load_language_model", lambda: load_language_model(str(model_folder)))
-    patch.setattr("experiments.frontier.TextSource", lambda: TextSource([str(text_folder)]))
+    stages = "experiments.sae_comparison"
+    patch.setattr(f"{stages}.load_language_model", lambda *_, **__: load_language_model(str(model_folder)))
+    patch.setattr(f"{stages}.TextSource", lambda _: TextSource([str(text_folder)]))
 
 
 FIGURES = ["phase_diagram", "frontier", "meeting_point"]
@@ -98,7 +109,7 @@ def test_the_meeting_point_shows_theory_beside_practice(folder):
 
 def test_figures_are_drawn_from_stored_results_alone_and_to_the_same_bytes(folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
-    for name in ("expander_theory.sweep.run_sweep", "sae_bridge.train._step"):
+    for name in ("expander_theory.sweep.run_sweep", "sae_bridge.trainee.Trainee.advance"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("simulated or trained"))
     main(["figures", str(folder)])
     assert {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} == before

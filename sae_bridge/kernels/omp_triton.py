@@ -4,6 +4,9 @@ A program takes a block of signals and a block of atoms, gathers d contiguous pi
 the running maximum in registers; only one (score, atom) a program and signal is written, and reduced in torch.
 """
 
+# Triton's decorated functions and launch options are unknown to a type checker:
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+
 import torch
 import triton  # type: ignore[import-not-found]
 import triton.language as tl  # type: ignore[import-not-found]

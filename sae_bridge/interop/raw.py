@@ -1,0 +1,86 @@
+"""One of our SAEs for raw activations: the scale s folded into its biases, as other libraries hold SAEs.
+
+    x = s h - b_dec,  code = act(E x + b_enc),  h_hat = (W code + b_dec) / s
+
+is, with x' = h - b_dec / s and code' = code / s,
+
+    code' = act(E x' + b_enc / s),  h_hat = W code' + b_dec / s,
+
+because act is homogeneous; a threshold becomes threshold / s. Decoder columns stay unit, which dashboards and feature
+statistics expect, so that codes, and not columns, are divided by s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from expander_theory.errors import require
+from expander_theory.masks import Mask
+from sae_bridge.sae import SparseAutoencoder
+
+
+@dataclass(frozen=True)
+class RawSAE:
+    """Tensors on the CPU, in the SAE's dtype.
+
+    Attributes:
+        m, n, k: activation width, features, sparsity.
+        encoder, weight: rows of E and columns of W, (n, d) on a mask, (n, m) dense.
+        b_enc, b_dec: (n,) and (m,).
+        threshold: () of BatchTopK codes; None for TopK.
+        magnitude: whether features are chosen by magnitude and keep their sign.
+        mask: the supports; None where dense.
+        scale: s, by which the SAE's own codes are larger.
+    """
+
+    m: int
+    n: int
+    k: int
+    encoder: Tensor
+    weight: Tensor
+    b_enc: Tensor
+    b_dec: Tensor
+    threshold: Tensor | None
+    magnitude: bool
+    mask: Mask | None
+    scale: float
+
+    def dense(self, values: Tensor) -> Tensor:
+        """Stored values as (n, m): zeros outside the mask."""
+        if self.mask is None:
+            return values.contiguous()
+        rows = torch.from_numpy(self.mask.rows.copy()).long()
+        return values.new_zeros(self.n, self.m).scatter_(1, rows, values)
+
+
+@torch.no_grad()
+def in_raw_units(sae: SparseAutoencoder) -> RawSAE:
+    """Fold an SAE's scale; divisions are in float64.
+
+    Raises:
+        InvalidArgument: NaN or infinite values, or a scale that is not positive.
+    """
+    for name, value in sae.state_dict().items():
+        require(bool(torch.isfinite(value).all()), f"sae.{name}", "NaN or infinite", "must be finite")
+    scale = float(sae.scale)
+    require(scale > 0, "sae.scale", scale, "must be positive")
+
+    def folded(value: Tensor) -> Tensor:
+        return (value.detach().cpu().double() / scale).to(value.dtype)
+
+    return RawSAE(
+        sae.m,
+        sae.n,
+        sae.k,
+        encoder=sae.encoder_weight.detach().cpu().clone(),  # files hold no tensor twice, also where it is tied
+        weight=sae.weight.detach().cpu(),
+        b_enc=folded(sae.b_enc),
+        b_dec=folded(sae.b_dec),
+        threshold=folded(sae.threshold) if sae.activation == "batch_topk" else None,
+        magnitude=sae.selection == "magnitude",
+        mask=sae.mask,
+        scale=scale,
+    )
