@@ -70,7 +70,9 @@ def decode(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m
     _check_weight(weight, rows, m, ("m", m))
     _check_alike(weight, torch.is_autocast_enabled(acts.device.type), acts=acts)
     if acts.ndim != 2 or indices.shape != acts.shape:
-        raise InvalidArgument("indices", tuple(indices.shape), f"must have the shape (B, k) of acts {tuple(acts.shape)}")
+        raise InvalidArgument(
+            "indices", tuple(indices.shape), f"must have the shape (B, k) of acts {tuple(acts.shape)}"
+        )
     if indices.dtype != torch.int64 or indices.device != acts.device:
         raise InvalidArgument("indices", f"{indices.dtype} on {indices.device}", f"must be int64 on {acts.device}")
     return _decode(acts, indices, weight, rows, m)
@@ -81,7 +83,9 @@ def _check_weight(weight: Tensor, rows: Tensor | None, m: int, source: tuple[str
     name, value = source
     if m < 0 or (rows is None and weight.shape[1:] != (m,)):
         shown = tuple(value.shape) if isinstance(value, Tensor) else value
-        raise InvalidArgument(name, shown, f"must fit weight {tuple(weight.shape)}: m columns where dense, (B, m) tokens")
+        raise InvalidArgument(
+            name, shown, f"must fit weight {tuple(weight.shape)}: m columns where dense, (B, m) tokens"
+        )
     if rows is not None:
         if rows.shape != weight.shape or rows.ndim != 2:
             raise InvalidArgument("rows", tuple(rows.shape), f"must be (n, d) as weight {tuple(weight.shape)}")

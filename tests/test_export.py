@@ -6,7 +6,7 @@ import foreign
 import numpy as np
 import pytest
 import torch
-from foreign import FIELDS, K, MASK, M, N
+from foreign import FIELDS, MASK, K, M, N
 from safetensors.torch import save_file
 
 from expander_theory import InvalidArgument, InvalidFile, Mask, uniform_mask

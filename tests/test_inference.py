@@ -324,7 +324,9 @@ def test_the_gap_says_where_the_encoder_uses_fewer_features():
 
 
 def test_free_signs_are_comparable_for_an_encoder_that_has_them():
-    rows = amortisation_gap(make("dense", selection="magnitude"), MemoryStore(tokens(80)), methods=["omp"], progress=False)
+    rows = amortisation_gap(
+        make("dense", selection="magnitude"), MemoryStore(tokens(80)), methods=["omp"], progress=False
+    )
     assert [row["comparable"] for row in rows] == [True, True]
     assert not rows[0]["nonnegative"]
 

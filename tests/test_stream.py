@@ -145,7 +145,7 @@ def test_a_live_stream_is_the_stored_one_without_the_store(tiny_store, text_fold
     for step in (0, 1, 12, 40, 26):
         close = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 2**-7, "atol": 1e-3}
         torch.testing.assert_close(live.batch(step), stored.batch(step), **close)
-    assert 90 * 16 <= sum(run)
+    assert sum(run) >= 90 * 16
     same = LiveStream(model, contexts, what, 64, 9, memory)
     assert same.sha256 == live.sha256
     assert LiveStream(model, contexts, replace(what, layer=2), 50, 3, memory).sha256 != live.sha256

@@ -72,8 +72,8 @@ class ExpanderLensSAE(SAE[ExpanderLensConfig]):
         by_magnitude = self.cfg.selection == "magnitude"
         most = min(self.cfg.d_sae, BATCH_TOPK_SHARE * self.cfg.k) if self.cfg.activation == "batch_topk" else self.cfg.k
         if self.hook_sae_acts_pre.has_hooks():
-            scores = self.hook_sae_acts_pre(self._scores(tokens).reshape(*sae_in.shape[:-1], -1))
-            scores = scores.reshape(len(tokens), -1)
+            scores = self.hook_sae_acts_pre(self._scores(tokens).reshape(*sae_in.shape[:-1], self.cfg.d_sae))
+            scores = scores.reshape(len(tokens), self.cfg.d_sae)
             indices = (scores.abs() if by_magnitude else scores).topk(most, dim=1).indices
             acts = scores.gather(1, indices)
         else:
@@ -83,7 +83,7 @@ class ExpanderLensSAE(SAE[ExpanderLensConfig]):
         if self.cfg.activation == "batch_topk":
             acts = torch.where(acts > self.threshold, acts, 0)
         code = acts.new_zeros(len(tokens), self.cfg.d_sae).scatter(1, indices, acts)
-        return self.hook_sae_acts_post(code.reshape(*sae_in.shape[:-1], -1))
+        return self.hook_sae_acts_post(code.reshape(*sae_in.shape[:-1], self.cfg.d_sae))
 
     def decode(self, feature_acts: Tensor) -> Tensor:
         """Codes (..., n), with any number of nonzeros, to reconstructions (..., m)."""
@@ -91,7 +91,7 @@ class ExpanderLensSAE(SAE[ExpanderLensConfig]):
         most = max(1, int((codes != 0).sum(dim=1).max())) if len(codes) else 1
         indices = codes.abs().topk(most, dim=1).indices
         flat = ops.decode(codes.gather(1, indices), indices, self.weight, self.rows, self.cfg.d_in)
-        out = self.hook_sae_recons(flat.reshape(*feature_acts.shape[:-1], -1) + self.b_dec)
+        out = self.hook_sae_recons(flat.reshape(*feature_acts.shape[:-1], self.cfg.d_in) + self.b_dec)
         return self.reshape_fn_out(self.run_time_activation_norm_fn_out(out), self.d_head)
 
     @property

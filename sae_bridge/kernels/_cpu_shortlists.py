@@ -1,8 +1,9 @@
 """The k largest of a stream of scores, one list a lane: candidates gather until the list is full, then it is cut.
 
 Scores are kept as integers in the same order (:func:`key_of`), so that NaN and infinities need no care: NaN, of either
-sign, is the largest, as in torch.topk. ``order[lane, i]`` is the index j of candidate i, or ~j if its score is negative:
-by magnitude the key has lost the sign. Candidates come and stay in increasing j, so equal keys keep the lower index.
+sign, is the largest, as in torch.topk. ``order[lane, i]`` is the index j of candidate i, or ~j if its score is
+negative: by magnitude the key has lost the sign. Candidates come and stay in increasing j, so that equal
+keys keep the lower index.
 
 Counters are unsigned: numba then leaves out its test for negative indices, a third of the time of :func:`cut`.
 """

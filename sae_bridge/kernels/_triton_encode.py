@@ -13,6 +13,7 @@ least ROOM - k keys fall away each time.
 
 # Triton's decorated functions and launch options are unknown to a type checker:
 # pyright: reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false, reportArgumentType=false
+# pyright: reportOperatorIssue=false
 
 import torch
 import triton  # type: ignore[import-not-found]
@@ -29,7 +30,7 @@ _WARPS = 8
 
 @triton.jit
 def _pack(score, feature, MAGNITUDE: tl.constexpr):
-    """From the highest bit: the order of floats as that of integers, NaN above all; the feature, reversed; the lost sign."""
+    """From the highest bit: the order of floats as integers, NaN above all; the feature, reversed; the lost sign."""
     size = tl.abs(score) if MAGNITUDE else score
     bits = tl.where(size == 0, 0.0, size).to(tl.int32, bitcast=True)
     order = tl.where(score != score, _LAST, bits ^ ((bits >> 31) & _LAST))

@@ -5,7 +5,7 @@ import json
 import foreign
 import pytest
 import torch
-from foreign import FIELDS, K, MASK, M, N
+from foreign import FIELDS, MASK, K, M, N
 
 from expander_theory import InvalidFile, uniform_mask
 from sae_bridge.interop import export_native, export_saelens, load_any
