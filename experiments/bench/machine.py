@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-PACKAGES = ("numpy", "scipy", "numba", "scikit-learn", "spams-bin", "orthogonal-matching-pursuit-gpu", "torch")
+PACKAGES = (
+    *("numpy", "scipy", "numba", "scikit-learn", "spams-bin", "orthogonal-matching-pursuit-gpu"),
+    *("torch", "sae-lens", "eai-sparsify"),
+)
 DEFAULT_CACHES = (32 << 10, 1 << 20, 16 << 20)
 """Sizes of L1, L2 and L3 that are assumed where the system does not tell them."""
 

@@ -65,7 +65,7 @@ def report(settings: Settings, out: Path | None) -> list[str]:
     print(f"Signals per second of CPU time, one thread, best of {settings.repeats} or fewer. Memory: {method()}.")
     for dtype in DTYPES:
         warm_up(PEERS, dtype)
-    with _ledger(out, {"kind": "OMP benchmark", **asdict(settings), "machine": machine}) as append:
+    with ledger_at(out, {"kind": "OMP benchmark", **asdict(settings), "machine": machine}) as append:
         results = [_measure(settings, size, dtype, rates, append) for size in settings.sizes for dtype in DTYPES]
         print(f"\n## Ours beside the best peer\n\n{summary_table(results)}")
         if settings.compile_times:
@@ -95,7 +95,8 @@ def _measure(settings: Settings, size: Size, dtype: str, rates: Rates, append: A
 
 
 @contextlib.contextmanager
-def _ledger(path: Path | None, identity: dict[str, Any]) -> Iterator[Append]:
+def ledger_at(path: Path | None, identity: dict[str, Any]) -> Iterator[Append]:
+    """Append to a new ledger; to nothing where ``path`` is None."""
     if path is None:
         yield lambda _: None
         return

@@ -58,7 +58,7 @@ def solvers_table(result: Result) -> str:
         if timing.batch:
             rows.append(_row(result, timing))
     title = f"{result.size.text}, {result.dtype}"
-    return "\n".join([title, "", _markdown(rows, HEADERS), *[f"\n{remark}" for remark in remarks]])
+    return "\n".join([title, "", markdown(rows, HEADERS), *[f"\n{remark}" for remark in remarks]])
 
 
 def _row(result: Result, timing: Timing) -> list[str]:
@@ -92,7 +92,7 @@ def summary_table(results: Sequence[Result]) -> str:
         verdict = "" if package is None else "reached" if result.ratio(package, "bare") > goal else "missed"
         rows.append([*row, f"> {goal:g}", verdict])
     peers = ("best package", "ratio", "with set-up", "ratio", "best short reference", "ratio")
-    return _markdown(rows, ("size", "dtype", "ours", *peers, "goal", ""))
+    return markdown(rows, ("size", "dtype", "ours", *peers, "goal", ""))
 
 
 def designs_table(found: Sequence[DesignRate]) -> str:
@@ -104,7 +104,7 @@ def designs_table(found: Sequence[DesignRate]) -> str:
     for one in found:
         measured = [_rate(one.measured), f"{100 * one.measured / one.allowed:.0f} %"] if one.measured else ["", ""]
         rows.append([one.design, one.work.text, _rate(one.allowed), *measured])
-    return _markdown(rows, ("design", "work for one signal", "signals/s at these rates", "measured", "share"))
+    return markdown(rows, ("design", "work for one signal", "signals/s at these rates", "measured", "share"))
 
 
 def rates_table(rates: Rates) -> str:
@@ -114,19 +114,20 @@ def rates_table(rates: Rates) -> str:
     rows += [["scattered updates, L2", f"{rates.scatter / 1e9:.2f} G/s"]]
     rows += [["scalar loads, L1", f"{rates.gather / 1e9:.2f} G/s"]]
     rows += [[f"matrix product, {dtype}", f"{rate / 1e9:.0f} Gflop/s"] for dtype, rate in rates.product.items()]
-    return _markdown(rows, ("one core", "rate"))
+    return markdown(rows, ("one core", "rate"))
 
 
 def first_calls_table(runs: Sequence[dict[str, float]]) -> str:
     """CPU seconds of first calls, compiled and from the cache."""
     rows = [[name, *(f"{run[name]:.2f}" for run in runs)] for name in runs[0]]
     rows.append(["all", *(f"{np.sum(list(run.values())):.2f}" for run in runs)])
-    return _markdown(rows, ("first call", "compiled, s", "from the cache, s"))
+    return markdown(rows, ("first call", "compiled, s", "from the cache, s"))
 
 
 def _rate(rate: float) -> str:
     return f"{rate:.3g}" if rate < 1000 else f"{rate:,.0f}"
 
 
-def _markdown(rows: list[list[str]], headers: Sequence[str]) -> str:
+def markdown(rows: list[list[str]], headers: Sequence[str]) -> str:
+    """A Markdown table of ready text."""
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)

@@ -9,16 +9,18 @@ weights is decoder column j. Codes are pairs (acts (B, k), indices (B, k)).
 - ``pull(g, indices, weight, rows)``: <w_{indices[b, i]}, g_b>, shape (B, k);
 - ``accumulate(acts, indices, g, weight, rows)``: gradient of <combine, g> in the weights.
 
-``cpu`` (numba) and ``reference`` (plain torch, any device) hold the same functions.
+``cpu`` (numba), ``cuda`` (Triton) and ``reference`` (plain torch, any device) hold the same functions.
 """
 
 from types import ModuleType
 
 import torch
 
-from sae_bridge.kernels import cpu, reference
+from sae_bridge.kernels import cpu, cuda, reference
 
 
 def backend(tensor: torch.Tensor) -> ModuleType:
     """The fastest module of loops for where ``tensor`` lies."""
+    if tensor.device.type == "cuda":
+        return cuda
     return cpu if tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) else reference

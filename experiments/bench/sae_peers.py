@@ -1,0 +1,217 @@
+"""Training steps of TopK SAEs that mean the same: ours on a mask, and dense ones started at the same decoder.
+
+All hold unit columns, code with E = W^T at the start, minimise the mean squared error with Adam, and keep the columns
+on the sphere where their library does. Ours and the plain one are tied; SAELens and sparsify only have untied SAEs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sae_bridge.parallel import World
+from sae_bridge.recipe import Training
+from sae_bridge.trainee import Trainee
+
+RATE = 1e-3
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A problem.
+
+    Attributes:
+        m, n, k, d: sizes of the SAE.
+        goal: how many times faster (or, where memory is compared, smaller) than each peer ours has to be.
+    """
+
+    m: int
+    n: int
+    k: int
+    d: int
+    goal: float
+
+    @property
+    def text(self) -> str:
+        return f"m = {self.m}, n = {self.n:,}, k = {self.k}, d = {self.d}"
+
+
+class Contender(ABC):
+    """An SAE in training, built from our untrained one.
+
+    Attributes:
+        name: for the table.
+        package: the import that it needs.
+    """
+
+    name: str
+    package = "torch"
+
+    @abstractmethod
+    def __init__(self, size: Size, x: Tensor, seed: int) -> None: ...
+
+    @abstractmethod
+    def step(self, x: Tensor) -> None:
+        """Forward, backward, optimiser."""
+
+    @abstractmethod
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruction (B, m), and the gradient of the mean over tokens of the squared error in W (n, m); where the
+        encoder is free, the sum of both gradients, which is that of a tied one."""
+
+    @classmethod
+    def installed(cls) -> bool:
+        return importlib.util.find_spec(cls.package) is not None
+
+
+class Ours(Contender):
+    """:class:`sae_bridge.trainee.Trainee`, whose step also counts dead features."""
+
+    name = "ours"
+
+    def __init__(self, size: Size, x: Tensor, seed: int) -> None:
+        self.trainee = Trainee(_recipe(size, seed), x, _CPU, World())
+
+    def step(self, x: Tensor) -> None:
+        self.trainee.advance(x)
+
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        sae = self.trainee.sae
+        out = sae.combine(*sae.code(x))
+        (found,) = torch.autograd.grad((out - x).square().sum() / len(x), [sae.weight])
+        assert sae.rows is not None
+        return out.detach(), _spread(found, sae.rows, sae.m)
+
+
+class Dense(Contender):
+    """What one writes in plain torch: a product, ``topk``, ``scatter``, a product."""
+
+    name = "plain torch, tied"
+
+    def __init__(self, size: Size, x: Tensor, seed: int) -> None:
+        self.k, self.weight = size.k, torch.nn.Parameter(_start(size, seed))
+        self.b_enc, self.b_dec = (torch.nn.Parameter(torch.zeros(width)) for width in (size.n, size.m))
+        self.optimiser = _adam([self.weight, self.b_enc, self.b_dec])
+
+    def _forward(self, x: Tensor) -> Tensor:
+        scores = torch.addmm(self.b_enc, x - self.b_dec, self.weight.T)
+        values, indices = scores.topk(self.k, dim=1)
+        codes = torch.zeros_like(scores).scatter(1, indices, values.relu())
+        return codes @ self.weight + self.b_dec
+
+    def step(self, x: Tensor) -> None:
+        loss = (self._forward(x) - x).square().mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        gradient = self.weight.grad
+        assert gradient is not None
+        with torch.no_grad():
+            gradient -= torch.linalg.vecdot(gradient, self.weight)[:, None] * self.weight
+            torch.nn.utils.clip_grad_norm_([self.weight, self.b_enc, self.b_dec], 1.0)
+            self.optimiser.step()
+            self.weight /= torch.linalg.vector_norm(self.weight, dim=1, keepdim=True)
+
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        out = self._forward(x)
+        (found,) = torch.autograd.grad((out - x).square().sum() / len(x), [self.weight])
+        return out.detach(), found
+
+
+class SAELens(Contender):
+    """``TopKTrainingSAE``, stepped as its trainer does."""
+
+    name, package, sparse = "SAELens TopK", "sae_lens", False
+
+    def __init__(self, size: Size, x: Tensor, seed: int) -> None:
+        from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig  # pyright: ignore[reportMissingImports]
+
+        how = {"rescale_acts_by_decoder_norm": False, "use_sparse_activations": self.sparse}
+        self.sae = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=size.m, d_sae=size.n, k=size.k, **how))
+        weight = _start(size, seed)
+        self.sae.load_state_dict({**self.sae.state_dict(), "W_dec": weight, "W_enc": weight.T})
+        self.optimiser = _adam(list(self.sae.parameters()))
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        from sae_lens.saes.sae import TrainStepInput  # pyright: ignore[reportMissingImports]
+
+        given = TrainStepInput(
+            sae_in=x, coefficients={}, dead_neuron_mask=None, n_training_steps=0, is_logging_step=False
+        )
+        output = self.sae.training_forward_pass(given)
+        return output.loss, output.sae_out
+
+    def step(self, x: Tensor) -> None:
+        loss, _ = self._forward(x)
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), 1.0)
+        self.optimiser.step()
+
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        loss, out = self._forward(x)
+        encoder, decoder = torch.autograd.grad(loss, [self.sae.W_enc, self.sae.W_dec])
+        return out.detach(), encoder.T + decoder
+
+
+class SAELensSparse(SAELens):
+    """The same with its sparse codes."""
+
+    name, sparse = "SAELens TopK, sparse codes", True
+
+
+class Sparsify(Contender):
+    """``SparseCoder``, stepped as its trainer does, with Adam."""
+
+    name, package = "sparsify", "sparsify"
+
+    def __init__(self, size: Size, x: Tensor, seed: int) -> None:
+        from sparsify import SparseCoder, SparseCoderConfig  # pyright: ignore[reportMissingImports]
+
+        self.sae = SparseCoder(size.m, SparseCoderConfig(num_latents=size.n, k=size.k))
+        weight = _start(size, seed)
+        with torch.no_grad():
+            self.sae.encoder.weight.copy_(weight)
+            self.sae.W_dec.copy_(weight)
+        self.optimiser = _adam(list(self.sae.parameters()))
+
+    def step(self, x: Tensor) -> None:
+        loss = self.sae(x).fvu
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.sae.remove_gradient_parallel_to_decoder_directions()
+        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), 1.0)
+        self.optimiser.step()
+        self.sae.set_decoder_norm_to_unit_norm()
+
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.sae(x).sae_out
+        loss = (out - x).square().sum() / len(x)
+        encoder, decoder = torch.autograd.grad(loss, [self.sae.encoder.weight, self.sae.W_dec])
+        return out.detach(), encoder + decoder
+
+
+CONTENDERS: tuple[type[Contender], ...] = (Ours, Dense, SAELens, SAELensSparse, Sparsify)
+
+
+def _recipe(size: Size, seed: int) -> Training:
+    return Training(d=size.d, n=size.n, k=size.k, learning_rate=RATE, steps=1_000_000, seed=seed)
+
+
+def _start(size: Size, seed: int) -> Tensor:
+    """The untrained expander decoder as a matrix (n, m)."""
+    sae = _recipe(size, seed).build(size.m)
+    assert sae.rows is not None
+    return _spread(sae.weight.detach(), sae.rows, size.m)
+
+
+def _spread(values: Tensor, rows: Tensor, m: int) -> Tensor:
+    return values.new_zeros(len(values), m).scatter(1, rows.long(), values)
+
+
+def _adam(parameters: list[torch.nn.Parameter]) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr=RATE, fused=True)
