@@ -1,18 +1,19 @@
 """SAE evaluations as tables: the one place that knows how a record of ``sae_bridge.evaluate`` is shown."""
 
+from collections.abc import Mapping
 from typing import Any
+
+
+def with_interval(row: Mapping[str, Any], name: str) -> str:
+    """A number of a record and its interval, "0.912 [0.901, 0.920]"; "undefined" where it is None."""
+    value, bounds = row[name], row[f"{name}_interval"]
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if bounds is None else f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
 
 
 def table_row(row: dict[str, Any]) -> dict[str, Any]:
     """The columns of an evaluation record that fit a table."""
-
-    def with_interval(name: str) -> str:
-        if row[name] is None:
-            return "undefined"
-        if row[f"{name}_interval"] is None:
-            return f"{row[name]:.3f}"
-        low, high = row[f"{name}_interval"]
-        return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
 
     return {
         "SAE": row["name"],
@@ -28,8 +29,8 @@ def table_row(row: dict[str, Any]) -> dict[str, Any]:
         "CE zero": row["ce_zero"],
         "CE mean": row["ce_mean"],
         "CE SAE": row["ce"],
-        "delta CE": with_interval("delta"),
-        "KL": with_interval("kl"),
-        "recovered (zero)": with_interval("recovered_zero"),
-        "recovered (mean)": with_interval("recovered_mean"),
+        "delta CE": with_interval(row, "delta"),
+        "KL": with_interval(row, "kl"),
+        "recovered (zero)": with_interval(row, "recovered_zero"),
+        "recovered (mean)": with_interval(row, "recovered_mean"),
     }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from experiments.sae_presets import FULL as FULL_SAES
-from experiments.sae_presets import QUICK as QUICK_SAES
+from experiments.sae_presets import SMALL as SMALL_SAES
 from experiments.sae_presets import Comparison
 
 
@@ -50,7 +50,7 @@ QUICK = Preset(
     phase=PhaseGrid(
         n=512, m_over_n=_steps(0.1, 0.9, 0.1), k_over_m=_steps(0.05, 0.6, 0.05), d=8, trials=50, certified_draws=5
     ),
-    saes=QUICK_SAES,
+    saes=SMALL_SAES,
     planted=Planted(ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160), trials=40),
     expansion_seconds=3.0,
 )

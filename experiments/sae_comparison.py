@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expander_theory.ledger import Ledger, read_ledger
+from expander_theory.sae_rows import with_interval
 from experiments.sae_presets import Comparison
 from sae_bridge.activations import ActivationStore, harvest
 from sae_bridge.codes import Coder
@@ -135,27 +136,21 @@ def training_bytes(sae: SparseAutoencoder) -> int:
 def row_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as the row of the table that the command prints."""
 
-    def interval(name: str) -> str:
-        value, bounds = record[name], record[f"{name}_interval"]
-        if value is None:
-            return "undefined"
-        return f"{value:.3f}" if bounds is None else f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"
-
     row = {
         "SAE": record["name"],
         "decoder values": record["decoder_values"],
         "m/d": record["m"] / record["d"],
         "rate": record["learning_rate"],
         "FVU": record["fvu"],
-        "CE recovered (zero)": interval("recovered_zero"),
-        "(mean)": interval("recovered_mean"),
-        "delta CE": interval("delta"),
-        "KL": interval("kl"),
+        "CE recovered (zero)": with_interval(record, "recovered_zero"),
+        "(mean)": with_interval(record, "recovered_mean"),
+        "delta CE": with_interval(record, "delta"),
+        "KL": with_interval(record, "kl"),
         "L0": record["l0"],
         "dead": f"{record['dead'] / record['n']:.1%}",
         "OMP: FVU": record["omp_fvu"],
         "OMP >= 0: FVU": record["omp_nonnegative_fvu"],
-        "OMP: CE recovered": interval("omp_recovered_zero"),
+        "OMP: CE recovered": with_interval(record, "omp_recovered_zero"),
         "OMP: delta CE": record["omp_delta"],
         "train s": record["train_seconds"],
         "train MB": record["train_bytes"] / 1e6,

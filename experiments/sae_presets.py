@@ -9,7 +9,8 @@ from sae_bridge.losses import Positions
 from sae_bridge.paper import PaperRun, paper_runs, reported
 from sae_bridge.recipe import Training
 
-RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3)
+RATES = (8e-3, 16e-3, 32e-3, 64e-3)
+"""For sqrt(m / d) scaled rates; the sweep goes on where the best one is at an end."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,16 @@ FULL = replace(
     rate_steps=1000,
     seeds=(0, 1, 2),
 )
+
+SMALL = replace(
+    QUICK,
+    harvest=Harvest(train_contexts=320, held_out_contexts=48),
+    degrees=(None, 32, 8),
+    recipe=Training(n=4608, k=32, steps=300),
+    rates=(16e-3, 32e-3, 64e-3),
+    rate_steps=60,
+)
+"""What ``expander reproduce --preset quick`` has time for."""
 
 GEMMA = replace(QUICK, model="gemma", recipe=Training(n=5120, k=32, steps=500))
 

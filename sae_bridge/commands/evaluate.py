@@ -14,7 +14,7 @@ class Evaluate:
     activations: tyro.conf.Positional[Path]
     """Folder written by `expander sae harvest`."""
     saes: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders written by `expander sae train`."""
+    """Folders written by `expander sae train`, SAELens or sparsify."""
     model: str | None = None
     """The language model; default: the one that the activations were harvested from."""
     positions: Literal["kept", "all"] = "kept"
@@ -28,7 +28,10 @@ class Evaluate:
     out: Path | None = None
     """Also write everything to this JSON file."""
     other_activations: bool = False
-    """Accept SAEs that were trained on other activations than these (another layer, model or text)."""
+    """Accept SAEs that were trained on other activations than these (another layer, model or text), or that do not say
+    on which."""
+    k: int | None = None
+    """For imported SAEs with thresholds, which do not say it."""
     force: bool = False
     """Overwrite an existing file."""
     device: str = "cpu"
@@ -36,32 +39,21 @@ class Evaluate:
 
     def run(self) -> None:
         from expander_theory.commands.output import require_new, table, write_json
-        from expander_theory.errors import require
         from expander_theory.sae_rows import table_row
         from sae_bridge.activations import ActivationStore
-        from sae_bridge.evaluate import evaluation_rows, require_trained_on
-        from sae_bridge.language_models import checked_device, load_language_model
+        from sae_bridge.commands.loading import load_saes
+        from sae_bridge.evaluate import evaluation_rows
+        from sae_bridge.language_models import load_language_model
         from sae_bridge.losses import conventions
         from sae_bridge.reconstruction import DENSE_SHARE
-        from sae_bridge.sae import load_sae
 
-        require(len(self.saes) > 0, "saes", "none", "name at least one folder of `expander sae train`")
-        names = [str(folder) for folder in self.saes]
-        require(len(set(names)) == len(names), "saes", names, "must be different folders")
         if self.out is not None:
             require_new(self.out, self.force)
         store = ActivationStore(self.activations)
-        device = checked_device(self.device)
-        saes = {}
-        for folder in self.saes:
-            sae, training = load_sae(folder)
-            require(sae.m == store.m, str(folder), f"m = {sae.m}", f"must have the activations' width {store.m}")
-            if not self.other_activations:
-                require_trained_on(store, training, folder)
-            saes[str(folder)] = sae.to(device)
+        saes = load_saes(self.saes, store, self.device, self.other_activations, self.k)
         model = load_language_model(self.model or store.description["model"], device=self.device)
         rows = evaluation_rows(
-            saes,
+            {folder: sae for folder, (sae, _) in saes.items()},
             model,
             store,
             positions=self.positions,

@@ -1,0 +1,108 @@
+"""``expander sae recovery``."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from expander_theory.sae_rows import with_interval
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Recovery on a trained decoder: what theory certifies, flatness before and after training, planted codes, and the
+    exact recovery coefficient (ERC) of real supports beside what OMP does there."""
+
+    sae: tyro.conf.Positional[Path]
+    """Folder written by `expander sae train`, SAELens or sparsify."""
+    activations: tyro.conf.Positional[Path]
+    """Folder written by `expander sae harvest`."""
+    supports: int = 200
+    """Held-out tokens whose supports are examined."""
+    source: Literal["encoder", "omp"] = "encoder"
+    """Whose supports."""
+    ks: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256)
+    """Sparsities of the planted Gaussian codes; those above m are left out, and it stops at the first k without a
+    success."""
+    trials: int = 100
+    """Planted codes for each k."""
+    time_limit: float = 10.0
+    """Seconds for the exhaustive searches of the certificate."""
+    seed: int = 0
+    """Of tokens and coefficients."""
+    out: Path | None = None
+    """Also write everything to this JSON file."""
+    other_activations: bool = False
+    """Accept an SAE that was trained on other activations than these, or that does not say on which."""
+    force: bool = False
+    """Overwrite an existing file."""
+
+    def run(self) -> None:
+        import sys
+
+        from expander_theory.certificates.prove import certify
+        from expander_theory.commands.certify import best
+        from expander_theory.commands.output import require_new, table, write_json
+        from expander_theory.dictionary import Dictionary
+        from expander_theory.errors import require
+        from expander_theory.planted import planted_recovery
+        from sae_bridge.activations import ActivationStore
+        from sae_bridge.commands.loading import load_saes
+        from sae_bridge.recovery import geometry, support_recovery, untrained
+        from sae_bridge.sae import SparseAutoencoder
+
+        if self.out is not None:
+            require_new(self.out, self.force)
+        require(self.time_limit >= 0, "time-limit", self.time_limit, "must be at least 0 seconds")
+        store = ActivationStore(self.activations)
+        ((sae, fields),) = load_saes([self.sae], store, "cpu", self.other_activations).values()
+        dictionary = sae.dictionary().normalised()
+        record: dict[str, Any] = {"sae": str(self.sae), "seed": self.seed}
+
+        stages = {"after training": geometry(dictionary)}
+        if isinstance(sae, SparseAutoencoder) and isinstance(fields.get("seed"), int):
+            stages = {"before training": geometry(untrained(sae, fields["seed"])), **stages}
+        record["geometry"] = stages
+        print(table([{"decoder": stage, **numbers} for stage, numbers in stages.items()]))
+
+        print("\nCertified for every support:")
+        if isinstance(dictionary, Dictionary):
+            claims = certify(dictionary, time_limit=self.time_limit)
+            record["certified"] = best(claims)
+        else:
+            record["certified"] = [f"OMP: k = {stages['after training']['babel_k']} by OMP-3 (Babel function)"]
+        print("\n".join(record["certified"]))
+
+        rates = []
+        ks = [k for k in self.ks if k <= min(dictionary.m, dictionary.n)]
+        for rate in planted_recovery(dictionary, ks, trials=self.trials, seed=self.seed):
+            rates.append(asdict(rate))
+            if rate.successes == 0:
+                break
+        record["planted"] = rates
+        print("\nPlanted Gaussian codes on uniform supports, recovered exactly by OMP:")
+        print(table([_planted_row(rate) for rate in rates]))
+
+        found = support_recovery(sae, store, supports=self.supports, source=self.source, seed=self.seed)
+        record["supports"] = {"source": self.source, **found.as_fields(), "calibration": found.calibration()}
+        print(
+            f"\nSupports of {len(found.erc)} held-out tokens by {self.source}: ERC, and codes on them recovered by OMP:"
+        )
+        print(table([_calibration_row(row) for row in found.calibration()]))
+        print("own: the token's coefficients; signs: their moduli with random signs; gaussian: Gaussian ones.")
+        if self.out is not None:
+            write_json(self.out, record)
+        if found.contradictions():
+            sys.exit(f"{found.contradictions()} supports with ERC < 1 were not recovered: this contradicts OMP-1")
+
+
+def _planted_row(rate: dict[str, Any]) -> dict[str, Any]:
+    share = {"value": rate["successes"] / rate["trials"], "value_interval": (rate["low"], rate["high"])}
+    return {"k": rate["k"], "recovered": with_interval(share, "value")}
+
+
+def _calibration_row(row: dict[str, Any]) -> dict[str, Any]:
+    upper = "" if row["erc_to"] is None else f"{row['erc_to']:g}"
+    shown = {"ERC": f"{row['erc_from']:g} to {upper}".strip(), "supports": row["supports"], "theory": row["predicted"]}
+    return shown | {law: with_interval(row, law) for law in ("own", "signs", "gaussian")}
