@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, get_args
@@ -45,6 +45,16 @@ class SupportRecovery:
     erc: NDArray[np.float64]
     found: Mapping[str, NDArray[np.bool_]]
 
+    def by_size(self) -> list[dict[str, Any]]:
+        """One row a size of support: how many, the share that theory guarantees (ERC < 1), the shares recovered."""
+        rows = []
+        for size in np.unique(self.sizes):
+            inside = self.sizes == size
+            guaranteed = int((self.erc[inside] < 1 - MARGIN).sum())
+            row: dict[str, Any] = {"size": int(size), "supports": int(inside.sum())}
+            rows.append(row | _share("guaranteed", guaranteed, row["supports"]) | self._shares(inside))
+        return rows
+
     def contradictions(self) -> int:
         """Supports with ERC < 1 on which OMP failed: 0, or the theorem or the code is wrong."""
         certain = self.erc < 1 - MARGIN
@@ -61,12 +71,14 @@ class SupportRecovery:
                 continue
             row: dict[str, Any] = {"erc_from": low, "erc_to": high if high < np.inf else None, "supports": count}
             row["predicted"] = "all recovered" if high <= 1 else "no guarantee"
-            for law, found in self.found.items():
-                successes = int(found[inside].sum())
-                bounds = clopper_pearson_interval(successes, count)
-                row[law], row[f"{law}_interval"] = successes / count, tuple(float(b) for b in bounds)
-            rows.append(row)
+            rows.append(row | self._shares(inside))
         return rows
+
+    def _shares(self, inside: NDArray[np.bool_]) -> dict[str, Any]:
+        shares: dict[str, Any] = {}
+        for law, found in self.found.items():
+            shares |= _share(law, int(found[inside].sum()), int(inside.sum()))
+        return shares
 
     def as_fields(self) -> dict[str, Any]:
         """JSON-able: everything; an infinite ERC is None."""
@@ -81,6 +93,7 @@ def support_recovery(
     *,
     supports: int = 200,
     source: Source = "encoder",
+    strongest: Sequence[int] = (1, 2, 4, 8, 16),
     seed: int = 0,
     progress: bool = True,
 ) -> SupportRecovery:
@@ -90,16 +103,19 @@ def support_recovery(
         sae: in evaluation mode, ours or imported; its decoder is taken at unit norm.
         supports: how many tokens, drawn without repetition; those without an active feature are left out.
         source: whose supports: "encoder" or "omp" (magnitude selection, k atoms).
+        strongest: besides a token's whole support, those of its so many largest coefficients (where it has more).
         seed: of the draw and of the coefficients.
         progress: show a progress bar on standard error.
 
     Raises:
-        InvalidArgument: an SAE of another width, supports below 1, an unknown source.
+        InvalidArgument: an SAE of another width, supports or a strongest below 1, an unknown source.
     """
     require(sae.m == store.m, "sae", f"of width m = {sae.m}", f"must have the activations' width {store.m}")
     require(supports >= 1, "supports", supports, "must be at least 1")
     require_choice("source", source, get_args(Source))
-    codes = _codes(sae, store, supports, source, seed)
+    require(all(count >= 1 for count in strongest), "strongest", tuple(strongest), "must be at least 1 each")
+    whole = _codes(sae, store, supports, source, seed)
+    codes = [part for code in whole for part in _parts(*code, strongest)]
     dictionary = sae.dictionary().astype(np.float64).normalised()
     sizes = np.array([len(indices) for indices, _ in codes], np.int64)
     erc = np.full(len(codes), np.inf)
@@ -134,6 +150,19 @@ def _codes(
         if active.any():
             codes.append((features[active], values[active] * norms[features[active]]))
     return codes
+
+
+def _parts(
+    features: NDArray[np.int64], values: NDArray[np.float64], strongest: Sequence[int]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    order = np.argsort(-np.abs(values), kind="stable")
+    for count in sorted({size for size in strongest if size < len(values)} | {len(values)}):
+        yield features[order[:count]], values[order[:count]]
+
+
+def _share(name: str, successes: int, count: int) -> dict[str, Any]:
+    low, high = clopper_pearson_interval(successes, count)
+    return {name: successes / count, f"{name}_interval": (float(low), float(high))}
 
 
 def _coefficients(law: str, own: NDArray[np.float64], seed: int, t: int) -> NDArray[np.float64]:

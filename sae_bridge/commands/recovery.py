@@ -8,6 +8,8 @@ import tyro
 
 from expander_theory.sae_rows import with_interval
 
+LAWS = ("own", "signs", "gaussian")
+
 
 @dataclass(frozen=True)
 class Recovery:
@@ -85,12 +87,16 @@ class Recovery:
         print(table([_planted_row(rate) for rate in rates]))
 
         found = support_recovery(sae, store, supports=self.supports, source=self.source, seed=self.seed)
-        record["supports"] = {"source": self.source, **found.as_fields(), "calibration": found.calibration()}
+        tables = {"calibration": found.calibration(), "by_size": found.by_size()}
+        record["supports"] = {"source": self.source, **found.as_fields(), **tables}
+        print(f"\nSupports of held-out tokens by {self.source}, and their strongest features, recovered by OMP:")
+        print(table([_size_row(row) for row in tables["by_size"]]))
+        print("\nThe same supports by their ERC, predicted against observed:")
+        print(table([_calibration_row(row) for row in tables["calibration"]]))
         print(
-            f"\nSupports of {len(found.erc)} held-out tokens by {self.source}: ERC, and codes on them recovered by OMP:"
+            "ERC < 1: every code on the support is recovered. own: the token's coefficients; signs: their moduli with"
         )
-        print(table([_calibration_row(row) for row in found.calibration()]))
-        print("own: the token's coefficients; signs: their moduli with random signs; gaussian: Gaussian ones.")
+        print("random signs; gaussian: Gaussian coefficients.")
         if self.out is not None:
             write_json(self.out, record)
         if found.contradictions():
@@ -102,7 +108,12 @@ def _planted_row(rate: dict[str, Any]) -> dict[str, Any]:
     return {"k": rate["k"], "recovered": with_interval(share, "value")}
 
 
+def _size_row(row: dict[str, Any]) -> dict[str, Any]:
+    shown = {"features": row["size"], "supports": row["supports"], "ERC < 1": with_interval(row, "guaranteed")}
+    return shown | {law: with_interval(row, law) for law in LAWS}
+
+
 def _calibration_row(row: dict[str, Any]) -> dict[str, Any]:
     upper = "" if row["erc_to"] is None else f"{row['erc_to']:g}"
     shown = {"ERC": f"{row['erc_from']:g} to {upper}".strip(), "supports": row["supports"], "theory": row["predicted"]}
-    return shown | {law: with_interval(row, law) for law in ("own", "signs", "gaussian")}
+    return shown | {law: with_interval(row, law) for law in LAWS}
