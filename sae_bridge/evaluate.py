@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from expander_theory.errors import InvalidFile, require
+from sae_bridge.interop.imported import ImportedSAE
 from sae_bridge.intervals import Resample
 from sae_bridge.language_models import LanguageModel
 from sae_bridge.losses import Fidelity, Losses, Positions
@@ -17,8 +18,10 @@ from sae_bridge.reconstruction import Codes, Reconstruction, reconstruction
 from sae_bridge.sae import SparseAutoencoder
 from sae_bridge.store import ActivationStore
 
+AnySAE = SparseAutoencoder | ImportedSAE
 
-def replacement(sae: SparseAutoencoder, codes: Codes | None = None) -> Change:
+
+def replacement(sae: AnySAE, codes: Codes | None = None) -> Change:
     """Activations (N, m) to an SAE's reconstructions, through its own codes or others' (in the units of h)."""
 
     def replace(h: Tensor) -> Tensor:
@@ -29,7 +32,7 @@ def replacement(sae: SparseAutoencoder, codes: Codes | None = None) -> Change:
 
 
 def evaluation_rows(
-    saes: Mapping[str, SparseAutoencoder],
+    saes: Mapping[str, AnySAE],
     model: LanguageModel,
     store: ActivationStore,
     *,
@@ -67,7 +70,7 @@ def evaluation_rows(
     return rows
 
 
-def evaluation_row(name: str, sae: SparseAutoencoder, kept: Reconstruction, to_model: Fidelity) -> dict[str, Any]:
+def evaluation_row(name: str, sae: AnySAE, kept: Reconstruction, to_model: Fidelity) -> dict[str, Any]:
     """What was measured of one SAE, as one JSON-able record."""
     return {
         "name": name,

@@ -7,16 +7,13 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from conftest import save_tiny_model
 from stores import MemoryStore
 
 from expander_theory import DenseDictionary, InvalidArgument, InvalidFile, uniform_mask
 from expander_theory.coefficients import exact_recovery_coefficients
 from sae_bridge import recovery as module
-from sae_bridge.activations import Harvest, harvest
 from sae_bridge.codes import Coder
 from sae_bridge.interop import export_saelens
-from sae_bridge.language_models import load_language_model
 from sae_bridge.recovery import SupportRecovery, geometry, support_recovery, untrained
 from sae_bridge.sae import ExpanderSAE, TopKSAE
 
@@ -135,19 +132,11 @@ def test_what_is_refused(store):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A tiny model's activations, an SAE on them (untrained), and the same in SAELens's format."""
-    folder = tmp_path_factory.mktemp("recovery")
-    save_tiny_model(folder / "model", "llama")
-    model = load_language_model(str(folder / "model"))
-    text = folder / "text.txt"
-    text.write_text("\n\n".join(f"Document {i}: " + "the cat sat on the mat and looked at it. " * 6 for i in range(30)))
-    from sae_bridge.text import TextSource
-
-    plan = Harvest(layer=2, context=16, train_contexts=20, held_out_contexts=12)
-    store = harvest(model, TextSource((str(text),)), plan, folder / "activations", progress=False)
+def trained(tmp_path_factory, tiny_store):
+    """An SAE of the tiny model's activations (untrained) and the same for SAELens, beside a link to the activations."""
+    folder, (_, store) = tmp_path_factory.mktemp("recovery"), tiny_store
+    (folder / "activations").symlink_to(store.folder)
     sae = ExpanderSAE(uniform_mask(store.m, 2 * store.m, 4, seed=0), K, seed=0).eval()
-    sae.dictionary().save(folder / "sae" / "dictionary.safetensors")
     sae.save(folder / "sae", {"activations_sha256": store.sha256, "seed": 0})
     export_saelens(sae, folder / "lens", {})
     return folder

@@ -93,10 +93,8 @@ class Recovery:
         print(table([_size_row(row) for row in tables["by_size"]]))
         print("\nThe same supports by their ERC, predicted against observed:")
         print(table([_calibration_row(row) for row in tables["calibration"]]))
-        print(
-            "ERC < 1: every code on the support is recovered. own: the token's coefficients; signs: their moduli with"
-        )
-        print("random signs; gaussian: Gaussian coefficients.")
+        print("ERC < 1: every code on the support is recovered. own: the coefficients of the token; signs: their")
+        print("moduli with random signs; gaussian: Gaussian coefficients.")
         if self.out is not None:
             write_json(self.out, record)
         if found.contradictions():
