@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expander_theory.errors import InvalidFile
+from expander_theory.errors import InvalidFile, require
 from expander_theory.files import read_arrays, write_arrays
 from sae_bridge.centre import geometric_median
 from sae_bridge.parallel import World
@@ -18,6 +18,8 @@ from sae_bridge.recipe import Training
 from sae_bridge.revival import Batch, dead_features
 
 CHECKPOINT, VERSION = "expander-sae-checkpoint", 2
+CONSTANT = 1e-10
+"""Activations whose variance is below this share of their mean square are rounding errors about one vector."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -29,6 +31,9 @@ class Trainee:
         sample: activations (N, m) that s, b_dec and the variance in FVU come from.
         device: where it trains.
         world: the processes that share its batches.
+
+    Raises:
+        InvalidArgument: activations that are all the same.
     """
 
     def __init__(self, how: Training, sample: Tensor, device: torch.device, world: World) -> None:
@@ -37,6 +42,8 @@ class Trainee:
         mean = sample.mean(dim=0)
         mean_square = float(sample.square().sum(dim=1).mean())
         self.variance = float((sample - mean).square().sum(dim=1).mean())
+        varies = self.variance > CONSTANT * mean_square
+        require(varies, "activations", f"of variance {self.variance:.3g}", "must vary from token to token")
         self.sae.fit_normalisation(mean if how.centre == "mean" else geometric_median(sample), mean_square)
         self.sae.to(device).train()
         self.sae.gather = world.gathered

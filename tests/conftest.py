@@ -28,18 +28,25 @@ def text_folder(tmp_path_factory):
 
 
 def save_tiny_model(folder, architecture="llama", seed=0):
-    """A random 4-layer model of width 32, with a word-level tokenizer, saved as transformers saves."""
+    """A random 4-layer model of width 32, with a tokenizer of few words, saved as transformers saves."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
-    vocabulary = {word: i for i, word in enumerate(["<unk>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    added = 8 if architecture == "qwen2" else 0  # special tokens of the class
+    if architecture == "qwen2":  # whatever was saved, transformers loads the bytes and merges of Qwen's own class
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(special_tokens=["<unk>"], show_progress=False)
+        tokenizer.train_from_iterator([f" {' '.join(WORDS)}"] * 2, trainer)
+    else:
+        vocabulary = {word: i for i, word in enumerate(["<unk>", *WORDS])}
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
     sizes = {
-        "vocab_size": len(vocabulary), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4,
-        "num_attention_heads": 4, "max_position_embeddings": 64,
+        "vocab_size": tokenizer.get_vocab_size() + added, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 4, "num_attention_heads": 4, "max_position_embeddings": 64,
     }  # fmt: skip
     config = {"llama": LlamaConfig, "gpt_neox": GPTNeoXConfig, "qwen2": Qwen2Config}[architecture](
         **sizes, **({} if architecture == "gpt_neox" else {"num_key_value_heads": 2})

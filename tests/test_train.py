@@ -354,3 +354,10 @@ def test_the_configuration_says_how_it_was_trained(tmp_path):
     assert about["training"]["language_model"] == "tiny"
     assert about["training"]["steps"] == HOW.steps
     assert about["n"] == 64
+
+
+def test_activations_that_do_not_vary_are_refused(tmp_path):
+    stream = MemoryStream()
+    stream.data = torch.full_like(stream.data, 0.7)
+    with pytest.raises(InvalidArgument, match=r"activations = of variance .*: must vary from token to token"):
+        train({"x": Training(d=4, n=64, k=4, steps=5)}, stream, tmp_path, progress=False)
