@@ -98,6 +98,12 @@ class Dense(Contender):
         self.b_enc, self.b_dec = (torch.nn.Parameter(torch.zeros(width)) for width in (size.n, size.m))
         self.optimiser = _adam([self.weight, self.b_enc, self.b_dec])
 
+    def to(self, device: torch.device) -> None:
+        """Move the parameters; Adam starts anew."""
+        for parameter in (self.weight, self.b_enc, self.b_dec):
+            parameter.data = parameter.data.to(device)
+        self.optimiser = _adam([self.weight, self.b_enc, self.b_dec])
+
     def _forward(self, x: Tensor) -> Tensor:
         scores = torch.addmm(self.b_enc, x - self.b_dec, self.weight.T)
         values, indices = scores.topk(self.k, dim=1)
