@@ -92,7 +92,7 @@ def _label(axis: Any, groups: list[list[dict[str, Any]]], name: str) -> None:
         place = (group[0]["decoder_values"], _mean(group, name))
         shift = (-4, 9) if name != "fvu" else (6, 6)
         side = "right" if name != "fvu" else "left"
-        axis.annotate(label, place, xytext=shift, textcoords="offset points", ha=side, fontsize=8)
+        axis.annotate(label, place, xytext=shift, textcoords="offset points", ha=side, fontsize=6.5)
 
 
 def _handles() -> list[Line2D]:
