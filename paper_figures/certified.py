@@ -7,12 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
-from paper_figures.output import write_table
-from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, RED, grid, save
+from paper_figures.output import Drawing, Table
+from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, RED, grid
 
-LEDGERS = ("ledger.jsonl", "certified/ledger.jsonl")
 KIND = "certified"
 
 _CURVES = (
@@ -35,17 +33,17 @@ NOTE = (
 )
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Draw from the experiment's ledger; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """Draw from the experiment's ledger; None where there is nothing to draw."""
     identity, records = read_ledger(ledger)
     if identity.get("kind") != KIND:
-        return []
+        return None
     cases: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(dict)
     for record in records:
         cases[record["m_asked"], record["n"], record["family"], record["d"]].update(record)
     drawn = {key: case for key, case in cases.items() if "impossible" not in case}
     if not drawn:
-        return []
+        return None
     sizes = list(dict.fromkeys(key[:2] for key in drawn))
     families = list(dict.fromkeys(key[2] for key in drawn))
     figure, axes = grid(len(sizes), len(families), width=2.2, height=2.7, sharex=True, sharey=True)
@@ -61,24 +59,19 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     ordered = [cases[key] for key in sorted(cases)]
     title = "Certified against empirical sparsity"
-    return [
-        *save(figure, out / "certified"),
-        write_csv(out / "certified.csv", [_point(case, *curve[:2]) for case in drawn.values() for curve in _CURVES]),
-        *_supports(out / "certified_supports.csv", list(drawn.values())),
-        *write_table(
-            out.parent / "tables" / "certified", title, [_row(case) for case in ordered], f"{NOTE}\n\n{_vacuous(drawn)}"
-        ),
-    ]
+    points = [_point(case, *curve[:2]) for case in drawn.values() for curve in _CURVES]
+    table = Table(title, [_row(case) for case in ordered], f"{NOTE}\n\n{_vacuous(drawn)}")
+    data = {"certified": points, "certified_supports": _supports(list(drawn.values()))}
+    return Drawing({"certified": figure}, data, {"certified": table})
 
 
-def _supports(path: Path, cases: list[dict[str, Any]]) -> list[Path]:
+def _supports(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The share of random supports certified by their ERC, with its Clopper-Pearson lower limit (AVG-2)."""
-    rows = [
+    return [
         {**{key: case[key] for key in ("family", "m", "n", "d")}, **point}
         for case in cases
         for point in case.get("erc", ())
     ]
-    return [write_csv(path, rows)] if rows else []
 
 
 def _panel(axis: Any, cases: list[tuple[int, dict[str, Any]]]) -> None:

@@ -1,70 +1,119 @@
-"""``expander figures``: everything that the stored results allow, and a manifest of what came from what."""
+"""``expander figures``: everything that stored results allow, with the data plotted and a manifest; never simulates."""
 
-import hashlib
-import json
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from expander_theory.errors import InvalidFile
+from expander_theory.errors import ExpanderTheoryError, InvalidFile, require_choice
 from expander_theory.files import atomic_write
-from expander_theory.ledger_format import read_contents
+
+if TYPE_CHECKING:
+    from paper_figures.sources import Source
+
+
+class Stale(ExpanderTheoryError):
+    """Figures are not what their results would give now; the text says which and why."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Draw the figures and tables that stored results allow; nothing is simulated."""
+    """Draw the figures and tables that stored results allow; nothing is simulated.
 
-    results: tyro.conf.Positional[Path] = Path("results")
-    """Folder of `expander reproduce`, `sweep`, `certified` or `theorems attack --out`."""
+    Beside each figure: the data plotted, as CSV. `manifest.json` says which ledgers, data and files belong together.
+    """
+
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Figures to draw (default: all that the results allow)."""
+    results: Path = Path("results")
+    """Folder of `expander reproduce`, or of any experiment."""
+    out: Path | None = None
+    """Folder for the files (default: `figures` in the results folder)."""
+    format: str = "png,pdf"
+    """Of png, pdf and svg, separated by commas."""
+    check: bool = False
+    """Draw nothing; say which figures are stale, and why; fails if any is."""
 
     def run(self) -> None:
-        print(draw_all(self.results))
+        out = self.results / "figures" if self.out is None else self.out
+        if self.check:
+            print(check_all(self.results, out, self.names))
+        else:
+            print(draw_all(self.results, out, self.names, tuple(self.format.split(","))))
 
 
-def draw_all(results: Path) -> str:
-    """Draw into ``results/figures`` and ``results/tables``; returns a list of the files for people.
+def draw_all(
+    results: Path, out: Path | None = None, names: Sequence[str] = (), formats: Sequence[str] = ("png", "pdf")
+) -> str:
+    """Draw figures into a folder; returns a list of the files for people.
+
+    Args:
+        results: folder of ledgers.
+        out: None for ``results / "figures"``.
+        names: of figures; empty for all that the results allow.
+        formats: of the images.
 
     Raises:
-        InvalidFile: no such folder, or one without any results.
+        InvalidArgument: an unknown name or format.
+        InvalidFile: no such folder, one without any results, or without those that a named figure needs.
     """
-    from paper_figures import (
-        certified,
-        frontier,
-        mask_geometry,
-        meeting_point,
-        phase_boundary,
-        phase_diagram,
-        solver_comparison,
-        synthetic_study,
-        tightness,
-    )
+    from paper_figures import manifest
+    from paper_figures.output import FORMATS
+    from paper_figures.sources import SOURCES
 
+    out = results / "figures" if out is None else out
+    for kind in formats:
+        require_choice("format", kind, FORMATS)
+    sources = _chosen(results, names)
+    entries, lines, absent, drawn = manifest.read(out), [], [], 0
+    for source in sources:
+        found = source.found(results)
+        if found is None:
+            absent.append(f"  {source.name}: no results; they are made by {source.made_by}")
+            continue
+        files = found[1].files(formats)
+        for name, content in files.items():
+            atomic_write(out / name, content)
+            lines.append(f"  {out / name}")
+        entries[source.name] = manifest.entry(results, *found, files)
+        drawn += 1
+    if not drawn:
+        asked = "".join(f"\n{line}" for line in absent) if names else "; run `expander reproduce` first"
+        raise InvalidFile(results, f"holds no results to draw{asked}")
+    path = manifest.write(out, {name: value for name, value in entries.items() if name in SOURCES})
+    return "\n".join(["Figures and tables:", *lines, f"  {path}", *(["Not drawn:", *absent] if absent else [])])
+
+
+def check_all(results: Path, out: Path, names: Sequence[str] = ()) -> str:
+    """Says that every figure in a folder is what the results give now.
+
+    Raises:
+        InvalidArgument: an unknown name.
+        InvalidFile: no such folder.
+        Stale: some are not.
+    """
+    from paper_figures import manifest
+
+    entries, fresh, stale = manifest.read(out), [], []
+    for source in _chosen(results, names):
+        reasons = list(manifest.staleness(source, results, out, entries))
+        stale += [f"  {source.name}: {reason}" for reason in reasons]
+        if not reasons and source.name in entries:
+            fresh.append(source.name)
+    if stale:
+        raise Stale("\n".join(["stale figures:", *stale, f"`expander figures --results {results}` draws them again"]))
+    return f"{len(fresh)} figures are what {results} gives: {', '.join(fresh)}"
+
+
+def _chosen(results: Path, names: Sequence[str]) -> list[Source]:
+    from paper_figures.sources import SOURCES
+
+    for name in names:
+        require_choice("names", name, tuple(SOURCES))
     if not results.is_dir():
         raise InvalidFile(results, "no such results folder: run `expander reproduce` first")
-    manifest, lines = {}, []
-    for module in (
-        phase_diagram, frontier, meeting_point, mask_geometry, certified, tightness,
-        synthetic_study, phase_boundary, solver_comparison,
-    ):  # fmt: skip
-        name = module.__name__.split(".")[-1]
-        source = next((path for path in module.LEDGERS if (results / path).is_file()), None)
-        files = module.draw(results / source, results / "figures") if source else []
-        if source is None or not files:
-            lines.append(f"  {name}: not drawn, {results / module.LEDGERS[0]} holds no results yet")
-            continue
-        manifest[name] = {
-            "from": {source: read_contents(results / source).sha256},
-            "files": {str(file.relative_to(results)): _sha256(file) for file in files},
-        }
-        lines += [f"  {file}" for file in files]
-    if not manifest:
-        raise InvalidFile(results, "holds no results to draw: run `expander reproduce` first")
-    path = results / "figures" / "manifest.json"
-    atomic_write(path, json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n")
-    return "\n".join(["Figures and tables:", *lines, f"  {path}"])
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return [SOURCES[name] for name in names or SOURCES]

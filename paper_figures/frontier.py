@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
 from expander_theory.sae_rows import table_row
-from paper_figures.output import write_table
-from paper_figures.style import BLUE, GREEN, ORANGE, panels, save
+from paper_figures.output import Drawing, Table
+from paper_figures.style import BLUE, GREEN, ORANGE, panels
 
-LEDGERS = ("frontier/ledger.jsonl",)
 _INTERVALS = ("fvu", "relative_error", "ce", "kl", "delta", "recovered_zero", "recovered_mean", "omp_recovered_zero")
 _SERIES = (
     ("recovered_zero", "against zero ablation", BLUE, "o"),
@@ -21,12 +19,12 @@ _SERIES = (
 )
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Draw from the experiment's ledger; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """Draw from the experiment's ledger; None where there is nothing to draw."""
     about, records = read_ledger(ledger)
     rows = [record for record in records if "fvu" in record]
     if not rows:
-        return []
+        return None
     groups = _by_size(rows)
     figure, (left, right) = panels(2, height=3.3)
     for name, _, colour, marker in _SERIES:
@@ -53,11 +51,8 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     note += f" Held out: {held_out}. Every architecture at its own best rate from a sweep: "
     note += "that of the biases is given, decoder values move at sqrt(m/d) times it."
     table = [table_row(row) for row in order]
-    return [
-        *save(figure, out / "frontier"),
-        write_csv(out / "frontier.csv", flat),
-        *write_table(out.parent / "tables" / "saes", "Expander SAEs and the dense reference", table, note),
-    ]
+    shown = Table("Expander SAEs and the dense reference", table, note)
+    return Drawing({"frontier": figure}, {"frontier": flat}, {"saes": shown})
 
 
 def _by_size(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

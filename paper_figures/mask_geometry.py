@@ -4,20 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from expander_theory.ledger import read_ledger
-from paper_figures.output import write_table
+from paper_figures.output import Drawing, Table
 
-LEDGERS = ("masks/ledger.jsonl",)
 NOTE = (
     "Expansion: the smallest |N(S)|/(d|S|) over sets S of that size; a single number is exact, an interval is "
     "[proved for every set, attained by a set that was found]. mu and certified k: random signs on the mask."
 )
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Write the table from the experiment's ledger; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """The table from the experiment's ledger; None where there is nothing to show."""
     _, records = read_ledger(ledger)
     rows = [_row(record) for record in records]
-    return write_table(out.parent / "tables" / "masks", "Masks", rows, NOTE) if rows else []
+    return Drawing(tables={"masks": Table("Masks", rows, NOTE)}) if rows else None
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:

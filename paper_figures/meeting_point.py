@@ -5,13 +5,11 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
 from expander_theory.statistics import fit_boundary
-from paper_figures.output import write_table
-from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, panels, save
+from paper_figures.output import Drawing, Table
+from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, panels
 
-LEDGERS = ("meeting/ledger.jsonl",)
 NOTE = (
     "Rates: planted k-sparse codes (uniform supports, normal coefficients, no noise) whose exact support OMP returns; "
     "'-' where a smaller k already had no success. k50: logistic 50 % point, '>K' where the rate is still above 1/2 at "
@@ -21,15 +19,15 @@ NOTE = (
 _COLOURS = {"trained": BLUE, "signs": GREEN, "gaussian": ORANGE}
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Draw from the experiment's ledger; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """Draw from the experiment's ledger; None where there is nothing to draw."""
     identity, records = read_ledger(ledger)
     ks = identity["planted"]["ks"]
     measures = {(r["dictionary"], r["values"]): r["measures"] for r in records if "measures" in r}
     rates = {(r["dictionary"], r["values"], r["solver"]): r["rates"] for r in records if "rates" in r}
     shown = [key for key in measures if (*key, "omp") in rates]
     if not shown:
-        return []
+        return None
     names = list(dict.fromkeys(name for name, _ in shown))
     figure, axes = panels(len(names), width=2.6, sharey=True)
     for axis, name in zip(axes, names, strict=True):
@@ -59,11 +57,7 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     ]
     table = [_row(name, values, measures[name, values], rates[name, values, "omp"], ks) for name, values in shown]
     title = "Trained decoders: what is certified, and what OMP recovers"
-    return [
-        *save(figure, out / "meeting_point"),
-        write_csv(out / "meeting_point.csv", flat),
-        *write_table(out.parent / "tables" / "meeting_point", title, table, NOTE),
-    ]
+    return Drawing({"meeting_point": figure}, {"meeting_point": flat}, {"meeting_point": Table(title, table, NOTE)})
 
 
 def _curve(axis: Any, points: list[dict[str, Any]], colour: str, style: str, label: str) -> None:

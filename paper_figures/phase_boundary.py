@@ -12,14 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from expander_theory.cells import Cell, Record, blocks_of, cell_rows, cells
-from expander_theory.commands.output import table, write_csv
+from expander_theory.commands.output import table
 from expander_theory.ledger import read_ledger
 from expander_theory.schedule import Column, FindBoundary, FitBoundary
 from expander_theory.statistics import fit_boundary
-from paper_figures.output import write_table
-from paper_figures.style import BLACK, BLUE, RED, panels, save
+from paper_figures.output import Drawing, Table
+from paper_figures.style import BLACK, BLUE, RED, panels
 
-LEDGERS = ("ledger.jsonl", "boundary/ledger.jsonl")
 KIND = "phase boundary"
 
 _ABOUT = {
@@ -35,21 +34,20 @@ _ENDS = ("k/m at 50 %", "low", "high")
 _ROUNDING = 1 + 1e-9
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Draw from the experiment's ledger; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """Draw from the experiment's ledger; None where there is nothing to draw."""
     identity, records = read_ledger(ledger)
     rows = boundary_rows(identity, records) if identity.get("kind") == KIND else []
     if not rows:
-        return []
+        return None
     fixed = _cells(identity, records, "fixed grid")
     note = f"{_ABOUT[identity['method']]} {_FIXED}\n\n{agreement(identity, rows)}"
-    tables = out.parent / "tables"
-    return [
-        *save(_figure(identity, rows, fixed), out / "phase_boundary"),
-        *([write_csv(out / "phase_boundary_fixed_grid.csv", cell_rows(fixed))] if fixed else []),
-        *write_table(tables / "phase_boundary", "Phase boundary", rows, note),
-        *write_table(tables / "phase_boundary_cost", "Cost of the phase boundary", cost_rows(identity, records), note),
-    ]
+    costs = Table("Cost of the phase boundary", cost_rows(identity, records), note)
+    return Drawing(
+        {"phase_boundary": _figure(identity, rows, fixed)},
+        {"phase_boundary_fixed_grid": cell_rows(fixed)},
+        {"phase_boundary": Table("Phase boundary", rows, note), "phase_boundary_cost": costs},
+    )
 
 
 def report(ledger: Path) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from expander_theory.cells import Cell, boundaries, cell_rows, cells
-from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
-from paper_figures.style import RED, panels, save
+from paper_figures.output import Drawing
+from paper_figures.style import RED, panels
 
-LEDGERS = ("phase/ledger.jsonl", "ledger.jsonl")
 KINDS = ("phase transition", "sweep")
 TITLES = {
     "uniform": "expander mask, $d = {d}$, {values}",
@@ -21,12 +20,12 @@ TITLES = {
 }
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Draw from a sweep's ledger; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """Draw from a sweep's ledger; None where there is nothing to draw."""
     identity, records = read_ledger(ledger)
     counted = cells(records) if identity.get("kind") in KINDS else []
     if not counted:
-        return []
+        return None
     fitted, certified = boundaries(counted), _certified(records)
     families = list(dict.fromkeys(cell.task.ensemble.family for cell in counted))
     figure, axes = panels(len(families), sharey=True)
@@ -47,10 +46,8 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     spent = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
     law = f"{spent} {noise} trials a cell, {task.codes.label} coefficients"
     figure.suptitle(law, fontsize=9)
-    files = [*save(figure, out / "phase_diagram"), write_csv(out / "phase_diagram_cells.csv", cell_rows(counted))]
-    if fitted:
-        files.append(write_csv(out / "phase_diagram_boundary.csv", fitted))
-    return files
+    data = {"phase_diagram_cells": cell_rows(counted), "phase_diagram_boundary": fitted}
+    return Drawing({"phase_diagram": figure}, data)
 
 
 def _heat_map(axis: Any, group: list[Cell]) -> Any:

@@ -11,13 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from expander_theory.cells import Cell, Record, blocks_of, cell_rows, cells
-from expander_theory.commands.output import write_csv
 from expander_theory.comparison import compare_paired
 from expander_theory.ledger import read_ledger
-from paper_figures.output import write_table
-from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, RED, grid, save
+from paper_figures.output import Drawing, Table
+from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, RED, grid
 
-LEDGERS = ("ledger.jsonl", "solvers/ledger.jsonl")
 KIND = "solver comparison"
 FIRST = "omp"
 
@@ -29,18 +27,18 @@ NOTE = (
 _COLOURS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442", "#999999")
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Draw from the experiment's ledger; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """Draw from the experiment's ledger; None where there is nothing to draw."""
     identity, records = read_ledger(ledger)
     counted = _cells(identity, records) if identity.get("kind") == KIND else []
     rows = comparison_rows(counted, records)
     if not rows:
-        return []
-    return [
-        *save(_figure(cell_rows(counted), rows), out / "solver_comparison"),
-        write_csv(out / "solver_comparison_rates.csv", cell_rows(counted)),
-        *write_table(out.parent / "tables" / "solver_comparison", "Solvers on the same instances", rows, NOTE),
-    ]
+        return None
+    return Drawing(
+        {"solver_comparison": _figure(cell_rows(counted), rows)},
+        {"solver_comparison_rates": cell_rows(counted)},
+        {"solver_comparison": Table("Solvers on the same instances", rows, NOTE)},
+    )
 
 
 def _cells(identity: Mapping[str, Any], records: Sequence[Record]) -> list[Cell]:

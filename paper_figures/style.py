@@ -1,16 +1,39 @@
-"""Look of all figures, and saving them reproducibly."""
+"""Look of all figures: sizes, fonts that come with matplotlib, and one colour for each method and family."""
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: distinct for every common form of colour blindness.
 BLUE, ORANGE, GREEN, RED, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#000000"
+PURPLE, SKY, YELLOW, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F"
+
+ONE_COLUMN, TWO_COLUMNS = 3.35, 6.9
+"""Widths, in inches, of a figure in one column of a page and across both."""
+
+METHODS = {
+    "encoder": BLACK,
+    "least_squares": GREY,
+    "least_squares_nonnegative": GREY,
+    "mp": GREEN,
+    "omp": BLUE,
+    "omp_nonnegative": SKY,
+    "gomp": ORANGE,
+    "niht": PURPLE,
+    "cosamp": RED,
+}
+"""Colour of a way to find codes."""
+
+FAMILIES = {
+    "uniform": BLUE,
+    "biregular": GREEN,
+    "polynomial": ORANGE,
+    "euler-square": ORANGE,
+    "overlap-limited": PURPLE,
+    "dense": BLACK,
+}
+"""Colour of a family of dictionaries."""
 
 _RC: dict[str, Any] = {
     "font.family": "STIXGeneral",
@@ -37,16 +60,14 @@ def panels(count: int, width: float = 3.4, height: float = 2.9, **options: Any) 
 
 def grid(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
     """A figure of ``rows`` by ``columns`` panels, sizes of one panel in inches."""
-    plt.rcdefaults()
+    matplotlib.rcdefaults()
     matplotlib.rcParams.update(_RC)  # type: ignore[call-overload]
-    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, **options)
-    return figure, axes
+    figure = Figure(figsize=(width * columns, height * rows))
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write ``path`` as .png and .pdf without dates, so that the same data give the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
-    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    plt.close(figure)
-    return [path.with_suffix(".png"), path.with_suffix(".pdf")]
+def degree_colours(degrees: list[int]) -> dict[int, Any]:
+    """A colour for each degree, from dark (small) to light (large)."""
+    order = sorted(set(degrees))
+    shades = matplotlib.colormaps["viridis"]
+    return {d: shades(0.88 * place / max(1, len(order) - 1)) for place, d in enumerate(order)}

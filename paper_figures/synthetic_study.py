@@ -13,12 +13,10 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from expander_theory.cells import Record, blocks_of, cell_rows, cells
-from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
-from paper_figures.output import write_table
-from paper_figures.style import BLACK, grid, save
+from paper_figures.output import Drawing, Table
+from paper_figures.style import BLACK, grid
 
-LEDGERS = ("ledger.jsonl", "synthetic/ledger.jsonl")
 KIND = "synthetic study"
 
 NOTE = (
@@ -39,17 +37,14 @@ _LEAST_ERROR = 1e-8
 _MARKERS = "osv^D*"
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Draw from the study's ledger; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """Draw from the study's ledger; None where there is nothing to draw."""
     identity, records = read_ledger(ledger)
     rows = study_rows(records) if identity.get("kind") == KIND else []
     if not rows:
-        return []
-    return [
-        *save(_figure(rows), out / "synthetic_study"),
-        write_csv(out / "synthetic_study.csv", rows),
-        *write_table(out.parent / "tables" / "synthetic_study", "Synthetic study", [_shown(row) for row in rows], NOTE),
-    ]
+        return None
+    table = Table("Synthetic study", [_shown(row) for row in rows], NOTE)
+    return Drawing({"synthetic_study": _figure(rows)}, {"synthetic_study": rows}, {"synthetic_study": table})
 
 
 def _figure(rows: Sequence[Record]) -> Figure:

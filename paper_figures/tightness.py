@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from expander_theory.commands.output import write_csv
 from expander_theory.ledger import read_ledger
-from paper_figures.output import write_table
-from paper_figures.style import BLACK, BLUE, GREEN, RED, panels, save
+from paper_figures.output import Drawing, Table
+from paper_figures.style import BLACK, BLUE, GREEN, RED, panels
 
-LEDGERS = ("ledger.jsonl", "attack/ledger.jsonl")
 KIND = "attack"
 NOTE = (
     "Smallest slack of the conclusion among the examples that met the hypotheses, drawn and then moved by the "
@@ -21,14 +19,14 @@ _COLUMNS = ("id", "verdict", "tried", "met", "met_rate", "smallest_slack", "foun
 _FLOOR = 1e-9
 
 
-def draw(ledger: Path, out: Path) -> list[Path]:
-    """Draw from the ledger of `expander theorems attack --out`; returns the files written."""
+def draw(ledger: Path) -> Drawing | None:
+    """Draw from the ledger of `expander theorems attack --out`; None where there is nothing to draw."""
     identity, records = read_ledger(ledger)
     if identity.get("kind") != KIND:
-        return []
+        return None
     true = [record for record in records if not record["mutant"] and record["smallest_slack_value"] is not None]
     if not true:
-        return []
+        return None
     height = 0.6 + 0.17 * len(true)
     figure, (slacks, rates) = panels(2, width=3.6, height=height, sharey=True)
     places = list(range(len(true)))[::-1]
@@ -44,11 +42,8 @@ def draw(ledger: Path, out: Path) -> list[Path]:
     slacks.grid(axis="y", lw=0.3)
     rates.set(xlabel="share of examples that met the hypotheses (bar: floor)", xlim=(0, 1))
     rows = [_row(record) for record in records]
-    return [
-        *save(figure, out / "tightness"),
-        write_csv(out / "tightness.csv", rows),
-        *write_table(out.parent / "tables" / "tightness", "Statements under attack", rows, NOTE),
-    ]
+    table = Table("Statements under attack", rows, NOTE)
+    return Drawing({"tightness": figure}, {"tightness": rows}, {"tightness": table})
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:

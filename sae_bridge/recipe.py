@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expander_theory.errors import require, require_choice
+from expander_theory.files import stored_sha256
 from expander_theory.masks import load_mask, uniform_mask
 from expander_theory.seeds import require_seed
-from sae_bridge.sae import Activation, Encoder, ExpanderSAE, Selection, SparseAutoencoder, TopKSAE
+from sae_bridge.sae import Activation, Encoder, ExpanderSAE, Selection, SparseAutoencoder, TopKSAE, load_sae
+from sae_bridge.sae_files import WEIGHTS
 
 Centre = Literal["mean", "geometric_median"]
 Revival = Literal["auxk", "resample", "none"]
 Precision = Literal["float32", "bfloat16"]
+Codes = Literal["encoder", "omp"]
+_NEWER = ("codes", "pursuit_steps", "rank", "mean_degree")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ class Training:
         dead_after: tokens without firing after which AuxK counts a feature as dead.
         precision: "bfloat16" runs dense products under autocast; parameters and moments stay float32.
         seed: of the mask and the initial weights; the order of the data is the stream's.
+        start: a saved SAE to go on from, instead of random weights; the architecture, d, n and k are then its own.
+        codes: "encoder", or "omp": each step fits the decoder to OMP codes, found on it and taken as constants
+            (dictionary learning with OMP in the loop); such an SAE has to be used with OMP, its encoder learns nothing.
+        pursuit_steps: see :class:`sae_bridge.sae.SparseAutoencoder`.
+        rank: keep the dense decoder at this rank, by a projection after every step.
+        mean_degree: make the mask irregular: column j keeps Binomial(m, mean_degree / m) of its d rows, at least one.
     """
 
     d: int | None = 8
@@ -66,6 +76,11 @@ class Training:
     dead_after: int = 50_000
     precision: Precision = "float32"
     seed: int = 0
+    start: Path | None = None
+    codes: Codes = "encoder"
+    pursuit_steps: int = 1
+    rank: int | None = None
+    mean_degree: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("n", "k", "steps", "dead_after"):
@@ -80,12 +95,26 @@ class Training:
             ("precision", Precision),
         ):
             require_choice(name, getattr(self, name), choices.__args__)
+        require_choice("codes", self.codes, ("encoder", "omp"))
+        tied = self.codes == "encoder" or self.encoder == "tied"
+        require(tied, "encoder", repr(self.encoder), "must be 'tied' with codes = 'omp', where no encoder is trained")
+        bounded = self.rank is None or (self.rank >= 1 and self.d is None)
+        require(bounded, "rank", self.rank, "must be at least 1, and None on a mask")
+        loose = self.mean_degree is None or (self.mean_degree > 0 and self.d is not None)
+        require(loose, "mean_degree", self.mean_degree, "must be positive, and None for a dense SAE")
+        fixed = self.revival != "resample" or (self.rank is None and self.mean_degree is None)
+        require(fixed, "revival", repr(self.revival), "would break rank or mean_degree")
         require_seed(self.seed)
 
     def build(self, m: int) -> SparseAutoencoder:
         """The untrained SAE for activations of width m."""
+        if self.start is not None:
+            sae, _ = load_sae(self.start)
+            require(sae.m == m, "start", self.start, f"has width m = {sae.m}, the activations {m}")
+            return sae
         how: dict[str, Any] = {
             "seed": self.seed,
+            "pursuit_steps": self.pursuit_steps,
             "encoder": self.encoder,
             "activation": self.activation,
             "selection": self.selection,
@@ -109,7 +138,12 @@ class Training:
 
     def identity(self) -> dict[str, Any]:
         """What decides the result, JSON-able; a saved mask by its content."""
-        content = {key: value for key, value in asdict(self).items() if key != "mask"}
+        content = {key: value for key, value in asdict(self).items() if key not in ("mask", "start")}
+        for name in _NEWER:  # so that results from before they were there are still known
+            if content[name] == getattr(Training, name):
+                del content[name]
+        if self.start is not None:
+            content["start_sha256"] = stored_sha256(self.start / WEIGHTS)
         if self.mask is None:
             return content
         mask = load_mask(self.mask)

@@ -47,6 +47,8 @@ class SparseAutoencoder(nn.Module, ABC):
         encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start.
         start: values of a random encoder.
         activation, selection: see the module.
+        pursuit_steps: rounds in which a code is found, each of k / pursuit_steps features, from what the earlier ones
+            left (with the same encoder): 1 is the usual encoder, k is matching pursuit with one atom a step.
 
     Raises:
         InvalidArgument: a value out of range.
@@ -65,6 +67,7 @@ class SparseAutoencoder(nn.Module, ABC):
         start: Callable[[], Tensor],
         activation: Activation,
         selection: Selection,
+        pursuit_steps: int = 1,
     ) -> None:
         super().__init__()
         require(1 <= k <= weight.shape[0], "k", k, f"must be between 1 and n = {weight.shape[0]}")
@@ -73,7 +76,10 @@ class SparseAutoencoder(nn.Module, ABC):
         require_choice("selection", selection, get_args(Selection))
         batch_magnitude = activation == "batch_topk" and selection == "magnitude"
         require(not batch_magnitude, "selection", repr(selection), "must be 'signed' for batch_topk")
+        stepwise = pursuit_steps >= 1 and k % pursuit_steps == 0 and (pursuit_steps == 1 or activation == "topk")
+        require(stepwise, "pursuit_steps", pursuit_steps, f"must divide k = {k}, and be 1 for batch_topk")
         self.m, self.k, self.activation, self.selection = m, k, activation, selection
+        self.pursuit_steps = pursuit_steps
         self.weight = nn.Parameter(weight)
         self.b_enc = nn.Parameter(weight.new_zeros(weight.shape[0]))
         self.b_dec = nn.Parameter(weight.new_zeros(m))
@@ -99,8 +105,8 @@ class SparseAutoencoder(nn.Module, ABC):
 
     @property
     def decoder_values(self) -> int:
-        """Learned decoder values: d n on a mask, m n dense (encoder and biases not counted)."""
-        return self.weight.numel()
+        """Learned decoder values, the nonzeros: d n on a mask, m n dense (encoder and biases not counted)."""
+        return int(self.weight.count_nonzero())
 
     @property
     def encoder_weight(self) -> Tensor:
@@ -114,8 +120,10 @@ class SparseAutoencoder(nn.Module, ABC):
     def code(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of centred activations x (B, m): acts (B, K) and feature indices (B, K), zeros are padding.
 
-        K is k, or up to 8 k for BatchTopK.
+        K is k, or up to 8 k for BatchTopK. With several pursuit steps a feature may come twice; its acts add up.
         """
+        if self.pursuit_steps > 1:
+            return self._pursuit(x)
         batch_topk = self.activation == "batch_topk"
         most = min(self.n, BATCH_TOPK_SHARE * self.k) if batch_topk else self.k
         acts, indices = ops.encode(
@@ -127,6 +135,20 @@ class SparseAutoencoder(nn.Module, ABC):
             least = self._batch_threshold(acts) if self.training else self.threshold
             acts = torch.where(acts > least, acts, 0)
         return acts, indices
+
+    def _pursuit(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found, left = [], x
+        magnitude = self.selection == "magnitude"
+        for step in range(self.pursuit_steps):
+            acts, indices = ops.encode(
+                left, self.encoder_weight, self.b_enc, self.rows, self.k // self.pursuit_steps, magnitude=magnitude
+            )
+            acts = acts if magnitude else acts.relu()
+            found.append((acts, indices))
+            if step + 1 < self.pursuit_steps:
+                left = left - self.combine(acts, indices)
+        acts, indices = zip(*found, strict=True)
+        return torch.cat(acts, dim=1), torch.cat(indices, dim=1)
 
     def combine(self, acts: Tensor, indices: Tensor) -> Tensor:
         """W code, shape (B, m), for scaled activations and without b_dec."""
@@ -208,6 +230,7 @@ class SparseAutoencoder(nn.Module, ABC):
             "encoder": "tied" if self.encoder is None else "untied",
             "activation": self.activation,
             "selection": self.selection,
+            **({"pursuit_steps": self.pursuit_steps} if self.pursuit_steps > 1 else {}),
         }
         arrays = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items() if name != "rows"}
         write_sae(folder, configuration, self.mask, arrays, fields)
@@ -219,7 +242,7 @@ class TopKSAE(SparseAutoencoder):
     Args:
         m, n, k: activation width, features, sparsity.
         seed: of the initial weights (Gaussian, then unit columns).
-        encoder, activation, selection: see :class:`SparseAutoencoder`.
+        encoder, activation, selection, pursuit_steps: see :class:`SparseAutoencoder`.
 
     Raises:
         InvalidArgument: a size out of range.
@@ -237,6 +260,7 @@ class TopKSAE(SparseAutoencoder):
         encoder: Encoder = "tied",
         activation: Activation = "topk",
         selection: Selection = "signed",
+        pursuit_steps: int = 1,
     ) -> None:
         require(m >= 1, "m", m, "must be at least 1")
         require(n >= 1, "n", n, "must be at least 1")
@@ -245,7 +269,7 @@ class TopKSAE(SparseAutoencoder):
         def start() -> Tensor:
             return initial_weight(m, n, None, seed=seed, purpose="initial encoder")
 
-        super().__init__(weight, m, k, encoder, start, activation, selection)
+        super().__init__(weight, m, k, encoder, start, activation, selection, pursuit_steps)
 
     def dictionary(self) -> DenseDictionary:
         return DenseDictionary(self.weight.detach().cpu().double().numpy()).normalised()
@@ -261,7 +285,7 @@ class ExpanderSAE(SparseAutoencoder):
         mask: supports of the n columns.
         k: sparsity.
         seed: of the initial weights.
-        encoder, activation, selection: see :class:`SparseAutoencoder`.
+        encoder, activation, selection, pursuit_steps: see :class:`SparseAutoencoder`.
 
     Raises:
         InvalidArgument: k out of range.
@@ -276,6 +300,7 @@ class ExpanderSAE(SparseAutoencoder):
         encoder: Encoder = "tied",
         activation: Activation = "topk",
         selection: Selection = "signed",
+        pursuit_steps: int = 1,
     ) -> None:
         def values(purpose: str) -> Tensor:
             return initial_weight(mask.m, mask.n, mask.rows, seed=seed, purpose=purpose)
@@ -283,7 +308,7 @@ class ExpanderSAE(SparseAutoencoder):
         def start() -> Tensor:
             return values("initial encoder")
 
-        super().__init__(values("initial decoder"), mask.m, k, encoder, start, activation, selection)
+        super().__init__(values("initial decoder"), mask.m, k, encoder, start, activation, selection, pursuit_steps)
         self._mask = mask
         self.register_buffer("rows", torch.from_numpy(mask.rows.copy()))
 
@@ -304,6 +329,7 @@ def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[st
     about, mask, arrays, fields = read_sae(folder)
     encoder: Encoder = "tied" if about["encoder"] == "tied" else "warm"
     how: dict[str, Any] = {"encoder": encoder, "activation": about["activation"], "selection": about["selection"]}
+    how["pursuit_steps"] = about.get("pursuit_steps", 1)
     k = about["k"]
     sae: SparseAutoencoder = TopKSAE(about["m"], about["n"], k, **how) if mask is None else ExpanderSAE(mask, k, **how)
     stored = {name: torch.from_numpy(value) for name, value in arrays.items()}

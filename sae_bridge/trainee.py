@@ -13,6 +13,8 @@ from torch import Tensor
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import read_arrays, write_arrays
 from sae_bridge.centre import geometric_median
+from sae_bridge.constraints import constraint
+from sae_bridge.in_loop import pursuit_codes
 from sae_bridge.parallel import World
 from sae_bridge.recipe import Training
 from sae_bridge.revival import Batch, dead_features
@@ -44,9 +46,14 @@ class Trainee:
         self.variance = float((sample - mean).square().sum(dim=1).mean())
         varies = self.variance > CONSTANT * mean_square
         require(varies, "activations", f"of variance {self.variance:.3g}", "must vary from token to token")
-        self.sae.fit_normalisation(mean if how.centre == "mean" else geometric_median(sample), mean_square)
+        if how.start is None:
+            self.sae.fit_normalisation(mean if how.centre == "mean" else geometric_median(sample), mean_square)
         self.sae.to(device).train()
         self.sae.gather = world.gathered
+        self.constrain = constraint(how, self.sae)
+        if self.constrain is not None:
+            self.constrain()
+            self.sae.normalise_columns()
         self.optimiser = self._optimiser()
         self.dead = dead_features(self.sae, how)
         self.step = self.checkpointed = 0
@@ -68,7 +75,7 @@ class Trainee:
             group["lr"] = group["peak"] * how.rate_at(self.step)
         with torch.autocast(h.device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
             x = sae.centred(h)
-            acts, indices = sae.code(x)
+            acts, indices = sae.code(x) if how.codes == "encoder" else pursuit_codes(sae, x)
             residual = sae.combine(acts, indices) - x
             error = residual.square().sum() / len(h)
             loss = error / sae.m
@@ -80,6 +87,8 @@ class Trainee:
         if how.clip is not None:
             torch.nn.utils.clip_grad_norm_(sae.parameters(), how.clip)
         self.optimiser.step()
+        if self.constrain is not None:
+            self.constrain()
         sae.normalise_columns()
         sae.follow_threshold(acts)
         self.dead.after_step(sae, self.optimiser, self.step, Batch(x, acts, indices, residual), world)

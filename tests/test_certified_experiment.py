@@ -60,11 +60,16 @@ def test_what_is_proved_happens(folder):
 def test_drawn_from_the_ledger_alone_and_the_same_twice(folder, tmp_path):
     (tmp_path / "results").mkdir()
     shutil.copy(folder / "ledger.jsonl", tmp_path / "results" / "ledger.jsonl")
-    main(["figures", str(tmp_path / "results")])
-    for name in ("figures/certified.png", "figures/certified.pdf", "figures/certified.csv", "tables/certified.md"):
+    main(["figures", "--results", str(tmp_path / "results")])
+    for name in (
+        "figures/certified.png",
+        "figures/certified.pdf",
+        "figures/certified.csv",
+        "figures/tables/certified.md",
+    ):
         assert (tmp_path / "results" / name).read_bytes() == (folder / name).read_bytes()
     assert matplotlib.image.imread(folder / "figures" / "certified.png").std() > 0.01
-    table = (folder / "tables" / "certified.md").read_text()
+    table = (folder / "figures" / "tables" / "certified.md").read_text()
     assert "not built" in table
     assert "Where the theory is vacuous" in table
     with open(folder / "figures" / "certified_supports.csv") as file:

@@ -122,7 +122,7 @@ def test_sweep_in_n_and_k(run, tmp_path):
     out = run("sweep", tmp_path, "--m", 24, "--ns", 40, 60, "--ks", 2, 8, "--d", 4, "--trials", 10, "--workers", 1).out
     assert "Fitted 50 % boundary" in out
     assert len((tmp_path / "cells.csv").read_text().splitlines()) == 9
-    run("figures", tmp_path)
+    run("figures", "--results", tmp_path)
     assert (tmp_path / "figures" / "phase_diagram.png").exists()
     assert out.count("| uniform  |") >= 4
     assert out.count("| dense    |") >= 4
@@ -199,9 +199,9 @@ def test_missing_and_wrong_files(run, tmp_path, dictionary):
     assert "truncated" in run("measure", tmp_path / "short", expect=2).err
     (tmp_path / "text").write_text("hello, this is no dictionary at all")
     assert "truncated or not a file of this project" in run("recover", tmp_path / "text", expect=2).err
-    assert "no such results folder" in run("figures", tmp_path / "absent", expect=2).err
+    assert "no such results folder" in run("figures", "--results", tmp_path / "absent", expect=2).err
     (tmp_path / "empty").mkdir()
-    assert "no results to draw" in run("figures", tmp_path / "empty", expect=2).err
+    assert "no results to draw" in run("figures", "--results", tmp_path / "empty", expect=2).err
     np.save(tmp_path / "h.npy", np.ones(30))
     assert "needs --out" in run("recover", dictionary, "--signals", tmp_path / "h.npy", "--k", 2, expect=2).err
 

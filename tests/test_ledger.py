@@ -150,6 +150,7 @@ def test_what_is_no_record_is_refused_and_leaves_no_trace(tmp_path, record):
 
 def test_figures_and_content_hash_do_not_depend_on_provenance(tmp_path, monkeypatch):
     from paper_figures import mask_geometry
+    from paper_figures.output import write as write_drawing
 
     expansion = [{"size": 2, "lower": 0.5, "upper": 0.75, "status": "bounded"}]
     record = {"name": "uniform", "m": 8, "n": 16, "d": 3, "largest overlap": 2, "row degree, least": 2,
@@ -159,8 +160,8 @@ def test_figures_and_content_hash_do_not_depend_on_provenance(tmp_path, monkeypa
     for time in ("2020", "2030"):
         monkeypatch.setattr("expander_theory.ledger.provenance", lambda time=time: {"time": time})
         write(tmp_path / time / "ledger.jsonl", record)
-        files = mask_geometry.draw(tmp_path / time / "ledger.jsonl", tmp_path / time / "figures")
-        drawn.append([file.read_bytes() for file in files])
+        drawing = mask_geometry.draw(tmp_path / time / "ledger.jsonl")
+        drawn.append([file.read_bytes() for file in write_drawing(drawing, tmp_path / time / "figures")])
         hashes.append(read_contents(tmp_path / time / "ledger.jsonl").sha256)
     assert (tmp_path / "2020/ledger.jsonl").read_bytes() != (tmp_path / "2030/ledger.jsonl").read_bytes()
     assert drawn[0]

@@ -19,6 +19,7 @@ from experiments import phase_boundary as experiment
 from experiments.phase_boundary import SCALES, PhaseBoundary, Scale
 from experiments.stopwatch import timed
 from paper_figures import phase_boundary as figure
+from paper_figures.output import write
 
 TINY = Scale(n=80, d=4, columns=4, resolution=0.08, max_trials=2000, rows=10, trials=40)
 
@@ -35,7 +36,7 @@ def folders(tmp_path_factory):
 
 
 def rows_of(folder, name="phase_boundary"):
-    with open(folder / "tables" / f"{name}.csv") as file:
+    with open(folder / "figures" / "tables" / f"{name}.csv") as file:
         return list(csv.DictReader(file))
 
 
@@ -195,13 +196,13 @@ def test_drawn_the_same_whatever_the_order_of_the_records(folders, tmp_path):
     with Ledger(tmp_path / "ledger.jsonl", identity) as ledger:
         for record in reversed(records):
             ledger.append(record)
-    files = figure.draw(tmp_path / "ledger.jsonl", tmp_path / "figures")
+    files = write(figure.draw(tmp_path / "ledger.jsonl"), tmp_path / "figures")
     assert len(files) == 7
     for file in files:
         assert file.read_bytes() == (folders["fit"] / file.relative_to(tmp_path)).read_bytes()
     with Ledger(tmp_path / "other.jsonl", {"kind": "sweep"}):
         pass
-    assert figure.draw(tmp_path / "other.jsonl", tmp_path / "figures") == []
+    assert figure.draw(tmp_path / "other.jsonl") is None
 
 
 def test_an_interrupted_part_is_timed_too_with_its_workers(tmp_path):

@@ -67,20 +67,20 @@ def test_every_figure_and_table_is_there(folder):
         assert image[..., :3].std() > 0.05
         assert (folder / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     for name in ("saes", "meeting_point", "masks"):
-        assert (folder / "tables" / f"{name}.md").read_text().startswith("# ")
-    table = (folder / "tables" / "saes.md").read_text()
+        assert (folder / "figures" / "tables" / f"{name}.md").read_text().startswith("# ")
+    table = (folder / "figures" / "tables" / "saes.md").read_text()
     for column in ("CE clean", "CE zero", "CE mean", "CE SAE", "decoder values"):
         assert column in table
     assert table.count("seed0") == 4
 
 
 def test_the_manifest_names_what_came_from_what(folder):
-    manifest = json.loads((folder / "figures" / "manifest.json").read_text())
+    manifest = json.loads((folder / "figures" / "manifest.json").read_text())["figures"]
     assert set(manifest) == {*FIGURES, "mask_geometry"}
     for entry in manifest.values():
         for name, digest in entry["files"].items():
-            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
-        for name, digest in entry["from"].items():
+            assert hashlib.sha256((folder / "figures" / name).read_bytes()).hexdigest() == digest
+        for name, digest in entry["inputs"].items():
             assert read_contents(folder / name).sha256 == digest
 
 
@@ -95,7 +95,7 @@ def test_the_plotted_data_are_the_ledger_s(folder):
 
 
 def test_the_meeting_point_shows_theory_beside_practice(folder):
-    table = (folder / "tables" / "meeting_point.csv").read_text()
+    table = (folder / "figures" / "tables" / "meeting_point.csv").read_text()
     rows = list(csv.DictReader(table.splitlines()))
     assert {row["values"] for row in rows} == {"trained", "signs", "gaussian"}
     trained = [row for row in rows if row["values"] == "trained"]
@@ -108,11 +108,11 @@ def test_the_meeting_point_shows_theory_beside_practice(folder):
 
 
 def test_figures_are_drawn_from_stored_results_alone_and_to_the_same_bytes(folder, monkeypatch):
-    before = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
+    before = {path.name: path.read_bytes() for path in (folder / "figures").rglob("*.*")}
     for name in ("expander_theory.sweep.run_sweep", "sae_bridge.trainee.Trainee.advance"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("simulated or trained"))
-    main(["figures", str(folder)])
-    assert {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} == before
+    main(["figures", "--results", str(folder)])
+    assert {path.name: path.read_bytes() for path in (folder / "figures").rglob("*.*")} == before
 
 
 def test_a_second_run_does_nothing_again(folder, monkeypatch, tiny_model_folder, text_folder):
@@ -133,8 +133,8 @@ def test_other_settings_in_the_same_folder_are_refused(folder, monkeypatch, caps
 def test_partial_results_draw_what_they_can(folder, tmp_path, capsys):
     (tmp_path / "phase").mkdir()
     (tmp_path / "phase" / "ledger.jsonl").write_bytes((folder / "phase" / "ledger.jsonl").read_bytes())
-    main(["figures", str(tmp_path)])
-    assert "frontier: not drawn" in capsys.readouterr().out
+    main(["figures", "--results", str(tmp_path)])
+    assert "frontier: no results" in capsys.readouterr().out
     assert (tmp_path / "figures" / "phase_diagram.png").exists()
 
 

@@ -15,6 +15,7 @@ from expander_theory.ledger import Ledger, read_ledger
 from experiments import solver_comparison as experiment
 from experiments.solver_comparison import SCALES, CompareSolvers, Scale
 from paper_figures import solver_comparison as figure
+from paper_figures.output import write
 
 TINY = Scale(32, 64, 4, ks=(2, 6, 10), laws=("gaussian", "signs"), against=("topk", "gomp"), trials=50)
 
@@ -29,7 +30,7 @@ def folder(tmp_path_factory):
     return out
 
 
-def rows_of(folder, name="tables/solver_comparison"):
+def rows_of(folder, name="figures/tables/solver_comparison"):
     with open(folder / f"{name}.csv") as file:
         return list(csv.DictReader(file))
 
@@ -105,7 +106,7 @@ def test_drawn_the_same_whatever_the_order_of_the_records(folder, tmp_path):
     with Ledger(tmp_path / "ledger.jsonl", identity) as ledger:
         for record in reversed(records):
             ledger.append(record)
-    files = figure.draw(tmp_path / "ledger.jsonl", tmp_path / "figures")
+    files = write(figure.draw(tmp_path / "ledger.jsonl"), tmp_path / "figures")
     assert len(files) == 5
     for file in files:
         assert file.read_bytes() == (folder / file.relative_to(tmp_path)).read_bytes()
@@ -122,7 +123,7 @@ def test_nothing_to_compare_is_not_drawn(folder, tmp_path, case):
     with Ledger(tmp_path / "ledger.jsonl", {"kind": "sweep"} if case == "another experiment" else identity) as ledger:
         for record in kept:
             ledger.append(record)
-    assert figure.draw(tmp_path / "ledger.jsonl", tmp_path / "figures") == []
+    assert figure.draw(tmp_path / "ledger.jsonl") is None
 
 
 def test_presets():

@@ -15,6 +15,7 @@ from expander_theory.ledger import Ledger, read_ledger
 from experiments import synthetic_study as experiment
 from experiments.synthetic_study import SCALES, Scale, SyntheticStudy, columns
 from paper_figures import synthetic_study as figure
+from paper_figures.output import write
 
 TINY = Scale(64, 128, degrees=(4, 16), ks=(2, 8, 24), sigmas=(0.0, 0.05), signals=5, dictionaries=40)
 
@@ -109,10 +110,10 @@ def test_drawn_from_the_ledger_alone_whatever_the_order_of_its_records(folder, t
     with Ledger(tmp_path / "ledger.jsonl", identity) as ledger:
         for record in reversed(records):
             ledger.append(record)
-    files = figure.draw(tmp_path / "ledger.jsonl", tmp_path / "figures")
+    files = write(figure.draw(tmp_path / "ledger.jsonl"), tmp_path / "figures")
     assert [str(file.relative_to(tmp_path)) for file in files] == [
         *(f"figures/synthetic_study.{end}" for end in ("png", "pdf", "csv")),
-        *(f"tables/synthetic_study.{end}" for end in ("md", "csv")),
+        *(f"figures/tables/synthetic_study.{end}" for end in ("md", "csv")),
     ]
     for file in files:
         assert file.read_bytes() == (folder / file.relative_to(tmp_path)).read_bytes()
@@ -123,7 +124,7 @@ def test_a_ledger_without_results_or_of_something_else_is_not_drawn(tmp_path):
     for name, kind in (("a", figure.KIND), ("b", "sweep")):
         with Ledger(tmp_path / name, {"kind": kind}):
             pass
-        assert figure.draw(tmp_path / name, tmp_path / "figures") == []
+        assert figure.draw(tmp_path / name) is None
 
 
 def test_a_single_block_tells_nothing_of_the_spread():

@@ -18,13 +18,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", floatfmt=".4g")
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Rows of one shape, with a header."""
+def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows of one shape as a CSV file, with a header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    atomic_write(path, text.getvalue().encode())
+    return text.getvalue().encode()
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Rows of one shape, with a header."""
+    atomic_write(path, csv_bytes(rows))
     return path
 
 

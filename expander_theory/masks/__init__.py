@@ -2,6 +2,7 @@
 
 from expander_theory.masks.algebraic import polynomial_mask
 from expander_theory.masks.balanced import biregular_mask
+from expander_theory.masks.controls import clustered_mask, contiguous_mask, repeated_mask
 from expander_theory.masks.designs import (
     affine_plane_mask,
     complete_design_mask,
@@ -20,8 +21,10 @@ __all__ = [
     "Mask",
     "affine_plane_mask",
     "biregular_mask",
+    "clustered_mask",
     "complete_design_mask",
     "complete_graph_mask",
+    "contiguous_mask",
     "disjoint_union",
     "euler_square_mask",
     "generalised_quadrangle_mask",
@@ -30,6 +33,7 @@ __all__ = [
     "polynomial_mask",
     "progressive_edge_growth_mask",
     "projective_plane_mask",
+    "repeated_mask",
     "save_mask",
     "uniform_mask",
 ]

@@ -67,6 +67,8 @@ def in_raw_units(sae: SparseAutoencoder) -> RawSAE:
         require(bool(torch.isfinite(value).all()), f"sae.{name}", "NaN or infinite", "must be finite")
     scale = float(sae.scale)
     require(scale > 0, "sae.scale", scale, "must be positive")
+    steps = sae.pursuit_steps
+    require(steps == 1, "sae.pursuit_steps", steps, "must be 1: no other library has encoders of several steps")
 
     def folded(value: Tensor) -> Tensor:
         return (value.detach().cpu().double() / scale).to(value.dtype)

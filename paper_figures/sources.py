@@ -1,0 +1,55 @@
+"""Every figure by name: which ledgers it reads, what draws it, and which experiment writes those ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from paper_figures.output import Drawing
+
+
+@dataclass(frozen=True)
+class Source:
+    """One figure module.
+
+    Attributes:
+        name: of the module and of the figure.
+        ledgers: places below a results folder, as glob patterns; the first that gives a drawing is used.
+        made_by: the command that writes such a ledger.
+    """
+
+    name: str
+    ledgers: tuple[str, ...]
+    made_by: str
+
+    @property
+    def draw(self) -> Callable[..., Drawing | None]:
+        """What makes a drawing of ledgers; None where they hold nothing to draw."""
+        return import_module(f"paper_figures.{self.name}").draw
+
+    def found(self, results: Path) -> tuple[list[Path], Drawing] | None:
+        """The ledgers used and the drawing; None where the results hold nothing to draw."""
+        for pattern in self.ledgers:
+            paths = sorted(results.glob(pattern))
+            drawing = self.draw(*paths) if paths else None
+            if drawing is not None:
+                return paths, drawing
+        return None
+
+
+SOURCES = {
+    source.name: source
+    for source in (
+        Source("phase_diagram", ("phase/ledger.jsonl", "ledger.jsonl"), "expander sweep, expander reproduce"),
+        Source("frontier", ("frontier/ledger.jsonl",), "expander sae compare, expander reproduce"),
+        Source("meeting_point", ("meeting/ledger.jsonl",), "expander reproduce"),
+        Source("mask_geometry", ("masks/ledger.jsonl",), "expander reproduce"),
+        Source("certified", ("certified/ledger.jsonl", "ledger.jsonl"), "expander certified"),
+        Source("tightness", ("attack/ledger.jsonl", "ledger.jsonl"), "expander theorems attack --out"),
+        Source("synthetic_study", ("synthetic/ledger.jsonl", "ledger.jsonl"), "expander synthetic-study"),
+        Source("phase_boundary", ("boundary/ledger.jsonl", "ledger.jsonl"), "expander phase-boundary"),
+        Source("solver_comparison", ("solvers/ledger.jsonl", "ledger.jsonl"), "expander compare-solvers"),
+    )
+}
