@@ -1,9 +1,10 @@
-"""Claim: conditions under which OMP is exact. Phase transition of expander and dense dictionaries."""
+"""Claim: conditions under which OMP is exact. Phase transitions of expander masks and of dense dictionaries."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 from expander_theory.ledger import Ledger
+from expander_theory.masks.algebraic import is_prime_power
 from expander_theory.schedule import Column, FixedTrials
 from expander_theory.sweep import run_certificates, run_sweep
 from expander_theory.trials import Ensemble, Success, Task
@@ -11,10 +12,19 @@ from experiments.presets import PhaseGrid
 
 
 def ensembles(grid: PhaseGrid) -> list[Ensemble]:
-    """Uniform masks with signs, and dense Gaussian dictionaries, at every m of the grid."""
-    rows = dict.fromkeys(round(grid.n * ratio) for ratio in grid.m_over_n)
-    masked = [Ensemble("uniform", m, grid.n, min(grid.d, m)) for m in rows]
-    return masked + [Ensemble("dense", m, grid.n, m, "gaussian") for m in rows]
+    """Masks with signs, and dense Gaussian dictionaries, at every m of the grid.
+
+    Uniform masks of every degree; biregular and polynomial ones of one degree. A polynomial mask has d q rows for a
+    prime power q: the nearest to m.
+    """
+    rows = list(dict.fromkeys(round(grid.n * ratio) for ratio in grid.m_over_n))
+    found = [Ensemble("uniform", m, grid.n, min(d, m)) for d in grid.degrees for m in rows]
+    found += [Ensemble("biregular", m, grid.n, min(grid.d, m)) for m in rows]
+    orders = [q for q in range(grid.d, grid.n // grid.d + 1) if is_prime_power(q)]
+    if orders:
+        nearest = dict.fromkeys(min(orders, key=lambda q: abs(q * grid.d - m)) for m in rows)
+        found += [Ensemble("polynomial", q * grid.d, grid.n, grid.d) for q in nearest]
+    return found + [Ensemble("dense", m, grid.n, m, "gaussian") for m in rows]
 
 
 def run(grid: PhaseGrid, seed: int, workers: int, folder: Path) -> None:

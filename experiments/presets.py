@@ -9,12 +9,16 @@ from experiments.sae_presets import Comparison
 
 @dataclass(frozen=True)
 class PhaseGrid:
-    """Cells of the phase diagram: columns n, undersampling m/n, sparsity k/m, for masks of degree d."""
+    """Cells of the phase diagram: columns n, undersampling m/n, sparsity k/m, for masks of several degrees.
+
+    Biregular and polynomial masks have the degree ``d``; uniform ones all of ``degrees``.
+    """
 
     n: int
     m_over_n: tuple[float, ...]
     k_over_m: tuple[float, ...]
     d: int
+    degrees: tuple[int, ...]
     trials: int
     certified_draws: int
 
@@ -48,7 +52,13 @@ def _steps(first: float, last: float, step: float) -> tuple[float, ...]:
 QUICK = Preset(
     name="quick",
     phase=PhaseGrid(
-        n=512, m_over_n=_steps(0.1, 0.9, 0.1), k_over_m=_steps(0.05, 0.6, 0.05), d=8, trials=50, certified_draws=5
+        n=512,
+        m_over_n=_steps(0.1, 0.9, 0.1),
+        k_over_m=_steps(0.05, 0.6, 0.05),
+        d=8,
+        degrees=(2, 4, 8, 16),
+        trials=25,
+        certified_draws=5,
     ),
     saes=SMALL_SAES,
     planted=Planted(ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160), trials=40),
@@ -62,6 +72,7 @@ FULL = Preset(
         m_over_n=_steps(0.05, 0.95, 0.05),
         k_over_m=_steps(0.025, 0.6, 0.025),
         d=8,
+        degrees=(2, 4, 7, 8, 16, 32),
         trials=200,
         certified_draws=20,
     ),

@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from expander_theory.coefficients import exact_recovery_coefficients
-from expander_theory.dictionary import AnyDictionary
+from expander_theory.dictionary import AnyDictionary, Dictionary
 from expander_theory.errors import require, require_choice
+from expander_theory.expansion import attack_expansion
 from expander_theory.geometry import MARGIN, babel_certified_k, coherence, flatness
+from expander_theory.limits import paper_eps_count
 from expander_theory.progress import progress_bar
 from expander_theory.seeds import derived_seed
 from expander_theory.statistics import clopper_pearson_interval
@@ -194,4 +196,28 @@ def geometry(dictionary: AnyDictionary) -> dict[str, Any]:
     return {**quantiles, "coherence": coherence(dictionary), "babel_k": babel_certified_k(dictionary)}
 
 
+def paper_ratios(dictionary: Dictionary, k: int, *, seed: int = 0) -> dict[str, float]:
+    """The paper's sufficient conditions, R_id = 2 C^2 eps_2k < 1 and R_OMP = C^2 eps_(k+1) (2k + 1) < 1, from below.
+
+    C is the largest flatness; eps of a size is at least what a set that was found loses, and at least 1 - m/(ds)
+    (``eps_2k_count``). So where a ratio is 1 or more, its condition fails; below 1 it may or may not hold.
+
+    Raises:
+        InvalidArgument: k outside 1..n/2.
+    """
+    require(1 <= k <= dictionary.n // 2, "k", k, f"must be between 1 and n/2 = {dictionary.n // 2}")
+    m, d, squared = dictionary.m, dictionary.d, float(flatness(dictionary).max()) ** 2
+    found = {
+        bound.size: max(bound.loss / (d * bound.size), float(paper_eps_count(m, d, bound.size)))
+        for bound in attack_expansion(dictionary.mask, (k + 1, 2 * k), seed=seed, restarts=_RESTARTS)
+    }
+    return {
+        "eps_2k_found": found[2 * k],
+        "eps_2k_count": float(paper_eps_count(m, d, 2 * k)),
+        "R_id": 2 * squared * found[2 * k],
+        "R_OMP": squared * found[k + 1] * (2 * k + 1),
+    }
+
+
+_RESTARTS = 2
 _QUANTILES = (("least", 0.0), ("median", 0.5), ("95", 0.95), ("largest", 1.0))

@@ -85,6 +85,7 @@ class Train:
         require(self.memory > 0, "memory", self.memory, "must be positive")
         store = ActivationStore(self.activations)
         runs = self.runs()
+        device = checked_device(self.device)
         stream = StoredStream(store, self.batch, self.order_seed, int(self.memory * 2**30))
         about = {key: store.description[key] for key in ("model", "layer", "hook", "context")}
         with world(self.split) as here:
@@ -92,7 +93,7 @@ class Train:
                 runs,
                 stream,
                 self.out,
-                device=checked_device(self.device),
+                device=device,
                 world=here,
                 about={**about, "language_model": about["model"]},
                 report_to=self.report_to,

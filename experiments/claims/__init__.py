@@ -1,0 +1,1 @@
+"""One experiment for each claim of the paper, and for what goes beyond it: ``expander experiment NAME``."""

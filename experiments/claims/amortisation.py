@@ -1,0 +1,56 @@
+"""Claim: part of the gap is encoder amortisation. Codes by every method on frozen decoders, at the same k."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.claims.base import OnSAEs
+
+_WITH_CE = ("encoder", "least_squares", "mp", "omp", "omp_nonnegative")
+
+
+@dataclass(frozen=True)
+class Amortisation(OnSAEs):
+    """Claim: part of the gap at matched parameter count is encoder amortisation.
+
+    The frontier's decoders (one seed) and those over k: FVU, relative error and overlap of supports for the encoder,
+    least squares on its support, matching pursuit, OMP, gOMP, NIHT and CoSaMP; CE recovered for the first five.
+    """
+
+    def run(self) -> None:
+        from paper_figures.command import draw_named
+
+        run(self)
+        print(draw_named(self.out, "amortisation", "inference_algorithms"))
+
+
+def run(experiment: OnSAEs) -> None:
+    """Measure what the ledger does not hold yet."""
+    from expander_theory.ledger import Ledger
+    from expander_theory.progress import progress_bar
+    from experiments.suite.variants import architecture, sparsities
+    from experiments.suite.workshop import file_name
+    from sae_bridge.inference import amortisation_gap
+
+    workshop, setting = experiment.workshop, experiment.setting
+    seed = setting.control_seeds[0]
+    plain = [architecture(setting.base, d) for d in setting.plan.degrees]
+    over_k = sparsities(setting.base, setting.sparsity_degrees, tuple(sorted({*setting.ks, setting.base.k})))
+    members = [(variant, seed) for variant in dict.fromkeys(plain + over_k)]
+    workshop.train(members)
+    identity = {"kind": "amortisation", "setting": setting.name, "activations_sha256": workshop.store.sha256}
+    about = {"model": workshop.store.description["model"], "m": workshop.store.m, "n": setting.base.n}
+    with Ledger(experiment.out / "amortisation" / "ledger.jsonl", identity | about) as ledger:
+        done = {record["name"] for record in ledger.records}
+        todo = [member for member in members if file_name(*member) not in done]
+        for variant, seed in progress_bar(todo, unit="SAE", desc="inference", show=bool(todo)):
+            sae = workshop.sae(variant, seed)
+            with_ce = amortisation_gap(sae, workshop.store, workshop.model, methods=_WITH_CE, progress=False)
+            others = [name for name in setting.methods if name not in _WITH_CE]
+            found = with_ce
+            if others:
+                rest = amortisation_gap(sae, workshop.store, methods=others, progress=False)
+                found = with_ce + [row for row in rest if row["method"] != "encoder"]
+            common = {"name": file_name(variant, seed), "variant": variant.name, "label": variant.label, "seed": seed}
+            size = {"d": sae.weight.shape[1], "k": sae.k, "dense": sae.mask is None}
+            ledger.append({**common, **size, "rows": found})

@@ -1,0 +1,68 @@
+"""What the experiments on SAEs share: options, the setting that they choose, and the workshop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from experiments.suite.settings import Setting
+    from experiments.suite.workshop import Member, Workshop
+
+
+@dataclass(frozen=True)
+class OnSAEs:
+    """Options of an experiment on trained SAEs. Everything resumes; experiments in one folder share their SAEs."""
+
+    preset: str = "quick"
+    """quick: SmolLM2-135M, n = 1152, minutes on two cores. full: n = 4608, d from 2 to 128, three seeds, hours. The
+    paper's: pythia-70m-layer3, pythia-160m-layer4 and 8, qwen2.5-3b-layer12 and 24, llama-3.2-1b-layer6 and 12."""
+    out: Path = Path("results")
+    """Results folder: SAEs in `sae`, evaluations in `saes/ledger.jsonl`."""
+    model: str | None = None
+    """Another source for the preset's model: a folder that transformers saved, a .gguf file, a name on the hub."""
+    text: tuple[str, ...] = ()
+    """Other text than the preset's: see `expander sae harvest`."""
+    seeds: tuple[int, ...] = ()
+    """Other seeds than the preset's, for all that the experiment trains."""
+    device: str = "cpu"
+    """Torch device of everything."""
+
+    @cached_property
+    def setting(self) -> Setting:
+        """The preset, with what the options change."""
+        from expander_theory.errors import require_choice
+        from experiments.suite.settings import settings
+
+        known = settings()
+        require_choice("preset", self.preset, tuple(known))
+        found = known[self.preset]
+        changed: dict[str, Any] = {"model": self.model, "text": self.text, "seeds": self.seeds}
+        plan = replace(found.plan, **{name: value for name, value in changed.items() if value})
+        return replace(found, plan=plan, control_seeds=self.seeds or found.control_seeds)
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Where its SAEs are made."""
+        from experiments.suite.workshop import Workshop
+        from sae_bridge.language_models import checked_device
+
+        return Workshop(self.setting, self.out, str(checked_device(self.device)))
+
+
+class Compares(OnSAEs):
+    """An experiment that trains SAEs and sets their evaluations side by side."""
+
+    group: ClassVar[str]
+
+    def members(self) -> list[Member]:
+        """Variants and seeds, in the order of figures."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        from paper_figures.command import draw_named
+
+        self.workshop.compare(self.group, self.members())
+        print(draw_named(self.out, self.group.replace("-", "_")))

@@ -1,0 +1,100 @@
+"""The experiments that compare trained SAEs: each says which, the workshop does the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, ClassVar
+
+from experiments.claims.base import Compares
+
+if TYPE_CHECKING:
+    from experiments.suite.workshop import Member
+
+
+@dataclass(frozen=True)
+class Frontier(Compares):
+    """Claim: d traces a storage-fidelity frontier. Also the ratio to dense at m/d near 293."""
+
+    group: ClassVar[str] = "frontier"
+
+    def members(self) -> list[Member]:
+        from experiments.suite.variants import architecture
+
+        plan = self.setting.plan
+        return [(architecture(self.setting.base, d), seed) for d, seed in product(plan.degrees, plan.seeds)]
+
+
+@dataclass(frozen=True)
+class CertifiedMask(Compares):
+    """Beyond the paper: does a mask whose columns share at most one row cost fidelity against a random one?
+
+    At the degrees where there is one by Latin squares (m = d q, n <= q^2); same seeds for both.
+    """
+
+    group: ClassVar[str] = "certified-mask"
+
+    def members(self) -> list[Member]:
+        from experiments.suite.variants import architecture, certified, has_euler_mask
+
+        base, m = self.setting.base, self.workshop.store.m
+        degrees = [d for d in self.setting.degrees if has_euler_mask(m, base.n, d)]
+        pairs = [variant for d in degrees for variant in (architecture(base, d), certified(base, d))]
+        return list(product(pairs, self.setting.plan.seeds))
+
+
+@dataclass(frozen=True)
+class Controls(Compares):
+    """Claim: it is the sparse, diverse support that does it, not the count of values. Controls at one count."""
+
+    group: ClassVar[str] = "controls"
+
+    def members(self) -> list[Member]:
+        from experiments.suite.variants import controls
+
+        found = controls(self.setting.base, self.workshop.store.m, self.setting.d)
+        return list(product(found, self.setting.control_seeds))
+
+
+@dataclass(frozen=True)
+class Sparsity(Compares):
+    """The paper's curves over k: relative error, CE, dead features, firing rates, learning curves, geometry."""
+
+    group: ClassVar[str] = "sparsity"
+
+    def members(self) -> list[Member]:
+        from experiments.suite.variants import sparsities
+
+        setting = self.setting
+        ks = tuple(sorted({*setting.ks, setting.base.k}))
+        return list(product(sparsities(setting.base, setting.sparsity_degrees, ks), setting.control_seeds))
+
+
+@dataclass(frozen=True)
+class SmallDense(Compares):
+    """Beyond the paper: does a small dense SAE of as many values do better, and at which storage in bytes?"""
+
+    group: ClassVar[str] = "small-dense"
+
+    def members(self) -> list[Member]:
+        from experiments.suite.variants import architecture, small_dense
+
+        base, m = self.setting.base, self.workshop.store.m
+        found = [v for d in self.setting.degrees for v in (architecture(base, d), small_dense(base, m, d))]
+        return list(product([architecture(base, None), *found], self.setting.control_seeds))
+
+
+@dataclass(frozen=True)
+class BetterTraining(Compares):
+    """Beyond the paper: does better training close the gap at fixed storage?
+
+    More steps, AuxK, an encoder of its own, BatchTopK, several pursuit steps, OMP in the loop.
+    """
+
+    group: ClassVar[str] = "better-training"
+
+    def members(self) -> list[Member]:
+        from experiments.suite.variants import architecture, better_training
+
+        found = [*better_training(self.setting.base, self.setting.d), architecture(self.setting.base, None)]
+        return list(product(found, self.setting.control_seeds))

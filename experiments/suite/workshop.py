@@ -1,0 +1,268 @@
+"""Trains the SAEs of a setting and evaluates each once; experiments say which ones they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from expander_theory.dictionary import AnyDictionary, Dictionary
+from expander_theory.ledger import Ledger, read_ledger
+from expander_theory.masks import save_mask
+from expander_theory.progress import progress_bar
+from experiments.sae_comparison import activations
+from experiments.suite.settings import Setting
+from experiments.suite.variants import Variant, architecture, control_mask
+from sae_bridge.evaluate import evaluation_row, replacement
+from sae_bridge.features import collisions, firing_summary
+from sae_bridge.inference import amortisation_gap
+from sae_bridge.intervals import Bootstrap
+from sae_bridge.language_models import LanguageModel
+from sae_bridge.losses import Losses, conventions
+from sae_bridge.model_fidelity import measure_losses
+from sae_bridge.pruning import pruned
+from sae_bridge.rates import best_rates
+from sae_bridge.recipe import Training
+from sae_bridge.reconstruction import reconstruction
+from sae_bridge.recovery import geometry, paper_ratios
+from sae_bridge.sae import SparseAutoencoder, load_sae
+from sae_bridge.sae_files import is_sae_folder
+from sae_bridge.storage import storage
+from sae_bridge.store import ActivationStore
+from sae_bridge.stream import StoredStream
+from sae_bridge.train import METRICS, train
+
+_TOGETHER = 8
+"""SAEs for which the model is run over the held-out text at once: what an interruption can lose."""
+
+Member = tuple[Variant, int]
+"""A variant and a seed."""
+
+
+def file_name(variant: Variant, seed: int) -> str:
+    """Of one trained SAE."""
+    return f"{variant.name}-seed{seed}"
+
+
+class Workshop:
+    """The SAEs of one setting, in one folder.
+
+    Args:
+        setting: where they are trained.
+        out: results folder; activations, masks, rates, SAEs and the ledger ``saes/ledger.jsonl`` lie in it.
+        device: torch device of everything.
+    """
+
+    def __init__(self, setting: Setting, out: Path, device: str = "cpu") -> None:
+        self.setting, self.out, self.device = setting, out, device
+
+    @cached_property
+    def _harvested(self) -> tuple[LanguageModel, ActivationStore]:
+        return activations(self.setting.plan, self.out / "activations", self.device)
+
+    @property
+    def model(self) -> LanguageModel:
+        """The language model."""
+        return self._harvested[0]
+
+    @property
+    def store(self) -> ActivationStore:
+        """Its activations."""
+        return self._harvested[1]
+
+    @cached_property
+    def stream(self) -> StoredStream:
+        """Training batches: the same for all SAEs."""
+        return StoredStream(self.store, self.setting.plan.batch, self.setting.plan.seeds[0])
+
+    @property
+    def ledger_path(self) -> Path:
+        """Of the evaluations and of who belongs to which experiment."""
+        return self.out / "saes" / "ledger.jsonl"
+
+    def sae(self, variant: Variant, seed: int) -> SparseAutoencoder:
+        """A trained SAE."""
+        return load_sae(self.out / "sae" / file_name(variant, seed))[0].to(self.device)
+
+    # ---- training
+
+    def train(self, members: Iterable[Member]) -> None:
+        """Train what is not trained yet, each at its own learning rate; pruned ones after the dense ones."""
+        members = list(members)
+        dense = architecture(self.setting.base, None)
+        plain = [(variant, seed) for variant, seed in members if not variant.pruned]
+        sources = [(dense, seed) for variant, seed in members if variant.pruned]
+        self._train(list(dict.fromkeys(plain + sources)))
+        for variant, seed in members:
+            folder = self.out / "sae" / f"pruned-d{variant.training.d}-seed{seed}"
+            if variant.pruned and not is_sae_folder(folder):
+                sae = pruned(self.sae(dense, seed), variant.training.d or 1)
+                sae.dictionary().save(folder / "dictionary.safetensors")
+                sae.save(folder, {"kind": "pruned", "from": file_name(dense, seed)})
+        self._train([(variant, seed) for variant, seed in members if variant.pruned == "retuned"])
+
+    def _train(self, members: Sequence[Member]) -> None:
+        runs = {}
+        todo = [m for m in members if not is_sae_folder(self.out / "sae" / file_name(*m))]
+        for variant, seed in progress_bar(todo, unit="SAE", desc="learning rates", show=bool(todo)):
+            recipe = self._recipe(variant, seed)
+            runs[file_name(variant, seed)] = replace(recipe, learning_rate=self.rate(variant))
+        if runs:
+            about = {key: self.store.description[key] for key in ("model", "layer", "hook", "context")}
+            about["language_model"] = about["model"]
+            train(runs, self.stream, self.out / "sae", device=self.device, about=about)
+
+    def rate(self, variant: Variant) -> float:
+        """The learning rate of a variant, from a recorded sweep of short runs with the first seed."""
+        if variant.rate_of is not None:
+            return self.rate(variant.rate_of)
+        plan = self.setting.plan
+        if not plan.rates:
+            return variant.training.learning_rate
+        short = replace(self._recipe(variant, plan.seeds[0]), steps=plan.rate_steps)
+        folder = self.out / "rates" / variant.name
+        found = best_rates(
+            {variant.name: short}, plan.rates, self.stream, self.store, folder, device=self.device, progress=False
+        )
+        return found[variant.name]
+
+    def _recipe(self, variant: Variant, seed: int) -> Training:
+        how = replace(variant.training, seed=seed)
+        if variant.pruned:
+            return replace(how, start=self.out / "sae" / f"pruned-d{how.d}-seed{seed}")
+        if not variant.family:
+            return how
+        path = self.out / "control-masks" / f"{file_name(variant, seed)}.safetensors"
+        if not path.is_file():
+            save_mask(control_mask(variant.family, self.store.m, how.n, how.d or 1, seed), path)
+        return replace(how, mask=path)
+
+    # ---- evaluation
+
+    def compare(self, group: str, members: Iterable[Member]) -> list[dict[str, Any]]:
+        """Train and evaluate the members of an experiment; returns their records, in their order.
+
+        The ledger gets a record of each SAE that it does not hold yet, and one for each member that names the group.
+        """
+        members = list(dict.fromkeys(members))
+        self.train(members)
+        about = {key: self.store.description[key] for key in ("layer", "hook", "documents", "contexts", "context")}
+        plan = self.setting.plan
+        identity = {
+            "kind": "sae suite",
+            "setting": self.setting.name,
+            "activations_sha256": self.store.sha256,
+            "model": self.store.description["model"],
+            "m": self.store.m,
+            "batch": plan.batch,
+            "positions": plan.positions,
+            "recipe": plan.recipe.identity(),
+            "reported": dict(plan.reported),
+            **about,
+        }
+        with Ledger(self.ledger_path, identity) as ledger:
+            known = {r["name"] for r in ledger.records if "name" in r}
+            joined = {(r["group"], r["member"]) for r in ledger.records if "group" in r}
+            todo = [m for m in members if file_name(*m) not in known]
+            for start in range(0, len(todo), _TOGETHER):
+                self._evaluate(todo[start : start + _TOGETHER], ledger)
+            for order, (variant, seed) in enumerate(members):
+                if (group, file_name(variant, seed)) not in joined:
+                    ledger.append(
+                        {
+                            "group": group,
+                            "member": file_name(variant, seed),
+                            "variant": variant.name,
+                            "label": variant.label,
+                            "seed": seed,
+                            "order": order,
+                        }
+                    )
+            self._pair(members, ledger)
+            records = {r["name"]: r for r in ledger.records if "name" in r}
+        return [records[file_name(*m)] for m in members]
+
+    def _pair(self, members: Sequence[Member], ledger: Ledger) -> None:
+        """Each SAE against the dense one of the same seed, on the same contexts: ratio of CE recovered, difference."""
+        known = next((Losses.from_fields(r["baselines"]) for r in ledger.records if "baselines" in r), None)
+        paired = {r["pair"] for r in ledger.records if "pair" in r}
+        records = {r["name"]: r for r in ledger.records if "name" in r}
+        dense = architecture(self.setting.base, None)
+        for variant, seed in members:
+            name, reference = file_name(variant, seed), file_name(dense, seed)
+            if known is None or name in paired or name == reference or reference not in records:
+                continue
+            bootstrap = Bootstrap(known.documents)
+            own, theirs = (np.array(records[n]["ce_by_context"]) for n in (name, reference))
+            ratio, ratio_interval = bootstrap.ratio(known.ce["zero"] - own, known.ce["zero"] - theirs)
+            difference, difference_interval = bootstrap.mean(own - theirs, known.predictions)
+            about = {"ratio": ratio, "ratio_interval": ratio_interval}
+            about |= {"ce_difference": difference, "ce_difference_interval": difference_interval}
+            ledger.append({"pair": name, "to": reference, **about})
+
+    def _evaluate(self, members: Sequence[Member], ledger: Ledger) -> None:
+        known = next((Losses.from_fields(r["baselines"]) for r in ledger.records if "baselines" in r), None)
+        saes = {file_name(*m): self.sae(*m) for m in members}
+        losses = measure_losses(
+            {name: replacement(sae) for name, sae in saes.items()},
+            self.model,
+            self.store,
+            positions=self.setting.plan.positions,
+            known=known,
+        )
+        if known is None:
+            clean = losses.fidelity("clean")
+            note = conventions(clean.positions, clean.baseline, clean.resample)
+            ledger.append({"baselines": losses.baselines().as_fields(), "note": note})
+        for (variant, seed), (name, sae) in zip(members, saes.items(), strict=True):
+            kept = reconstruction(sae, self.store, progress=False)
+            coded = {row["method"]: row for row in amortisation_gap(sae, self.store, methods=("omp",), progress=False)}
+            dictionary = sae.dictionary()
+            ledger.append(
+                {
+                    **evaluation_row(name, sae, kept, losses.fidelity(name)),
+                    **storage(sae, variant.stored),
+                    "variant": variant.name,
+                    "seed": seed,
+                    "pruned": variant.pruned,
+                    "family": variant.family or ("dense" if sae.mask is None else "uniform"),
+                    "ce_by_context": [round(float(ce), 6) for ce in losses.ce[name]],
+                    "omp_fvu": coded["omp"]["fvu"],
+                    "omp_fvu_interval": coded["omp"]["fvu_interval"],
+                    "geometry": geometry(dictionary) | self._ratios(dictionary, sae.k, seed),
+                    "firing": firing_summary(sae, self.store),
+                    "collisions": None if sae.mask is None else collisions(sae, self.store),
+                    **self._training(name),
+                }
+            )
+
+    @staticmethod
+    def _ratios(dictionary: AnyDictionary, k: int, seed: int) -> Mapping[str, float]:
+        if not isinstance(dictionary, Dictionary) or 2 * k > dictionary.n:
+            return {}
+        return paper_ratios(dictionary, k, seed=seed)
+
+    def _training(self, name: str) -> Mapping[str, Any]:
+        """Learning rate, curve and time of a trained SAE; nothing for one that was only pruned."""
+        folder = self.out / "sae" / name
+        _, fields = load_sae(folder)
+        if not (folder / METRICS).is_file():
+            return {"learning_rate": None, "steps": 0, "curve": [], "train_seconds": 0.0}
+        curve = read_ledger(folder / METRICS)[1]
+        return {
+            "learning_rate": fields["learning_rate"],
+            "steps": fields["steps"],
+            "curve": [[record["step"], record["fvu"], record["dead"]] for record in curve],
+            "train_seconds": curve[-1]["seconds"],
+        }
+
+
+def fields_of(setting: Setting) -> dict[str, Any]:
+    """A setting as JSON-able fields, for the identity of an experiment's own ledger."""
+    content = asdict(setting)
+    content["plan"]["recipe"] = setting.plan.recipe.identity()
+    return content
