@@ -1,7 +1,8 @@
 """Claim: conditions under which OMP is exact. Phase transitions of expander masks and of dense dictionaries."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from expander_theory.ledger import Ledger
 from expander_theory.masks.algebraic import is_prime_power
@@ -9,6 +10,32 @@ from expander_theory.schedule import Column, FixedTrials
 from expander_theory.sweep import run_certificates, run_sweep
 from expander_theory.trials import Ensemble, Success, Task
 from experiments.presets import PhaseGrid
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Claim: conditions under which OMP is exact. Recovery over (m/n, k/m), boundaries, what Babel sums certify.
+
+    Uniform masks of several degrees, biregular, polynomial, and dense Gaussian dictionaries; noiseless normal codes.
+    """
+
+    preset: Literal["quick", "full"] = "quick"
+    """quick: n = 512, 25 trials a cell, minutes on two cores. full: n = 1024, 200 trials, an hour or more."""
+    out: Path = Path("results")
+    """Results folder; the ledger is `phase/ledger.jsonl`."""
+    workers: int | None = None
+    """Worker processes (default: the processors at hand). The counts do not depend on it."""
+    seed: int = 0
+    """Seed of everything."""
+
+    def run(self) -> None:
+        from expander_theory.executors import default_workers
+        from experiments.presets import PRESETS
+        from paper_figures.command import draw_named
+
+        workers = default_workers() if self.workers is None else self.workers
+        run(PRESETS[self.preset].phase, self.seed, workers, self.out / "phase")
+        print(draw_named(self.out, "phase_diagram", "boundary_by_degree"))
 
 
 def ensembles(grid: PhaseGrid) -> list[Ensemble]:

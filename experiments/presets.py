@@ -2,10 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from experiments.sae_presets import FULL as FULL_SAES
-from experiments.sae_presets import SMALL as SMALL_SAES
-from experiments.sae_presets import Comparison
-
 
 @dataclass(frozen=True)
 class PhaseGrid:
@@ -24,21 +20,11 @@ class PhaseGrid:
 
 
 @dataclass(frozen=True)
-class Planted:
-    """Planted codes on each dictionary."""
-
-    ks: tuple[int, ...]
-    trials: int
-
-
-@dataclass(frozen=True)
 class Preset:
-    """One scale of the whole road."""
+    """One scale of the whole road; the other experiments have presets of the same name."""
 
     name: str
     phase: PhaseGrid
-    saes: Comparison
-    planted: Planted
     expansion_seconds: float
     seed: int = 0
     masks: tuple[tuple[int, int, int], ...] = field(default=((2048, 16384, 8), (576, 4608, 8)))
@@ -58,10 +44,8 @@ QUICK = Preset(
         d=8,
         degrees=(2, 4, 8, 16),
         trials=25,
-        certified_draws=5,
+        certified_draws=3,
     ),
-    saes=SMALL_SAES,
-    planted=Planted(ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160), trials=40),
     expansion_seconds=3.0,
 )
 
@@ -76,8 +60,6 @@ FULL = Preset(
         trials=200,
         certified_draws=20,
     ),
-    saes=FULL_SAES,
-    planted=Planted(ks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128), trials=200),
     expansion_seconds=60.0,
 )
 

@@ -1,4 +1,4 @@
-"""``expander reproduce``: the whole road, from masks to figures. Every stage resumes."""
+"""``expander reproduce``: every experiment in one folder, every figure, and the report. Every stage resumes."""
 
 import time
 from collections.abc import Callable
@@ -6,60 +6,77 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+CLAIMS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "better-training")
+"""Experiments that compare SAEs, in the order in which they are run."""
+
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Run the whole road, masks to phase diagram and language model to expander SAE, and draw the figures."""
+    """Run every experiment, masks to phase diagrams and language model to expander SAEs; draw figures and report."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: minutes on two cores. full: several hours, three seeds, more degrees and tokens."""
+    """quick: about a quarter of an hour on two cores. full: many hours, larger SAEs, three seeds, more degrees."""
     out: Path = Path("results")
     """Results folder. The same command resumes it; one made with other settings is refused."""
     workers: int | None = None
-    """Worker processes of the sweep (default: the processors at hand). The counts do not depend on it."""
+    """Worker processes of the sweeps (default: the processors at hand). The counts do not depend on it."""
 
     def run(self) -> None:
         from expander_theory.executors import default_workers
         from expander_theory.ledger import Ledger
-        from experiments import mask_geometry, meeting_point, phase_transition
-        from experiments import sae_comparison as saes
         from experiments.presets import PRESETS
-        from paper_figures.command import draw_all
-        from sae_bridge.resources import RESOURCES, fetch
 
-        preset, out = PRESETS[self.preset], self.out
+        preset = PRESETS[self.preset]
         workers = default_workers() if self.workers is None else self.workers
-        state: dict[str, Any] = {}
-
-        def harvest() -> None:
-            state["model"], state["store"] = saes.activations(preset.saes, out / "activations")
-
-        def train() -> None:
-            found = saes.rates(preset.saes, state["store"], out / "rates")
-            saes.train_all(preset.saes, state["store"], found, out / "sae")
-
-        def evaluate() -> None:
-            saes.evaluate_all(preset.saes, state["model"], state["store"], out / "sae", out / "frontier")
-
-        stages: list[tuple[str, Callable[[], Any]]] = [
-            ("masks: build and measure", lambda: mask_geometry.run(preset, out / "masks")),
-            (
-                "phase transition: expander beside dense Gaussian",
-                lambda: phase_transition.run(preset.phase, preset.seed, workers, out / "phase"),
-            ),
-            ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
-            ("activations: harvest", harvest),
-            ("SAEs: sweep the learning rates, train", train),
-            ("SAEs: evaluate, by their encoders and by OMP", evaluate),
-            ("trained decoders: theory and recovery", lambda: meeting_point.run(preset, out / "sae", out / "meeting")),
-            ("figures and tables", lambda: state.update(drawn=draw_all(out))),
-        ]
-        identity = {"kind": "reproduce", **asdict(preset)}
+        stages = list(self.stages(workers))
         begun = time.monotonic()
-        with Ledger(out / "reproduce.jsonl", identity) as ledger:
+        with Ledger(self.out / "reproduce.jsonl", {"kind": "reproduce", **asdict(preset)}) as ledger:
             for number, (name, work) in enumerate(stages, 1):
                 print(f"[{number}/{len(stages)}] {name}", flush=True)
                 start = time.monotonic()
-                work()
+                said = work()
                 ledger.append({"stage": name, "seconds": round(time.monotonic() - start, 1)})
-        print(f"\nDone in {(time.monotonic() - begun) / 60:.1f} min.\n\n{state['drawn']}")
+        print(f"\nDone in {(time.monotonic() - begun) / 60:.1f} min.\n\n{said}")
+
+    def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:
+        """Name and work of each stage; the last one returns what is printed."""
+        from experiments import mask_geometry, phase_transition, synthetic_study
+        from experiments.claims import amortisation, cost, identifiability, novelty, real_supports, sae_groups
+        from experiments.presets import PRESETS
+        from experiments.suite.settings import settings
+        from experiments.suite.workshop import Workshop
+        from paper_figures.command import draw_all
+        from sae_bridge.resources import RESOURCES, fetch
+
+        preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
+        workshop = Workshop(settings()[self.preset], out)
+        kinds = {kind.group: kind for kind in vars(sae_groups).values() if hasattr(kind, "group")}
+
+        def compare(group: str) -> Callable[[], Any]:
+            return lambda: workshop.compare(group, kinds[group](self.preset, out).members())
+
+        def analysis(module: Any, kind: type) -> Callable[[], Any]:
+            return lambda: module.run(kind(self.preset, out))
+
+        theory = [
+            ("masks: build and measure", lambda: mask_geometry.run(preset, out / "masks")),
+            ("cost of a correlation and of OMP", lambda: cost.run(cost.SCALES[self.preset], seed, out / "cost")),
+            (
+                "identifiability of small dictionaries",
+                lambda: identifiability.run(identifiability.SCALES[self.preset], seed, out / "identifiability"),
+            ),
+            ("phase transitions", lambda: phase_transition.run(preset.phase, seed, workers, out / "phase")),
+            (
+                "synthetic recovery with noise",
+                lambda: synthetic_study.run(synthetic_study.SCALES[self.preset], seed, workers, out / "synthetic"),
+            ),
+        ]
+        practice = [
+            ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
+            ("activations: harvest", lambda: workshop.store),
+            *((f"SAEs: {group.replace('-', ' ')}", compare(group)) for group in CLAIMS),
+            ("encoder against slower inference", analysis(amortisation, amortisation.Amortisation)),
+            ("recovery on trained decoders", analysis(real_supports, real_supports.Recovery)),
+            ("features and their novelty", analysis(novelty, novelty.Novelty)),
+        ]
+        return [*theory, *practice, ("figures, tables and report", lambda: draw_all(out))]

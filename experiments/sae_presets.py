@@ -70,16 +70,6 @@ FULL = replace(
     seeds=(0, 1, 2),
 )
 
-SMALL = replace(
-    QUICK,
-    harvest=Harvest(train_contexts=320, held_out_contexts=48),
-    degrees=(None, 32, 8),
-    recipe=Training(n=4608, k=32, steps=300),
-    rates=(16e-3, 32e-3, 64e-3),
-    rate_steps=60,
-)
-"""What ``expander reproduce --preset quick`` has time for."""
-
 GEMMA = replace(QUICK, model="gemma", recipe=Training(n=5120, k=32, steps=500))
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from expander_theory.cells import Cell, boundaries, cell_rows, cells
 from expander_theory.ledger import read_ledger
 from paper_figures.output import Drawing
-from paper_figures.style import RED, panels
+from paper_figures.style import RED, grid
 
 KINDS = ("phase transition", "sweep")
+_MOST_COLUMNS = 4
 TITLES = {
     "uniform": "expander mask, $d = {d}$, {values}",
     "polynomial": "polynomial mask, $d = {d}$, {values}",
@@ -27,27 +28,37 @@ def draw(ledger: Path) -> Drawing | None:
     if not counted:
         return None
     fitted, certified = boundaries(counted), _certified(records)
-    families = list(dict.fromkeys(cell.task.ensemble.family for cell in counted))
-    figure, axes = panels(len(families), sharey=True)
+    kinds = list(dict.fromkeys(_kind(cell.task.ensemble.family, cell.task.ensemble.d) for cell in counted))
+    columns = min(_MOST_COLUMNS, len(kinds))
+    figure, axes = grid(-(-len(kinds) // columns), columns, 3.4 if columns < 3 else 2.6, 2.9, sharey=True)
+    axes = list(axes.flat)
+    for axis in axes[len(kinds) :]:
+        axis.set_axis_off()
     image: Any = None
-    for axis, family in zip(axes, families, strict=True):
-        image = _heat_map(axis, [cell for cell in counted if cell.task.ensemble.family == family])
-        _boundary(axis, [row for row in fitted if row["family"] == family and row["status"] == "fitted"])
-        _certificates(axis, {size: k for (name, size), k in certified.items() if name == family})
-    axes[0].set_ylabel("sparsity $k/m$")
+    for axis, kind in zip(axes, kinds, strict=False):
+        image = _heat_map(axis, [c for c in counted if _kind(c.task.ensemble.family, c.task.ensemble.d) == kind])
+        _boundary(axis, [row for row in fitted if _kind(row["family"], row["d"]) == kind and row["status"] == "fitted"])
+        _certificates(axis, {size: k for (name, d, size), k in certified.items() if _kind(name, d) == kind})
+    for axis in axes[::columns]:
+        axis.set_ylabel("sparsity $k/m$")
     entries = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if entries:
         place = {"loc": "outside lower center", "ncols": 2, "frameon": False}
         figure.legend(list(entries.values()), list(entries), **place)
     task, trials = counted[0].task, sorted({cell.trials for cell in counted})
     solver = {"omp": "OMP", "topk": "tied TopK"}.get(task.solver, task.solver)
-    figure.colorbar(image, ax=list(axes), label=f"success ({task.success.label}), {solver}", pad=0.02)
+    figure.colorbar(image, ax=axes, label=f"success ({task.success.label}), {solver}", pad=0.02)
     noise = "noiseless" if task.noise.kind == "none" else f"noise {task.noise.label},"
     spent = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
     law = f"{spent} {noise} trials a cell, {task.codes.label} coefficients"
     figure.suptitle(law, fontsize=9)
     data = {"phase_diagram_cells": cell_rows(counted), "phase_diagram_boundary": fitted}
     return Drawing({"phase_diagram": figure}, data)
+
+
+def _kind(family: str, d: int) -> tuple[str, int]:
+    """What shares a panel: a family and its degree; dense dictionaries of all sizes."""
+    return family, 0 if family == "dense" else d
 
 
 def _heat_map(axis: Any, group: list[Cell]) -> Any:
@@ -98,10 +109,10 @@ def _edges(centres: list[float]) -> np.ndarray:
     return np.concatenate([[values[0] - (middle[0] - values[0])], middle, [values[-1] + (values[-1] - middle[-1])]])
 
 
-def _certified(records: list[dict[str, Any]]) -> dict[tuple[str, tuple[int, int]], float]:
-    """Median certified k over the drawn dictionaries, by family and size (m, n)."""
-    found: dict[tuple[str, tuple[int, int]], list[int]] = defaultdict(list)
+def _certified(records: list[dict[str, Any]]) -> dict[tuple[str, int, tuple[int, int]], float]:
+    """Median certified k over the drawn dictionaries, by family, degree and size (m, n)."""
+    found: dict[tuple[str, int, tuple[int, int]], list[int]] = defaultdict(list)
     for record in records:
         if "certified_k" in record:
-            found[record["family"], (record["m"], record["n"])].append(record["certified_k"])
+            found[record["family"], record["d"], (record["m"], record["n"])].append(record["certified_k"])
     return {key: median(values) for key, values in found.items()}

@@ -39,12 +39,28 @@ class Source:
         return None
 
 
+_SUITE = ("saes/ledger.jsonl",)
+
 SOURCES = {
     source.name: source
     for source in (
-        Source("phase_diagram", ("phase/ledger.jsonl", "ledger.jsonl"), "expander sweep, expander reproduce"),
+        Source("cost", ("cost/ledger.jsonl",), "expander experiment cost"),
+        Source("margin_map", ("identifiability/ledger.jsonl",), "expander experiment identifiability"),
+        Source("phase_diagram", ("phase/ledger.jsonl", "ledger.jsonl"), "expander sweep, expander experiment phase"),
+        Source("boundary_by_degree", ("phase/ledger.jsonl", "ledger.jsonl"), "expander experiment phase"),
+        Source("storage_frontier", _SUITE, "expander experiment frontier"),
+        Source("trained_geometry", _SUITE, "expander experiment frontier"),
+        Source("certified_mask", _SUITE, "expander experiment certified-mask"),
+        Source("controls", _SUITE, "expander experiment controls"),
+        Source("sparsity", _SUITE, "expander experiment sparsity"),
+        Source("small_dense", _SUITE, "expander experiment small-dense"),
+        Source("better_training", _SUITE, "expander experiment better-training"),
+        Source("amortisation", ("amortisation/ledger.jsonl",), "expander experiment amortisation"),
+        Source("inference_algorithms", ("amortisation/ledger.jsonl",), "expander experiment amortisation"),
+        Source("recovery_curves", ("recovery/ledger.jsonl",), "expander experiment recovery"),
+        Source("erc_calibration", ("recovery/ledger.jsonl",), "expander experiment recovery"),
+        Source("feature_novelty", ("novelty/ledger.jsonl",), "expander experiment novelty"),
         Source("frontier", ("frontier/ledger.jsonl",), "expander sae compare, expander reproduce"),
-        Source("meeting_point", ("meeting/ledger.jsonl",), "expander reproduce"),
         Source("mask_geometry", ("masks/ledger.jsonl",), "expander reproduce"),
         Source("certified", ("certified/ledger.jsonl", "ledger.jsonl"), "expander certified"),
         Source("tightness", ("attack/ledger.jsonl", "ledger.jsonl"), "expander theorems attack --out"),

@@ -56,6 +56,7 @@ class Compares(OnSAEs):
     """An experiment that trains SAEs and sets their evaluations side by side."""
 
     group: ClassVar[str]
+    figures: ClassVar[tuple[str, ...]]
 
     def members(self) -> list[Member]:
         """Variants and seeds, in the order of figures."""
@@ -65,4 +66,4 @@ class Compares(OnSAEs):
         from paper_figures.command import draw_named
 
         self.workshop.compare(self.group, self.members())
-        print(draw_named(self.out, self.group.replace("-", "_")))
+        print(draw_named(self.out, *self.figures))

@@ -17,6 +17,7 @@ class Frontier(Compares):
     """Claim: d traces a storage-fidelity frontier. Also the ratio to dense at m/d near 293."""
 
     group: ClassVar[str] = "frontier"
+    figures: ClassVar[tuple[str, ...]] = ("storage_frontier", "trained_geometry")
 
     def members(self) -> list[Member]:
         from experiments.suite.variants import architecture
@@ -33,6 +34,7 @@ class CertifiedMask(Compares):
     """
 
     group: ClassVar[str] = "certified-mask"
+    figures: ClassVar[tuple[str, ...]] = ("certified_mask",)
 
     def members(self) -> list[Member]:
         from experiments.suite.variants import architecture, certified, has_euler_mask
@@ -48,6 +50,7 @@ class Controls(Compares):
     """Claim: it is the sparse, diverse support that does it, not the count of values. Controls at one count."""
 
     group: ClassVar[str] = "controls"
+    figures: ClassVar[tuple[str, ...]] = ("controls",)
 
     def members(self) -> list[Member]:
         from experiments.suite.variants import controls
@@ -61,6 +64,7 @@ class Sparsity(Compares):
     """The paper's curves over k: relative error, CE, dead features, firing rates, learning curves, geometry."""
 
     group: ClassVar[str] = "sparsity"
+    figures: ClassVar[tuple[str, ...]] = ("sparsity",)
 
     def members(self) -> list[Member]:
         from experiments.suite.variants import sparsities
@@ -75,6 +79,7 @@ class SmallDense(Compares):
     """Beyond the paper: does a small dense SAE of as many values do better, and at which storage in bytes?"""
 
     group: ClassVar[str] = "small-dense"
+    figures: ClassVar[tuple[str, ...]] = ("small_dense",)
 
     def members(self) -> list[Member]:
         from experiments.suite.variants import architecture, small_dense
@@ -92,6 +97,7 @@ class BetterTraining(Compares):
     """
 
     group: ClassVar[str] = "better-training"
+    figures: ClassVar[tuple[str, ...]] = ("better_training",)
 
     def members(self) -> list[Member]:
         from experiments.suite.variants import architecture, better_training
