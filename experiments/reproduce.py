@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +46,7 @@ class Reproduce:
         from experiments.suite.settings import settings
         from experiments.suite.workshop import Workshop
         from paper_figures.command import draw_all
+        from paper_figures.report import write_report
         from sae_bridge.resources import RESOURCES, fetch
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
@@ -58,6 +59,9 @@ class Reproduce:
         def analysis(module: Any, kind: type) -> Callable[[], Any]:
             return lambda: module.run(kind(self.preset, out))
 
+        noisy = synthetic_study.SCALES[self.preset]
+        if self.preset == "quick":  # a third of its own preset
+            noisy = replace(noisy, dictionaries=max(1, noisy.dictionaries // 3))
         theory = [
             ("masks: build and measure", lambda: mask_geometry.run(preset, out / "masks")),
             ("cost of a correlation and of OMP", lambda: cost.run(cost.SCALES[self.preset], seed, out / "cost")),
@@ -66,10 +70,7 @@ class Reproduce:
                 lambda: identifiability.run(identifiability.SCALES[self.preset], seed, out / "identifiability"),
             ),
             ("phase transitions", lambda: phase_transition.run(preset.phase, seed, workers, out / "phase")),
-            (
-                "synthetic recovery with noise",
-                lambda: synthetic_study.run(synthetic_study.SCALES[self.preset], seed, workers, out / "synthetic"),
-            ),
+            ("synthetic recovery with noise", lambda: synthetic_study.run(noisy, seed, workers, out / "synthetic")),
         ]
         practice = [
             ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
@@ -79,4 +80,8 @@ class Reproduce:
             ("recovery on trained decoders", analysis(real_supports, real_supports.Recovery)),
             ("features and their novelty", analysis(novelty, novelty.Novelty)),
         ]
-        return [*theory, *practice, ("figures, tables and report", lambda: draw_all(out))]
+
+        def show() -> str:
+            return f"{draw_all(out)}\n\n{write_report(out, out / 'report')}"
+
+        return [*theory, *practice, ("figures, tables and report", show)]

@@ -17,7 +17,7 @@ class OnSAEs:
     """Options of an experiment on trained SAEs. Everything resumes; experiments in one folder share their SAEs."""
 
     preset: str = "quick"
-    """quick: SmolLM2-135M, n = 1152, minutes on two cores. full: n = 4608, d from 2 to 128, three seeds, hours. The
+    """quick: SmolLM2-135M, n = 1152, minutes on two cores. full: n = 2304, d from 2 to 128, an hour or two. The
     paper's: pythia-70m-layer3, pythia-160m-layer4 and 8, qwen2.5-3b-layer12 and 24, llama-3.2-1b-layer6 and 12."""
     out: Path = Path("results")
     """Results folder: SAEs in `sae`, evaluations in `saes/ledger.jsonl`."""
