@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from expander_theory.ledger import read_ledger
 from paper_figures.output import Drawing, Table
+from paper_figures.published import INFERENCE
 from paper_figures.style import METHODS, TWO_COLUMNS, panels
 from paper_figures.suite import model_name
 
@@ -41,7 +42,9 @@ def draw(ledger: Path) -> Drawing | None:
     decoders = [record for record in records if record["variant"] == record["variant"].split("-k")[0]]
     decoders.sort(key=lambda record: -record["d"])
     rows = [row for record in records for row in flat(record)]
-    table = Table("Encoder against slower inference on the same decoder", [_shown(row) for row in rows], NOTE)
+    table = Table(
+        "Encoder against slower inference on the same decoder", [_shown(row) for row in rows], f"{NOTE} {INFERENCE}"
+    )
     figures = {"amortisation": _figure(identity, decoders)} if decoders else {}
     data = [row for record in decoders for row in flat(record)]
     return Drawing(figures, {"amortisation": data}, {"amortisation": table})

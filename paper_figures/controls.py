@@ -7,14 +7,11 @@ from typing import Any
 
 from paper_figures.bars import rows_of_bars
 from paper_figures.output import Drawing, Table
+from paper_figures.published import CONTROLS
 from paper_figures.style import BLACK, BLUE, GREY, ORANGE, PURPLE, RED
 from paper_figures.suite import INTERVALS, Row, data_rows, group, table_rows
 
 _COLOURS = {"uniform": BLUE, "euler-square": ORANGE, "overlap-limited": PURPLE}
-_PAPER = (
-    "The paper's files (Pythia-70M, layer 3, k = 64, d = 7, CE recovered): random masks .817, clustered .810, pruned "
-    "and retuned .829, dense warm .947."
-)
 
 
 def draw(ledger: Path) -> Drawing | None:
@@ -28,7 +25,7 @@ def draw(ledger: Path) -> Drawing | None:
         f"{found.note} {INTERVALS} All but the last three have as many decoder values as the expander "
         "(irregular: on average; factored: in its factors). Identical in groups: 16 columns share a support. "
         "Clustered: disjoint blocks of d rows. Every one at its own learning rate; pruned ones at the expander's. "
-        f"{_PAPER}"
+        f"{CONTROLS}"
     )
     table = Table("Controls", table_rows(found), note)
     return Drawing({"controls": figure}, {"controls": data_rows(found.rows)}, {"controls": table})

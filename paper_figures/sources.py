@@ -49,6 +49,7 @@ SOURCES = {
         Source("phase_diagram", ("phase/ledger.jsonl", "ledger.jsonl"), "expander sweep, expander experiment phase"),
         Source("boundary_by_degree", ("phase/ledger.jsonl", "ledger.jsonl"), "expander experiment phase"),
         Source("storage_frontier", _SUITE, "expander experiment frontier"),
+        Source("cross_model", ("**/saes/ledger.jsonl",), "expander experiment frontier"),
         Source("trained_geometry", _SUITE, "expander experiment frontier"),
         Source("certified_mask", _SUITE, "expander experiment certified-mask"),
         Source("controls", _SUITE, "expander experiment controls"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paper_figures.output import Drawing, Table
+from paper_figures.published import RATIOS
 from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, RED, TWO_COLUMNS, panels
 from paper_figures.suite import Group, Row, group
 
@@ -46,7 +47,7 @@ def draw(ledger: Path) -> Drawing | None:
         axis.xaxis.set_major_formatter("{x:g}")
         axis.legend(frameon=False, fontsize=7)
     figure.suptitle(found.place, fontsize=9)
-    table = Table("Geometry of trained decoders", rows, _NOTE)
+    table = Table("Geometry of trained decoders", rows, f"{_NOTE} {RATIOS}")
     return Drawing({"trained_geometry": figure}, {"trained_geometry": rows}, {"trained_geometry": table})
 
 

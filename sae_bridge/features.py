@@ -19,6 +19,9 @@ from expander_theory.seeds import generator
 from sae_bridge.sae import SparseAutoencoder
 from sae_bridge.store import ActivationStore
 
+Firings = Any
+"""``scipy.sparse.csr_matrix`` of 0 and 1, (tokens, n); its type stubs know no shape."""
+
 _TOKENS = 4096
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 JACCARD_NOVEL, COSINE_NOVEL = 0.1, 0.3
@@ -27,7 +30,7 @@ _NULL_BINS, _NULL_SETS = 20, 20
 
 
 @torch.no_grad()
-def firings(sae: SparseAutoencoder, store: ActivationStore, split: str = "held_out") -> sparse.csr_matrix:
+def firings(sae: SparseAutoencoder, store: ActivationStore, split: str = "held_out") -> Firings:
     """Which feature fires on which token that counts: bool (tokens, n)."""
     rows, columns, first = [], [], 0
     for h in store.batches(split, _TOKENS):
@@ -37,7 +40,7 @@ def firings(sae: SparseAutoencoder, store: ActivationStore, split: str = "held_o
         columns.append(indices[token, place])
         first += len(h)
     at = (np.concatenate(rows), np.concatenate(columns))
-    fired = sparse.csr_matrix((np.ones(len(at[0]), np.int32), at), shape=(first, sae.n))
+    fired: Firings = sparse.csr_matrix((np.ones(len(at[0]), np.int32), at), shape=(first, sae.n))
     fired.sum_duplicates()
     fired.data[:] = 1
     return fired
@@ -86,7 +89,7 @@ def expected_deficit(m: int, d: int, active: int) -> float:
     return 1 - m * (1 - (1 - d / m) ** active) / (d * active)
 
 
-def token_entropy(fired: sparse.csr_matrix, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
+def token_entropy(fired: Firings, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
     """Shannon entropy, in bits, of the token ids on which each feature fires; NaN for one that never does."""
     coo = fired.tocoo()
     _, ids = np.unique(np.asarray(tokens), return_inverse=True)
@@ -98,7 +101,7 @@ def token_entropy(fired: sparse.csr_matrix, tokens: NDArray[np.integer]) -> NDAr
     return np.where(total > 0, np.asarray(share.sum(axis=1)).ravel(), np.nan)
 
 
-def best_jaccard(fired: sparse.csr_matrix, reference: sparse.csr_matrix) -> NDArray[np.float64]:
+def best_jaccard(fired: Firings, reference: Firings) -> NDArray[np.float64]:
     """For each feature the largest |A cap B| / |A cup B| of its firing set A with a reference feature's B, (n,)."""
     both = (fired.T @ reference).tocsr()
     own, others = (np.asarray(x.sum(axis=0)).ravel() for x in (fired, reference))
@@ -108,7 +111,7 @@ def best_jaccard(fired: sparse.csr_matrix, reference: sparse.csr_matrix) -> NDAr
     return best
 
 
-def null_jaccard(fired: sparse.csr_matrix, reference: sparse.csr_matrix, *, seed: int) -> NDArray[np.float64]:
+def null_jaccard(fired: Firings, reference: Firings, *, seed: int) -> NDArray[np.float64]:
     """What :func:`best_jaccard` is, on average, for random firing sets of the same sizes, (n,).
 
     Features are put into bins of similar firing counts; each bin has random sets of its median count.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 
 from expander_theory.errors import require
 from expander_theory.masks import Mask
-from sae_bridge.sae import ExpanderSAE, SparseAutoencoder
+from sae_bridge.sae import ExpanderSAE, Selection, SparseAutoencoder
 
 
 @torch.no_grad()
@@ -23,8 +25,9 @@ def pruned(sae: SparseAutoencoder, d: int) -> ExpanderSAE:
     require(sae.mask is None, "sae", "on a mask", "must be dense")
     require(1 <= d <= sae.m, "d", d, f"must be between 1 and m = {sae.m}")
     weight = sae.weight.detach().cpu().numpy()
-    rows = np.sort(np.argsort(-np.abs(weight), axis=1, kind="stable")[:, :d], axis=1)
-    kept = ExpanderSAE(Mask(sae.m, rows, f"pruned to the {d} largest of each column"), sae.k, selection=sae.selection)
+    rows = np.sort(np.argsort(-np.abs(weight), axis=1, kind="stable")[:, :d], axis=1).astype(np.int32)
+    mask, how = Mask(sae.m, rows, f"pruned to the {d} largest of each column"), cast(Selection, sae.selection)
+    kept = ExpanderSAE(mask, sae.k, selection=how)
     kept.weight.copy_(torch.from_numpy(np.take_along_axis(weight, rows, axis=1)))
     kept.normalise_columns()
     for name in ("b_enc", "b_dec", "scale"):

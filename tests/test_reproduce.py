@@ -102,10 +102,9 @@ def test_figures_are_drawn_from_stored_results_alone_and_to_the_same_bytes(folde
 
 def test_a_second_run_does_nothing_again(folder, monkeypatch, tiny_model_folder, text_folder):
     _offline(monkeypatch, tiny_model_folder, text_folder)
-    ledgers = [path for path in folder.rglob("*.jsonl") if path.name != "reproduce.jsonl"]
-    before = {path: path.read_bytes() for path in ledgers}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     main(["reproduce", "--out", str(folder), "--workers", "1"])
-    assert {path: path.read_bytes() for path in ledgers} == before
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_other_settings_in_the_same_folder_are_refused(folder, monkeypatch, capsys):

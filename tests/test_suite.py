@@ -26,7 +26,7 @@ from sae_bridge.sae import load_sae
 EXPERIMENTS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "better-training")
 ANALYSES = ("amortisation", "recovery", "novelty")
 FIGURES = {
-    "frontier": ("storage_frontier", "trained_geometry"),
+    "frontier": ("storage_frontier", "trained_geometry", "cross_model"),
     "certified-mask": ("certified_mask",),
     "controls": ("controls",),
     "sparsity": ("sparsity", "learning_curves"),
@@ -48,6 +48,7 @@ def results(tmp_path_factory, text_folder):
     out = folder / "results"
     for name in (*EXPERIMENTS, *ANALYSES):
         main(["experiment", name, "--out", str(out)])
+    main(["experiment", "frontier", "--out", str(out / "layers" / "0"), "--layer", "0", "--seeds", "0"])
     yield out
     patch.undo()
 
@@ -147,6 +148,14 @@ def test_the_headline_table_has_the_paper_s_value_with_its_source(results):
     assert "| 293x" in text
     assert "0.8423" in text
     assert "--preset qwen2.5-3b-layer12" in text
+
+
+def test_other_layers_stand_beside_ours_and_the_published_ones(results):
+    main(["figures", "cross_model", "--results", str(results)])
+    rows = rows_of(results, "cross_model")
+    ours = {(row["layer"], row["d"]) for row in rows if row["source"] == "these results"}
+    assert ours == {("1", "8"), ("1", "4"), ("0", "8"), ("0", "4")}
+    assert sum(row["source"] == "published" for row in rows) == 23
 
 
 def test_amortisation_compares_every_method_on_the_same_decoder(results):

@@ -25,6 +25,8 @@ class OnSAEs:
     """Another source for the preset's model: a folder that transformers saved, a .gguf file, a name on the hub."""
     text: tuple[str, ...] = ()
     """Other text than the preset's: see `expander sae harvest`."""
+    layer: int | None = None
+    """Another layer than the preset's (for another layer or model choose another folder)."""
     seeds: tuple[int, ...] = ()
     """Other seeds than the preset's, for all that the experiment trains."""
     device: str = "cpu"
@@ -41,6 +43,8 @@ class OnSAEs:
         found = known[self.preset]
         changed: dict[str, Any] = {"model": self.model, "text": self.text, "seeds": self.seeds}
         plan = replace(found.plan, **{name: value for name, value in changed.items() if value})
+        if self.layer is not None:
+            plan = replace(plan, harvest=replace(plan.harvest, layer=self.layer))
         return replace(found, plan=plan, control_seeds=self.seeds or found.control_seeds)
 
     @cached_property

@@ -17,7 +17,7 @@ class Frontier(Compares):
     """Claim: d traces a storage-fidelity frontier. Also the ratio to dense at m/d near 293."""
 
     group: ClassVar[str] = "frontier"
-    figures: ClassVar[tuple[str, ...]] = ("storage_frontier", "trained_geometry")
+    figures: ClassVar[tuple[str, ...]] = ("storage_frontier", "trained_geometry", "cross_model")
 
     def members(self) -> list[Member]:
         from experiments.suite.variants import architecture

@@ -241,7 +241,7 @@ class Workshop:
             )
 
     @staticmethod
-    def _ratios(dictionary: AnyDictionary, k: int, seed: int) -> Mapping[str, float]:
+    def _ratios(dictionary: AnyDictionary, k: int, seed: int) -> dict[str, Any]:
         if not isinstance(dictionary, Dictionary) or 2 * k > dictionary.n:
             return {}
         return paper_ratios(dictionary, k, seed=seed)
