@@ -21,7 +21,7 @@ LABELS = {
     "omp": "OMP",
     "omp_nonnegative": "OMP, codes >= 0",
     "gomp": "gOMP",
-    "niht": "NIHT",
+    "niht": "NIHT, 100 steps",
     "cosamp": "CoSaMP",
 }
 NOTE = (

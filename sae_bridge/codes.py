@@ -60,7 +60,7 @@ METHODS = {
     "omp_signed": Method("OMP: largest w_j^T r, least squares on all chosen (signs free)"),
     "omp_nonnegative": Method("OMP: largest w_j^T r, least squares under c >= 0", True),
     "gomp": Method("generalised OMP, 3 atoms a step, pruned to k"),
-    "niht": Method("normalised iterative hard thresholding"),
+    "niht": Method("normalised iterative hard thresholding, at most 100 steps"),
     "cosamp": Method("CoSaMP"),
 }
 """Methods by name. With free signs the class of codes is larger than that of an encoder with ReLU: such errors bound
@@ -68,6 +68,8 @@ what k features can do, and only nonnegative codes are ones that the encoder cou
 
 _SELECTIONS: dict[str, Any] = {"omp": "magnitude", "omp_signed": "signed", "omp_nonnegative": "nonnegative"}
 _ON_CPU = ("gomp", "niht", "cosamp")
+_LIMITS: dict[str, dict[str, Any]] = {"niht": {"max_iterations": 100, "relative_tolerance": 1e-3}}
+"""On real activations NIHT converges slowly: 500 steps lower the FVU by up to 3 % more, at five times the cost."""
 
 DEFAULT_METHODS = ("encoder", "least_squares", "least_squares_nonnegative", "mp", "omp", "omp_nonnegative")
 """Those that take milliseconds a token or less."""
@@ -129,7 +131,9 @@ class Coder:
         if method == "mp":
             return self._matching_pursuit(x)
         if method in _ON_CPU:
-            return self._tensors(SOLVERS[method](self._unit, x.cpu().numpy(), self.sae.k), self._norms)
+            return self._tensors(
+                SOLVERS[method](self._unit, x.cpu().numpy(), self.sae.k, **_LIMITS.get(method, {})), self._norms
+            )
         acts, indices = self.sae.encode(h)
         fitted = fit_on_support(
             self._tensor_dictionary, x, acts, indices, nonnegative=method == "least_squares_nonnegative"
