@@ -56,10 +56,7 @@ class Reproduce:
         kinds = {kind.group: kind for kind in vars(sae_groups).values() if hasattr(kind, "group")}
 
         def compare(group: str) -> Callable[[], Any]:
-            return lambda: workshop.compare(group, kinds[group](self.preset, out).members())
-
-        def analysis(module: Any, kind: type) -> Callable[[], Any]:
-            return lambda: module.run(kind(self.preset, out))
+            return lambda: workshop.compare(group, kinds[group].members(workshop))
 
         noisy = synthetic_study.SCALES[self.preset]
         if self.preset == "quick":  # a third of its own preset
@@ -78,9 +75,9 @@ class Reproduce:
             ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
             ("activations: harvest", lambda: workshop.store),
             *((f"SAEs: {group.replace('-', ' ')}", compare(group)) for group in CLAIMS),
-            ("encoder against slower inference", analysis(amortisation, amortisation.Amortisation)),
-            ("recovery on trained decoders", analysis(real_supports, real_supports.Recovery)),
-            ("features and their novelty", analysis(novelty, novelty.Novelty)),
+            ("encoder against slower inference", lambda: amortisation.run(workshop)),
+            ("recovery on trained decoders", lambda: real_supports.run(workshop)),
+            ("features and their novelty", lambda: novelty.run(workshop)),
         ]
 
         def show() -> str:

@@ -229,7 +229,8 @@ def test_variants_at_the_sizes_of_the_real_presets():
 
 
 def test_members_depend_on_seeds_that_are_asked_for(results):
-    found = sae_groups.Frontier("quick", results, seeds=(5,)).members()
+    frontier = sae_groups.Frontier("quick", results, seeds=(5,))
+    found = frontier.members(frontier.workshop)
     assert {seed for _, seed in found} == {5}
     assert replace(base := Training(), k=4) != base
     assert overlap_limited_mask(32, 64, 4, max_overlap=1, seed=0).n == 64

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from experiments.claims.base import OnSAEs
+
+if TYPE_CHECKING:
+    from experiments.suite.workshop import Workshop
 
 _WITH_CE = ("encoder", "least_squares", "mp", "omp", "omp_nonnegative")
 
@@ -21,11 +25,11 @@ class Amortisation(OnSAEs):
     def run(self) -> None:
         from paper_figures.command import draw_named
 
-        run(self)
+        run(self.workshop)
         print(draw_named(self.out, "amortisation", "inference_algorithms"))
 
 
-def run(experiment: OnSAEs) -> None:
+def run(workshop: Workshop) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.ledger import Ledger
     from expander_theory.progress import progress_bar
@@ -33,7 +37,7 @@ def run(experiment: OnSAEs) -> None:
     from experiments.suite.workshop import file_name
     from sae_bridge.inference import amortisation_gap
 
-    workshop, setting = experiment.workshop, experiment.setting
+    setting = workshop.setting
     seed = setting.control_seeds[0]
     plain = [architecture(setting.base, d) for d in setting.plan.degrees]
     over_k = sparsities(setting.base, setting.sparsity_degrees, tuple(sorted({*setting.ks, setting.base.k})))
@@ -41,7 +45,7 @@ def run(experiment: OnSAEs) -> None:
     workshop.train(members)
     identity = {"kind": "amortisation", "setting": setting.name, "activations_sha256": workshop.store.sha256}
     about = {"model": workshop.store.description["model"], "m": workshop.store.m, "n": setting.base.n}
-    with Ledger(experiment.out / "amortisation" / "ledger.jsonl", identity | about) as ledger:
+    with Ledger(workshop.out / "amortisation" / "ledger.jsonl", identity | about) as ledger:
         done = {record["name"] for record in ledger.records}
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="SAE", desc="inference", show=bool(todo)):

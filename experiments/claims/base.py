@@ -62,12 +62,13 @@ class Compares(OnSAEs):
     group: ClassVar[str]
     figures: ClassVar[tuple[str, ...]]
 
-    def members(self) -> list[Member]:
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
         """Variants and seeds, in the order of figures."""
         raise NotImplementedError
 
     def run(self) -> None:
         from paper_figures.command import draw_named
 
-        self.workshop.compare(self.group, self.members())
+        self.workshop.compare(self.group, self.members(self.workshop))
         print(draw_named(self.out, *self.figures))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from experiments.claims.base import OnSAEs
+
+if TYPE_CHECKING:
+    from experiments.suite.workshop import Workshop
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,11 @@ class Novelty(OnSAEs):
     def run(self) -> None:
         from paper_figures.command import draw_named
 
-        run(self)
+        run(self.workshop)
         print(draw_named(self.out, "feature_novelty"))
 
 
-def run(experiment: OnSAEs) -> None:
+def run(workshop: Workshop) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.ledger import Ledger
     from expander_theory.progress import progress_bar
@@ -30,7 +34,7 @@ def run(experiment: OnSAEs) -> None:
     from experiments.suite.workshop import file_name
     from sae_bridge.features import novelty
 
-    workshop, setting = experiment.workshop, experiment.setting
+    setting = workshop.setting
     seed = setting.control_seeds[0]
     other = next((s for s in (*setting.plan.seeds, seed + 1) if s != seed), seed + 1)
     ks = tuple(sorted({*setting.ks, setting.base.k}))
@@ -42,7 +46,7 @@ def run(experiment: OnSAEs) -> None:
     workshop.train([*targets, *((v, seed) for v in dense.values())])
     identity = {"kind": "novelty", "setting": setting.name, "activations_sha256": workshop.store.sha256}
     about = {"model": workshop.store.description["model"], "m": workshop.store.m, "n": setting.base.n}
-    with Ledger(experiment.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
+    with Ledger(workshop.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
         done = {record["name"] for record in ledger.records}
         todo = [member for member in targets if file_name(*member) not in done]
         for variant, own in progress_bar(todo, unit="SAE", desc="novelty", show=bool(todo)):

@@ -7,9 +7,12 @@ real activations, each with its exact recovery coefficient (ERC): predicted agai
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.claims.base import OnSAEs
+
+if TYPE_CHECKING:
+    from experiments.suite.workshop import Workshop
 
 _CERTIFY_SECONDS = 2.0
 """For the search of losing sets, for each decoder."""
@@ -25,11 +28,11 @@ class Recovery(OnSAEs):
     def run(self) -> None:
         from paper_figures.command import draw_named
 
-        run(self)
+        run(self.workshop)
         print(draw_named(self.out, "recovery_curves", "erc_calibration"))
 
 
-def run(experiment: OnSAEs) -> None:
+def run(workshop: Workshop) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.certificates.prove import certify, write_certificate
     from expander_theory.dictionary import Dictionary
@@ -41,7 +44,7 @@ def run(experiment: OnSAEs) -> None:
     from experiments.suite.workshop import file_name
     from sae_bridge.recovery import support_recovery
 
-    workshop, setting = experiment.workshop, experiment.setting
+    setting = workshop.setting
     seed = setting.control_seeds[0]
     members = [(architecture(setting.base, d), seed) for d in setting.plan.degrees]
     workshop.train(members)
@@ -55,7 +58,7 @@ def run(experiment: OnSAEs) -> None:
         "planted_trials": setting.planted_trials,
         "seed": seed,
     }
-    with Ledger(experiment.out / "recovery" / "ledger.jsonl", identity) as ledger:
+    with Ledger(workshop.out / "recovery" / "ledger.jsonl", identity) as ledger:
         done = {record["name"] for record in ledger.records}
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="decoder", desc="recovery", show=bool(todo)):
@@ -66,7 +69,7 @@ def run(experiment: OnSAEs) -> None:
             else:
                 random = dense_gaussian_dictionary(trained.m, trained.n, seed=seed)
             if isinstance(trained, Dictionary):
-                path = experiment.out / "certificates" / f"{file_name(variant, seed)}.json"
+                path = workshop.out / "certificates" / f"{file_name(variant, seed)}.json"
                 write_certificate(certify(trained, time_limit=_CERTIFY_SECONDS), path)
             real = support_recovery(sae, workshop.store, supports=setting.supports, seed=seed, progress=False)
             ledger.append(

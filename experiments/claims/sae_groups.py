@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.claims.base import Compares
 
 if TYPE_CHECKING:
-    from experiments.suite.workshop import Member
+    from experiments.suite.workshop import Member, Workshop
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,12 @@ class Frontier(Compares):
     group: ClassVar[str] = "frontier"
     figures: ClassVar[tuple[str, ...]] = ("storage_frontier", "trained_geometry", "cross_model")
 
-    def members(self) -> list[Member]:
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
         from experiments.suite.variants import architecture
 
-        plan = self.setting.plan
-        return [(architecture(self.setting.base, d), seed) for d, seed in product(plan.degrees, plan.seeds)]
+        plan = workshop.setting.plan
+        return [(architecture(workshop.setting.base, d), seed) for d, seed in product(plan.degrees, plan.seeds)]
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,14 @@ class CertifiedMask(Compares):
     group: ClassVar[str] = "certified-mask"
     figures: ClassVar[tuple[str, ...]] = ("certified_mask",)
 
-    def members(self) -> list[Member]:
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
         from experiments.suite.variants import architecture, certified, has_euler_mask
 
-        base, m = self.setting.base, self.workshop.store.m
-        degrees = [d for d in self.setting.degrees if has_euler_mask(m, base.n, d)]
+        base, m = workshop.setting.base, workshop.store.m
+        degrees = [d for d in workshop.setting.degrees if has_euler_mask(m, base.n, d)]
         pairs = [variant for d in degrees for variant in (architecture(base, d), certified(base, d))]
-        return list(product(pairs, self.setting.plan.seeds))
+        return list(product(pairs, workshop.setting.plan.seeds))
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,12 @@ class Controls(Compares):
     group: ClassVar[str] = "controls"
     figures: ClassVar[tuple[str, ...]] = ("controls",)
 
-    def members(self) -> list[Member]:
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
         from experiments.suite.variants import controls
 
-        found = controls(self.setting.base, self.workshop.store.m, self.setting.d)
-        return list(product(found, self.setting.control_seeds))
+        found = controls(workshop.setting.base, workshop.store.m, workshop.setting.d)
+        return list(product(found, workshop.setting.control_seeds))
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,11 @@ class Sparsity(Compares):
     group: ClassVar[str] = "sparsity"
     figures: ClassVar[tuple[str, ...]] = ("sparsity",)
 
-    def members(self) -> list[Member]:
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
         from experiments.suite.variants import sparsities
 
-        setting = self.setting
+        setting = workshop.setting
         ks = tuple(sorted({*setting.ks, setting.base.k}))
         return list(product(sparsities(setting.base, setting.sparsity_degrees, ks), setting.control_seeds))
 
@@ -81,12 +85,13 @@ class SmallDense(Compares):
     group: ClassVar[str] = "small-dense"
     figures: ClassVar[tuple[str, ...]] = ("small_dense",)
 
-    def members(self) -> list[Member]:
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
         from experiments.suite.variants import architecture, small_dense
 
-        base, m = self.setting.base, self.workshop.store.m
-        found = [v for d in self.setting.degrees for v in (architecture(base, d), small_dense(base, m, d))]
-        return list(product([architecture(base, None), *found], self.setting.control_seeds))
+        base, m = workshop.setting.base, workshop.store.m
+        found = [v for d in workshop.setting.degrees for v in (architecture(base, d), small_dense(base, m, d))]
+        return list(product([architecture(base, None), *found], workshop.setting.control_seeds))
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ class BetterTraining(Compares):
     group: ClassVar[str] = "better-training"
     figures: ClassVar[tuple[str, ...]] = ("better_training",)
 
-    def members(self) -> list[Member]:
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
         from experiments.suite.variants import architecture, better_training
 
-        found = [*better_training(self.setting.base, self.setting.d), architecture(self.setting.base, None)]
-        return list(product(found, self.setting.control_seeds))
+        found = [*better_training(workshop.setting.base, workshop.setting.d), architecture(workshop.setting.base, None)]
+        return list(product(found, workshop.setting.control_seeds))

@@ -64,7 +64,7 @@ QUICK = Setting(
         seeds=(0, 1, 2),
     ),
     d=8,
-    ks=(4, 16, 64),
+    ks=(4, 8, 16),
     sparsity_degrees=(None, 32, 8),
     control_seeds=(0,),
     methods=_METHODS,
