@@ -91,6 +91,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         "decoder": record["name"],
         "C largest": measured["flatness C, largest"],
         "mu": measured["coherence mu"],
+        "mu_1(4)": measured["Babel mu_1(1..)"][-1],
         "k certified (coherence)": measured["k certified by coherence (OMP-2)"],
         "k certified (Babel)": measured["k certified by Babel (OMP-3)"],
         "largest k tried with rate >= 1/2, trained": half("trained"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -83,7 +85,7 @@ class Coder:
     Args:
         sae: see :class:`Autoencoder`; the columns of its decoder may have any norm.
         chunk: tokens at a time, which bounds memory.
-        n_jobs: threads of OMP on a CPU; -1 for all processors.
+        n_jobs: threads of OMP, gOMP, NIHT and CoSaMP on a CPU; -1 for all processors.
 
     Raises:
         InvalidArgument: an SAE that does not decode as (W code + b_dec) / scale.
@@ -131,9 +133,7 @@ class Coder:
         if method == "mp":
             return self._matching_pursuit(x)
         if method in _ON_CPU:
-            return self._tensors(
-                SOLVERS[method](self._unit, x.cpu().numpy(), self.sae.k, **_LIMITS.get(method, {})), self._norms
-            )
+            return self._on_threads(x, method)
         acts, indices = self.sae.encode(h)
         fitted = fit_on_support(
             self._tensor_dictionary, x, acts, indices, nonnegative=method == "least_squares_nonnegative"
@@ -148,6 +148,16 @@ class Coder:
             found = torch_omp(self._tensor_dictionary, x, k, selection=selection)
             return found.coefficients, found.indices.clamp_min(0)
         return self._tensors(omp(self._prepared, x.cpu().numpy(), k, selection=selection, n_jobs=self._n_jobs), None)
+
+    def _on_threads(self, x: Tensor, method: str) -> tuple[Tensor, Tensor]:
+        """Solvers of one thread, on a part of the signals each."""
+        jobs = (os.cpu_count() or 1) if self._n_jobs == -1 else self._n_jobs
+        unit, options = self._unit, _LIMITS.get(method, {})
+        parts = [part for part in np.array_split(x.cpu().numpy(), jobs) if len(part)]
+        with ThreadPoolExecutor(jobs) as pool:
+            found = list(pool.map(lambda part: SOLVERS[method](unit, part, self.sae.k, **options), parts))
+        acts, indices = zip(*(self._tensors(recovery, self._norms) for recovery in found), strict=True)
+        return torch.cat(acts), torch.cat(indices)
 
     def _matching_pursuit(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """k times: the coefficient of the atom of largest |w_j^T r| grows by w_j^T r; atoms come back."""

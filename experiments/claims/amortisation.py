@@ -10,7 +10,7 @@ from experiments.claims.base import OnSAEs
 if TYPE_CHECKING:
     from experiments.suite.workshop import Workshop
 
-_WITH_CE = ("encoder", "least_squares", "mp", "omp", "omp_nonnegative")
+_WITH_CE = ("encoder", "mp", "omp", "omp_nonnegative")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Amortisation(OnSAEs):
 
     The frontier's decoders (one seed) and those over k: FVU, relative error and overlap of supports for the encoder,
     least squares on its support, matching pursuit, OMP, gOMP, NIHT and CoSaMP. On the frontier's decoders also CE
-    recovered, for all but the last three.
+    recovered, for the encoder and the first three pursuits.
     """
 
     def run(self) -> None:

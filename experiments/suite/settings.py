@@ -57,7 +57,7 @@ QUICK = Setting(
         COMPARE_QUICK,
         harvest=Harvest(context=64, train_contexts=480, held_out_contexts=20),
         degrees=(None, 32, 8, 4, 2),
-        recipe=Training(n=1152, k=16, steps=200, dead_after=20_000),
+        recipe=Training(n=1152, k=16, steps=160, dead_after=20_000),
         batch=512,
         rates=(16e-3, 32e-3, 64e-3),
         rate_steps=25,
