@@ -23,7 +23,7 @@ def draw(ledger: Path) -> Drawing | None:
 
     note = (
         f"{found.note} {INTERVALS} All at the learning rate of the plain expander SAE. OMP in the loop trains no "
-        "encoder: judge it by the column of OMP."
+        "encoder: that SAE is measured with OMP's codes throughout."
     )
     table = Table("Better training at fixed storage", table_rows(found), note)
     figure = rows_of_bars(found, colour, reference)

@@ -48,10 +48,13 @@ def draw(ledger: Path) -> Drawing | None:
                 y = [r["methods"][method][quantity] for r in line]
                 axis.plot(x, y, color=colour, marker=marker, ms=3, lw=1, label=method)
                 fits.append({"quantity": quantity, "axis": axis_name, "method": method, **exponent(x, y)})
-            axis.set(xscale="log", yscale="log")
+            axis.set_xscale("log", base=2)
+            axis.set_yscale("log")
+            axis.xaxis.set_major_formatter("{x:g}")
             if column == 0:
                 axis.set_ylabel(label, size=8)
         axes[-1][column].set_xlabel(f"${axis_name}$")
+        axes[-1][column].tick_params(axis="x", labelsize=8)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     at = ", ".join(f"${name} = {value}$" for name, value in zip(axes_of, centre, strict=True))
     figure.suptitle(f"centre {at}; $k = {identity['k']}$", fontsize=9)

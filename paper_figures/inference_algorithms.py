@@ -7,7 +7,7 @@ from pathlib import Path
 from expander_theory.ledger import read_ledger
 from paper_figures.amortisation import KIND, LABELS, flat
 from paper_figures.output import Drawing
-from paper_figures.style import METHODS, panels
+from paper_figures.style import METHODS, TWO_COLUMNS, panels
 from paper_figures.suite import model_name
 
 
@@ -23,7 +23,7 @@ def draw(ledger: Path) -> Drawing | None:
     if not groups:
         return None
     order = sorted(groups, key=lambda label: -groups[label][0]["d"])
-    figure, axes = panels(len(order), width=2.35, height=2.5, sharey=True)
+    figure, axes = panels(len(order), TWO_COLUMNS / min(3, len(order)), 2.5, sharey=True)
     data = []
     for axis, label in zip(axes, order, strict=True):
         rows = [row for record in groups[label] for row in flat(record)]

@@ -28,7 +28,7 @@ def draw(ledger: Path) -> Drawing | None:
     if not counted:
         return None
     fitted, certified = boundaries(counted), _certified(records)
-    kinds = list(dict.fromkeys(_kind(cell.task.ensemble.family, cell.task.ensemble.d) for cell in counted))
+    kinds = sorted({_kind(cell.task.ensemble.family, cell.task.ensemble.d) for cell in counted}, key=_place)
     columns = min(_MOST_COLUMNS, len(kinds))
     figure, axes = grid(-(-len(kinds) // columns), columns, 3.4 if columns < 3 else 2.6, 2.9, sharey=True)
     axes = list(axes.flat)
@@ -59,6 +59,12 @@ def draw(ledger: Path) -> Drawing | None:
 def _kind(family: str, d: int) -> tuple[str, int]:
     """What shares a panel: a family and its degree; dense dictionaries of all sizes."""
     return family, 0 if family == "dense" else d
+
+
+def _place(kind: tuple[str, int]) -> tuple[int, str, int]:
+    """Uniform masks first, dense dictionaries last."""
+    family, d = kind
+    return {"uniform": 0, "dense": 2}.get(family, 1), family, d
 
 
 def _heat_map(axis: Any, group: list[Cell]) -> Any:

@@ -64,6 +64,7 @@ def _over_k(found: Group) -> Figure:
             axis.plot(k, mean, color=colour, marker="o", ms=3.5, lw=1.2, label=text)
             axis.fill_between(k, low, high, color=colour, alpha=0.2, lw=0)
         axis.set_ylabel(label)
+        axis.margins(y=0.12)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")
     axes[1][1].set_yscale("log")

@@ -63,8 +63,8 @@ def _curve(axis: Any, found: Group, x: str, y: str) -> None:
         dense = seeds[0]["architecture"] == "dense"
         bar(axis, seeds[0][x], seeds, y, BLACK if dense else BLUE, "s" if dense else "o")
         if not dense and y == "recovered_zero":
-            place = (seeds[0][x], estimate(seeds, y)[0])
-            axis.annotate(f"{seeds[0]['d']}", place, xytext=(0, 7), textcoords="offset points", ha="center", size=6.5)
+            place = (seeds[0][x], estimate(seeds, y)[2])
+            axis.annotate(f"{seeds[0]['d']}", place, xytext=(0, 3), textcoords="offset points", ha="center", size=6.5)
     axis.margins(0.08, 0.15)
 
 

@@ -35,7 +35,7 @@ def draw(ledger: Path) -> Drawing | None:
             d, [row[name] for row in rows], color=colour, marker="s", ms=3.5, label=f"${name[0]}_{{{name[2:]}}}$"
         )
     axes[1].axhline(1, color=BLACK, lw=0.8, ls="--", label="the conditions ask for less")
-    axes[1].set(ylabel="ratios of the paper, at $k$", yscale="log")
+    axes[1].set(ylabel="ratios of the paper, at $k$", yscale="log", ylim=(0.05, None))
     axes[2].fill_between(d, [row["deficit median"] for row in rows], [row["deficit 95 %"] for row in rows],
                          color=ORANGE, alpha=0.25, lw=0)  # fmt: skip
     axes[2].plot(d, [row["deficit median"] for row in rows], color=ORANGE, marker="o", ms=3.5, label="active supports")
@@ -45,7 +45,7 @@ def draw(ledger: Path) -> Drawing | None:
         axis.set_xlabel("$d$")
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")
-        axis.legend(frameon=False, fontsize=7)
+        axis.legend(frameon=False, fontsize=7, loc="lower right" if axis is axes[1] else "upper left")
     figure.suptitle(found.place, fontsize=9)
     table = Table("Geometry of trained decoders", rows, f"{_NOTE} {RATIOS}")
     return Drawing({"trained_geometry": figure}, {"trained_geometry": rows}, {"trained_geometry": table})

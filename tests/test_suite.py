@@ -171,6 +171,12 @@ def test_amortisation_compares_every_method_on_the_same_decoder(results):
         assert "recovered_zero" not in rows["niht"]
 
 
+def test_an_sae_of_omp_in_the_loop_is_measured_with_omp(results):
+    _, records = read_ledger(results / "saes" / "ledger.jsonl")
+    record = next(r for r in records if r.get("name") == "d4-omp-seed0")
+    assert record["fvu"] == pytest.approx(record["omp_fvu"], rel=1e-4)
+
+
 def test_no_support_with_erc_below_one_is_missed(results):
     _, records = read_ledger(results / "recovery" / "ledger.jsonl")
     assert [record["name"] for record in records] == ["dense-seed0", "d8-seed0", "d4-seed0"]

@@ -17,6 +17,7 @@ from expander_theory.progress import progress_bar
 from experiments.sae_comparison import activations
 from experiments.suite.settings import Setting
 from experiments.suite.variants import Variant, architecture, control_mask
+from sae_bridge.codes import Coder
 from sae_bridge.evaluate import evaluation_row, replacement
 from sae_bridge.features import collisions, firing_summary
 from sae_bridge.inference import amortisation_gap
@@ -27,7 +28,7 @@ from sae_bridge.model_fidelity import measure_losses
 from sae_bridge.pruning import pruned
 from sae_bridge.rates import best_rates
 from sae_bridge.recipe import Training
-from sae_bridge.reconstruction import reconstruction
+from sae_bridge.reconstruction import Codes, reconstruction
 from sae_bridge.recovery import geometry, paper_ratios
 from sae_bridge.sae import SparseAutoencoder, load_sae
 from sae_bridge.sae_files import is_sae_folder
@@ -207,8 +208,13 @@ class Workshop:
     def _evaluate(self, members: Sequence[Member], ledger: Ledger) -> None:
         known = next((Losses.from_fields(r["baselines"]) for r in ledger.records if "baselines" in r), None)
         saes = {file_name(*m): self.sae(*m) for m in members}
+        coders = {
+            file_name(variant, seed): _by_omp(saes[file_name(variant, seed)])
+            for variant, seed in members
+            if variant.training.codes == "omp"  # its encoder has learned nothing
+        }
         losses = measure_losses(
-            {name: replacement(sae) for name, sae in saes.items()},
+            {name: replacement(sae, coders.get(name)) for name, sae in saes.items()},
             self.model,
             self.store,
             positions=self.setting.plan.positions,
@@ -219,7 +225,7 @@ class Workshop:
             note = conventions(clean.positions, clean.baseline, clean.resample)
             ledger.append({"baselines": losses.baselines().as_fields(), "note": note})
         for (variant, seed), (name, sae) in zip(members, saes.items(), strict=True):
-            kept = reconstruction(sae, self.store, progress=False)
+            kept = reconstruction(sae, self.store, codes=coders.get(name), progress=False)
             coded = {row["method"]: row for row in amortisation_gap(sae, self.store, methods=("omp",), progress=False)}
             dictionary = sae.dictionary()
             ledger.append(
@@ -259,6 +265,11 @@ class Workshop:
             "curve": [[record["step"], record["fvu"], record["dead"]] for record in curve],
             "train_seconds": curve[-1]["seconds"],
         }
+
+
+def _by_omp(sae: SparseAutoencoder) -> Codes:
+    coder = Coder(sae)
+    return lambda h: coder(h, "omp")
 
 
 def fields_of(setting: Setting) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""Cost and identifiability experiments: exponents, exact margins and uniqueness against what is known."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from expander_theory import Dictionary, Mask, sign_dictionary, uniform_mask
+from expander_theory.errors import ExpanderTheoryError
+from expander_theory.ledger import read_ledger
+from experiments.claims import cost, identifiability
+from paper_figures.cost import exponent
+
+SMALL = cost.Scale((48, 96, 4), (24, 48, 96), (48, 96, 192), (2, 4, 8), 4, 8, 1)
+
+
+def test_exponents_of_power_laws():
+    x = [1, 2, 4, 8, 16]
+    found = exponent(x, [3 * value**1.5 for value in x])
+    assert found["exponent"] == pytest.approx(1.5)
+    assert found["low"] <= 1.5 + 1e-9
+    assert found["high"] >= 1.5 - 1e-9
+    noisy = exponent(x, [3.1, 5.7, 12.9, 22.0, 50.0])
+    assert noisy["low"] < 1 < noisy["high"]
+    assert exponent([1, 2, 4], [0, 1, 2])["exponent"] is None
+
+
+def test_cost_measures_every_size_once_and_counts_bytes(tmp_path):
+    for _ in range(2):
+        cost.run(SMALL, 0, tmp_path)
+    _, records = read_ledger(tmp_path / "ledger.jsonl")
+    assert len(records) == len({(r["m"], r["n"], r["d"]) for r in records}) == 7
+    for record in records:
+        m, n, d = (record[name] for name in "mnd")
+        assert record["methods"]["dense BLAS"]["bytes"] == 4 * m * n
+        assert record["methods"]["ours"]["bytes"] == 8 * d * n
+        assert all(numbers["solve"] > 0 for numbers in record["methods"].values())
+
+
+def test_times_of_different_answers_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "sparse_loop", lambda _, signals, k: np.zeros((len(signals), k), np.int64))
+    with pytest.raises(ExpanderTheoryError, match=r"supports of scipy.sparse differ at \(m, n, d\) = \(24, 96, 4\)"):
+        cost.run(SMALL, 0, tmp_path)
+
+
+def test_a_batch_of_correlations_is_bitwise_that_of_one_signal():
+    for dtype in (np.float32, np.float64):
+        w = sign_dictionary(uniform_mask(40, 90, 5, seed=0), seed=1).astype(dtype)
+        h = np.random.default_rng(2).standard_normal((33, 40)).astype(dtype)
+        assert np.array_equal(w.rmatvec(h), np.stack([w.rmatvec(row) for row in h]))
+        np.testing.assert_allclose(w.rmatvec(h), h @ w.to_dense(), atol=1e-5)
+
+
+def test_the_margin_is_the_least_over_all_codes():
+    rng = np.random.default_rng(3)
+    W = sign_dictionary(uniform_mask(6, 5, 3, seed=4), seed=5).to_dense() * rng.uniform(0.5, 2, (6, 5))
+    found = identifiability.least_ratio(W, 3)
+    norms = np.abs(W).sum(axis=0)
+    tried = []
+    for support in itertools.combinations(range(5), 3):
+        x = np.zeros((4000, 5))
+        x[:, support] = rng.standard_normal((4000, 3)) * rng.choice([0, 1], (4000, 3), p=[0.2, 0.8])
+        x = x[np.abs(x).sum(axis=1) > 0]
+        tried.append((np.abs(x @ W.T).sum(axis=1) / (np.abs(x) @ norms)).min())
+    assert found <= min(tried) + 1e-9
+    assert found == pytest.approx(min(tried), abs=0.05)
+
+
+def test_equal_columns_have_no_margin_and_no_unique_codes():
+    w = Dictionary(Mask(4, np.array([[0, 1], [0, 1], [2, 3]], np.int32)), np.array([[1.0, 2], [2, 4], [1, 1]]))
+    found = identifiability.measure(w, 1)
+    assert found["margin"] == pytest.approx(0, abs=1e-9)
+    assert found["eps"] == 0.5
+    assert found["spark"] == 2
+    assert not found["unique"]
+
+
+def test_identifiability_keeps_one_mask_for_all_values_of_flatness(tmp_path):
+    identifiability.run(identifiability.Scale(5, 3, 1, (4, 9), (1.0, 1.5), 2), 0, tmp_path)
+    _, records = read_ledger(tmp_path / "ledger.jsonl")
+    assert len(records) == 8
+    for m, draw in itertools.product((4, 9), (0, 1)):
+        assert len({r["eps"] for r in records if (r["m"], r["draw"]) == (m, draw)}) == 1
+    for record in records:
+        assert record["margin"] >= record["bound"] - 1e-9
+        assert record["unique"] or record["eps"] >= 0.5
