@@ -66,17 +66,27 @@ def group(ledger: Path, name: str) -> Group | None:
     if identity.get("kind") != KIND:
         return None
     evaluated = {r["name"]: r for r in records if "name" in r}
-    pairs = {r["pair"]: r for r in records if "pair" in r}
+    pairs = {(r["pair"], r["to"]): r for r in records if "pair" in r}
+    members = sorted((r for r in records if r.get("group") == name), key=lambda r: (r["order"], r["member"]))
+    degrees = [r["d"] for r in evaluated.values() if r["variant"] == f"d{r['d']}"]
     rows = []
-    for member in sorted((r for r in records if r.get("group") == name), key=lambda r: (r["order"], r["member"])):
+    for member in members:
         if member["member"] in evaluated:
             row = {**evaluated[member["member"]], "label": member["label"], "order": member["order"]}
-            pair = pairs.get(member["member"], {})
-            rows.append({**row, **{key: pair.get(key) for key in _PAIR}})
+            to = {"dense": "dense", "first": members[0]["variant"], "plain": f"d{row['d']}"}
+            to["smallest"] = f"d{min(degrees, default=0)}"
+            found = {key: pairs.get((row["name"], f"{other}-seed{row['seed']}"), {}) for key, other in to.items()}
+            row |= {key: found["dense"].get(key) for key in _PAIR}
+            for key in ("first", "plain", "smallest"):
+                row |= {f"ce_above_{key}{end}": found[key].get(f"ce_difference{end}") for end in ("", "_interval")}
+            rows.append(row)
     note = next((r["note"] for r in records if "note" in r), "")
     return Group(identity, rows, note) if rows else None
 
 
+# Measures on the same contexts against another SAE of the same seed: the dense one (`ratio` of CE recovered and
+# `ce_difference`), the first of the experiment (`ce_above_first`), the plain one of its degree (`ce_above_plain`),
+# the plain one of the smallest degree (`ce_above_smallest`).
 _PAIR = ("ratio", "ratio_interval", "ce_difference", "ce_difference_interval")
 
 

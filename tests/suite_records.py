@@ -1,5 +1,7 @@
 """Made-up ledgers of the SAE suite, where every number is known."""
 
+from operator import truediv
+
 from expander_theory.ledger import Ledger
 
 IDENTITY = {
@@ -77,13 +79,19 @@ def write_suite(path, groups):
                 about = {"member": made["name"], "variant": made["variant"], "label": label, "seed": made["seed"]}
                 ledger.append({"group": group, **about, "order": order})
         for name, made in known.items():
-            dense = known.get(f"dense-seed{made['seed']}")
-            if dense is not None and dense is not made:
-                ratio = made["recovered_zero"] / dense["recovered_zero"]
+            for other in known.values():
+                if other is made or other["seed"] != made["seed"]:
+                    continue
+                ratio, above = (f(made["recovered_zero"], other["recovered_zero"]) for f in (truediv, _less))
                 pair = {"ratio": ratio, "ratio_interval": [ratio - 0.01, ratio + 0.01]}
-                pair |= {"ce_difference": 0.1, "ce_difference_interval": [0.05, 0.15]}
-                ledger.append({"pair": name, "to": dense["name"], **pair})
+                pair |= {"ce_difference": above, "ce_difference_interval": [above - 0.01, above + 0.01]}
+                ledger.append({"pair": name, "to": other["name"], **pair})
     return path
+
+
+def _less(own, other):
+    """CE above the other's, were one nat to recover."""
+    return other - own
 
 
 def frontier(low=0.8, high=0.9, dense=0.95):

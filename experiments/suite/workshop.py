@@ -188,16 +188,25 @@ class Workshop:
         return [records[file_name(*m)] for m in members]
 
     def _pair(self, members: Sequence[Member], ledger: Ledger) -> None:
-        """Each SAE against the dense one of the same seed, on the same contexts: ratio of CE recovered, difference."""
+        """Each SAE against others of the same seed on the same contexts: ratio of CE recovered, difference of CE.
+
+        Against the dense one, the plain ones of its degree and of the smallest, and the first of the experiment.
+        """
         known = next((Losses.from_fields(r["baselines"]) for r in ledger.records if "baselines" in r), None)
-        paired = {r["pair"] for r in ledger.records if "pair" in r}
+        paired = {(r["pair"], r["to"]) for r in ledger.records if "pair" in r}
         records = {r["name"]: r for r in ledger.records if "name" in r}
-        dense = architecture(self.setting.base, None)
-        for variant, seed in members:
-            name, reference = file_name(variant, seed), file_name(dense, seed)
-            if known is None or name in paired or name == reference or reference not in records:
+        if known is None:
+            return
+        bootstrap, base = Bootstrap(known.documents), self.setting.base
+        shared = (architecture(base, None), architecture(base, min(self.setting.degrees)), members[0][0])
+        others = {
+            (file_name(variant, seed), file_name(other, seed)): None
+            for variant, seed in members
+            for other in (*shared, architecture(base, variant.training.d))
+        }
+        for name, reference in others:
+            if name == reference or (name, reference) in paired or reference not in records:
                 continue
-            bootstrap = Bootstrap(known.documents)
             own, theirs = (np.array(records[n]["ce_by_context"]) for n in (name, reference))
             ratio, ratio_interval = bootstrap.ratio(known.ce["zero"] - own, known.ce["zero"] - theirs)
             difference, difference_interval = bootstrap.mean(own - theirs, known.predictions)
