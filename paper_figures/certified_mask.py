@@ -25,8 +25,8 @@ def draw(ledger: Path) -> Drawing | None:
             family = seeds[0]["family"]
             x = degrees.index(seeds[0]["d"]) + (0.12 if family != "uniform" else -0.12)
             bar(axis, x, seeds, name, FAMILIES[family], "s" if family != "uniform" else "o")
-        axis.set_xticks(range(len(degrees)), [f"$d = {d}$" for d in degrees])
-        axis.set(ylabel=label, xlim=(-0.6, len(degrees) - 0.4))
+        axis.set_xticks(range(len(degrees)), [str(d) for d in degrees])
+        axis.set(xlabel="$d$", ylabel=label, xlim=(-0.6, len(degrees) - 0.4))
     for family, text in _NAMES.items():
         axes[0].plot([], [], "s" if family != "uniform" else "o", color=FAMILIES[family], ms=4.5, label=text)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)

@@ -37,7 +37,8 @@ def draw(ledger: Path) -> Drawing | None:
     ks = _over_k(records)
     _over(axes[0][1], ks, "k")
     axes[0][1].set_xlabel(f"$k$ (d = {ks[0]['d']})" if ks else "$k$")
-    axes[0][0].set_ylabel("share of novel features")
+    for axis in axes[0]:
+        axis.set_ylabel("share of novel features")
     if over_d:
         tenths = over_d[0]["tenths"]
         rate = [t["rate"] for t in tenths]

@@ -26,7 +26,7 @@ def draw(ledger: Path) -> Drawing | None:
     if identity.get("kind") != KIND or not records:
         return None
     records = sorted(records, key=lambda r: (r["flatness"], r["eps"], r["m"], r["draw"]))
-    figure, (left, right) = panels(2, TWO_COLUMNS / 2, 2.7)
+    figure, (left, right) = panels(2, TWO_COLUMNS / 2, 2.7, sharey=True)
     levels = sorted({r["flatness"] for r in records})
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(levels)))
     for shade, level in zip(shades, levels, strict=True):
@@ -41,7 +41,7 @@ def draw(ledger: Path) -> Drawing | None:
     left.set(xlabel="$\\varepsilon_{2k}$, exact", ylabel="smallest $\\|Wx\\|_1 / \\|x\\|_{1,\\lambda}$")
     ends = [min(r["bound"] for r in records), 1]
     right.plot(ends, ends, color=BLACK, lw=0.8, ls="--", label="margin = bound (nothing may lie below)")
-    right.set(xlabel="bound from $\\varepsilon_{2k}$ and flatness", ylim=(-0.03, 1.03))
+    right.set(xlabel="bound from $\\varepsilon_{2k}$ and flatness")
     left.set_ylim(-0.03, 1.03)
     right.legend(frameon=False, fontsize=7, loc="upper left")
     left.legend(frameon=False, fontsize=7)

@@ -59,7 +59,7 @@ def test_the_same_bytes_in_every_format_on_a_second_run(results, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["phase_diagrm"], "names = 'phase_diagrm': must be one of phase_diagram, frontier"),
+        (["phase_diagrm"], "names = 'phase_diagrm': must be one of cost, margin_map"),
         (["frontier"], "frontier: no results; they are made by expander sae compare"),
         (["--format", "gif"], "format = 'gif': must be one of png, pdf, svg"),
     ],

@@ -222,7 +222,7 @@ def test_an_interrupted_part_is_timed_too_with_its_workers(tmp_path):
         assert len(ledger.records) == 3
     record = read_ledger(tmp_path / "ledger.jsonl")[1][-1]
     assert (record["part"], record["workers"], record["trials timed"]) == ("search", 2, 4)
-    assert record["processor seconds"] >= 0.3
+    assert record["processor seconds"] >= 0.28  # the system counts in hundredths
 
 
 def test_columns_without_a_boundary_are_told_apart(tmp_path):

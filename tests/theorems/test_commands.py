@@ -78,10 +78,10 @@ def test_attack_records_resumes_and_draws(run, tmp_path):
     _, records = read_ledger(out / "ledger.jsonl")
     assert {r["id"] for r in records if not r["mutant"]} == {"EXP-2", "IDN-1"}
     assert all(r["met"] <= r["tried"] for r in records)
-    run("figures", out)
+    run("figures", "--results", out)
     assert matplotlib.image.imread(out / "figures" / "tightness.png").std() > 0.01
-    assert "IDN-1/eps_k" in (out / "tables" / "tightness.md").read_text()
-    assert "tightness" in json.loads((out / "figures" / "manifest.json").read_text())
+    assert "IDN-1/eps_k" in (out / "figures" / "tables" / "tightness.md").read_text()
+    assert "tightness" in json.loads((out / "figures" / "manifest.json").read_text())["figures"]
     assert "belongs to another experiment" in run(*words, "--seed", 1, expect=2).err
 
 
