@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 from expander_theory.errors import InvalidFile
-from expander_theory.files import atomic_write
+from expander_theory.files import atomic_write, canonical_json
 from expander_theory.ledger_format import read_contents
 from paper_figures.output import Drawing
 from paper_figures.sources import Source
@@ -35,11 +36,19 @@ def inputs(results: Path, ledgers: list[Path]) -> dict[str, str]:
 
 
 def data_hash(drawing: Drawing) -> str:
-    """SHA-256 (hex) of the data and tables of a drawing."""
-    digest = hashlib.sha256()
-    for name, content in sorted(drawing.data_files().items()):
-        digest.update(f"{name}\0{sha256(content)}\n".encode())
-    return digest.hexdigest()
+    """SHA-256 (hex) of the data and tables of a drawing, to six digits: fits differ in the last ones between machines."""
+    tables = {name: [shown.title, _rounded(shown.rows), shown.note] for name, shown in drawing.tables.items()}
+    return sha256(canonical_json({"data": _rounded(drawing.data), "tables": tables}).encode())
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(inner) for inner in value]
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}"
+    return str(value)
 
 
 def sha256(content: bytes) -> str:

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from expander_theory.cli import main
@@ -13,6 +14,7 @@ from expander_theory.sweep import run_sweep
 from expander_theory.trials import Ensemble, Task
 from paper_figures import manifest
 from paper_figures.command import Stale, check_all, draw_all
+from paper_figures.output import Drawing, Table
 from paper_figures.sources import SOURCES
 
 
@@ -117,6 +119,15 @@ def test_the_check_says_what_is_stale_and_why(drawn, change, reason, monkeypatch
     with pytest.raises(SystemExit, match="2"):
         main(["figures", "--check", "--results", str(drawn)])
     assert "phase_diagram: " in capsys.readouterr().err
+
+
+def test_the_last_digits_of_a_fit_do_not_make_a_figure_stale():
+    def drawing(x):
+        return Drawing(data={"a": [{"x": x, "name": "b"}]}, tables={"t": Table("T", [{"y": np.float64(x)}], "")})
+
+    assert manifest.data_hash(drawing(0.1)) == manifest.data_hash(drawing(0.1 + 1e-12))
+    assert manifest.data_hash(drawing(0.1)) != manifest.data_hash(drawing(0.1001))
+    assert manifest.data_hash(drawing(0.1)) != manifest.data_hash(Drawing(data={"a": [{"x": 0.1, "name": "c"}]}))
 
 
 def test_a_figure_that_was_never_drawn_is_stale(results, tmp_path):
