@@ -36,7 +36,7 @@ def inputs(results: Path, ledgers: list[Path]) -> dict[str, str]:
 
 
 def data_hash(drawing: Drawing) -> str:
-    """SHA-256 (hex) of the data and tables of a drawing, to six digits: fits differ in the last ones between machines."""
+    """SHA-256 (hex) of data and tables of a drawing, to six digits: fits differ in the last ones between machines."""
     tables = {name: [shown.title, _rounded(shown.rows), shown.note] for name, shown in drawing.tables.items()}
     return sha256(canonical_json({"data": _rounded(drawing.data), "tables": tables}).encode())
 
