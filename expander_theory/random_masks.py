@@ -200,3 +200,13 @@ def _log_sum(logs: NDArray[np.float64]) -> float:
 
 def _log_binomial(a, b):
     return gammaln(np.asarray(a) + 1.0) - gammaln(np.asarray(b) + 1.0) - gammaln(np.asarray(a) - np.asarray(b) + 1.0)
+
+
+def expected_deficit(m: int, d: int, size: float) -> float:
+    """Mean of 1 - |N(S)| / (d |S|) over independent uniform d-subsets of m rows: the collisions of random supports.
+
+    Args:
+        m, d: rows, nonzeros a column.
+        size: |S|; a mean size may be fractional.
+    """
+    return 1 - m * (1 - (1 - d / m) ** size) / (d * size)

@@ -26,7 +26,7 @@ from expander_theory.ledger import Ledger
 from expander_theory.masks import (
     Mask,
     biregular_mask,
-    overlap_limited_mask,
+    least_overlap_mask,
     polynomial_mask,
     progressive_edge_growth_mask,
     uniform_mask,
@@ -137,12 +137,7 @@ def _mask(family: str, m: int, n: int, d: int, seed: int) -> Mask:
         q = next((q for q in range(m // d, 1, -1) if is_prime_power(q)), 2)
         r = next(r for r in range(2, 64) if q**r >= n)
         return polynomial_mask(q, d, r=r, n=n)
-    for overlap in range(1, d):  # the least that the greedy construction reaches
-        try:
-            return overlap_limited_mask(m, n, d, max_overlap=overlap, seed=seed)
-        except ExpanderTheoryError:
-            continue
-    return overlap_limited_mask(m, n, d, max_overlap=d, seed=seed)
+    return least_overlap_mask(m, n, d, seed=seed)
 
 
 # ---- the parts of a record

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: distinct for every common form of colour blindness.
 BLUE, ORANGE, GREEN, RED, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#000000"
-PURPLE, SKY, YELLOW, GREY = "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F"
+PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#7F7F7F"
 
 ONE_COLUMN, TWO_COLUMNS = 3.35, 6.9
 """Widths, in inches, of a figure in one column of a page and across both."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from expander_theory.random_masks import expected_deficit
 from paper_figures.output import Drawing, Table
 from paper_figures.published import RATIOS
 from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, RED, TWO_COLUMNS, panels
@@ -74,7 +75,7 @@ def _rows(found: Group) -> list[Row]:
                 "R_OMP": g["R_OMP"],
                 "deficit median": c["deficit_median"],
                 "deficit 95 %": c["deficit_95"],
-                "deficit expected": 1 - m * (1 - (1 - d / m) ** active) / (d * active),
+                "deficit expected": expected_deficit(m, d, active),
             }
         )
     return sorted(rows, key=lambda row: row["d"])

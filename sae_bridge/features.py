@@ -84,11 +84,6 @@ def collisions(sae: SparseAutoencoder, store: ActivationStore) -> dict[str, Any]
     return found
 
 
-def expected_deficit(m: int, d: int, active: int) -> float:
-    """Mean deficit of so many independent uniform d-subsets of m rows: what collisions of random supports are."""
-    return 1 - m * (1 - (1 - d / m) ** active) / (d * active)
-
-
 def token_entropy(fired: Firings, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
     """Shannon entropy, in bits, of the token ids on which each feature fires; NaN for one that never does."""
     coo = fired.tocoo()

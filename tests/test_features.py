@@ -7,6 +7,7 @@ from scipy import sparse
 from stores import random_store
 
 from expander_theory import InvalidArgument, uniform_mask
+from expander_theory.random_masks import expected_deficit
 from sae_bridge import features
 from sae_bridge.sae import ExpanderSAE, TopKSAE
 from sae_bridge.storage import storage
@@ -70,8 +71,8 @@ def test_expected_deficit_is_that_of_random_supports():
     for _ in range(400):
         rows = np.concatenate([rng.choice(60, 6, replace=False) for _ in range(9)])
         found.append(1 - len(np.unique(rows)) / len(rows))
-    assert features.expected_deficit(60, 6, 9) == pytest.approx(np.mean(found), abs=0.01)
-    assert features.expected_deficit(60, 6, 1) == pytest.approx(0)
+    assert expected_deficit(60, 6, 9) == pytest.approx(np.mean(found), abs=0.01)
+    assert expected_deficit(60, 6, 1) == pytest.approx(0)
 
 
 def test_entropy_of_firing_tokens():

@@ -12,7 +12,7 @@ from expander_theory.masks.designs import (
     generalised_quadrangle_mask,
     projective_plane_mask,
 )
-from expander_theory.masks.growth import overlap_limited_mask, progressive_edge_growth_mask
+from expander_theory.masks.growth import least_overlap_mask, overlap_limited_mask, progressive_edge_growth_mask
 from expander_theory.masks.io import load_mask, save_mask
 from expander_theory.masks.mask import Mask
 from expander_theory.masks.random import uniform_mask
@@ -28,6 +28,7 @@ __all__ = [
     "disjoint_union",
     "euler_square_mask",
     "generalised_quadrangle_mask",
+    "least_overlap_mask",
     "load_mask",
     "overlap_limited_mask",
     "polynomial_mask",

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from expander_theory._kernels.growth import limited_overlap, progressive_edge_growth
-from expander_theory.errors import InvalidArgument, require, require_int
+from expander_theory.errors import ExpanderTheoryError, InvalidArgument, require, require_int
 from expander_theory.masks.mask import Mask
 from expander_theory.masks.random import recipe, require_sizes
 from expander_theory.seeds import Seed, generator
@@ -76,3 +76,17 @@ def overlap_limited_mask(m: int, n: int, d: int, *, max_overlap: int, seed: Seed
         raise InvalidArgument("max_overlap", o, text + "choose a larger max_overlap or a smaller n")
     sizes = f"m={m}, n={n}, d={d}, max_overlap={o}"
     return Mask(m, np.sort(rows, axis=1), recipe("overlap-limited", sizes, seed))
+
+
+def least_overlap_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
+    """:func:`overlap_limited_mask` with the least limit that its greedy search reaches.
+
+    Raises:
+        InvalidArgument: a size out of range.
+    """
+    for most in range(1, d):
+        try:
+            return overlap_limited_mask(m, n, d, max_overlap=most, seed=seed)
+        except ExpanderTheoryError:
+            continue
+    return overlap_limited_mask(m, n, d, max_overlap=d, seed=seed)

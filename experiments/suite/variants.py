@@ -11,7 +11,7 @@ from expander_theory.masks import (
     clustered_mask,
     contiguous_mask,
     euler_square_mask,
-    overlap_limited_mask,
+    least_overlap_mask,
     repeated_mask,
 )
 from expander_theory.seeds import generator
@@ -59,12 +59,7 @@ def control_mask(family: str, m: int, n: int, d: int, seed: int) -> Mask:
     if family == "euler-square":
         return _euler(m, n, d, seed)
     if family == "overlap-limited":
-        for most in range(1, d):  # the least that the greedy construction reaches
-            try:
-                return overlap_limited_mask(m, n, d, max_overlap=most, seed=seed)
-            except ExpanderTheoryError:
-                continue
-        return overlap_limited_mask(m, n, d, max_overlap=d, seed=seed)
+        return least_overlap_mask(m, n, d, seed=seed)
     raise ExpanderTheoryError(f"no family of control masks is called {family!r}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -279,10 +279,3 @@ class Workshop:
 def _by_omp(sae: SparseAutoencoder) -> Codes:
     coder = Coder(sae)
     return lambda h: coder(h, "omp")
-
-
-def fields_of(setting: Setting) -> dict[str, Any]:
-    """A setting as JSON-able fields, for the identity of an experiment's own ledger."""
-    content = asdict(setting)
-    content["plan"]["recipe"] = setting.plan.recipe.identity()
-    return content
