@@ -64,7 +64,7 @@ class Controls(Compares):
 
 @dataclass(frozen=True)
 class Sparsity(Compares):
-    """The paper's curves over k: relative error, CE, dead features, firing rates, learning curves, geometry. One seed."""
+    """The paper's curves over k: relative error, CE, dead features, firing rates, geometry. One seed."""
 
     group: ClassVar[str] = "sparsity"
     figures: ClassVar[tuple[str, ...]] = ("sparsity",)
