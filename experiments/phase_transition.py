@@ -20,7 +20,7 @@ class Phase:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: n = 512, 25 trials a cell, minutes on two cores. full: n = 1024, 200 trials, an hour or more."""
+    """quick: n = 512, 25 trials a cell, a minute or two on two cores. full: n = 1024, a finer grid, half an hour."""
     out: Path = Path("results")
     """Results folder; the ledger is `phase/ledger.jsonl`."""
     workers: int | None = None

@@ -14,7 +14,7 @@ from paper_figures.style import BLACK, TWO_COLUMNS, panels
 
 KIND = "identifiability"
 NOTE = (
-    "Margin: the least ||Wx||_1 / sum_j ||w_j||_1 |x_j| over all codes of at most 2k nonzeros, by linear programmes; "
+    "Margin: the least ||Wx||_1 / sum_j ||w_j||_1 |x_j| over all codes of at most 2k nonzeros, by enumeration; "
     "bound: 1 - 2 Tbar(eps_2k d), what eps and flatness prove (RIP1-1). Unique: every 2k columns are independent, by "
     "exact ranks. The paper asks for 2 C^2 eps_2k < 1; eps_2k < 1/2 alone is enough where no entry vanishes (IDN-1)."
 )

@@ -31,6 +31,7 @@ def amortisation_gap(
     model: LanguageModel | None = None,
     *,
     methods: Sequence[str] = DEFAULT_METHODS,
+    in_model: Sequence[str] | None = None,
     resample: Resample | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -46,23 +47,27 @@ def amortisation_gap(
       An encoder has fewer where ReLU cuts, and BatchTopK's number varies: pursuits then use another number than it did;
     - ``overlap``: mean |S_encoder cap S| / k; ``jaccard``: mean |S_encoder cap S| / |S_encoder cup S|;
     - ``seconds`` of coding, ``k``, ``tokens``, ``documents``;
-    - with a model also what :func:`sae_bridge.model_fidelity.fidelity` says of the reconstructions in place.
+    - with a model also what :func:`sae_bridge.model_fidelity.fidelity` says of the reconstructions in place, for the
+      methods ``in_model``.
 
     Args:
         sae: any autoencoder in evaluation mode, ours or imported; decoder columns may have any norm.
         model: the language model that the activations came from; None leaves cross-entropies out.
         methods: names in :data:`sae_bridge.codes.METHODS`, in the order of the rows; "encoder" comes first in any case.
+        in_model: those of the methods whose reconstructions are run through the model; None: all.
         resample: what the intervals resample, see :class:`sae_bridge.intervals.Bootstrap`.
         progress: show progress bars on standard error.
 
     Raises:
-        InvalidArgument: an SAE of another width, a method that is not known.
+        InvalidArgument: an SAE of another width, a method that is not known or, in ``in_model``, not measured.
         InvalidFile: held-out activations that do not vary, or a store that was harvested from another model.
     """
     require(sae.m == store.m, "sae", f"of width m = {sae.m}", f"must have the activations' width {store.m}")
     for name in methods:
         require_choice("methods", name, tuple(METHODS))
     names = list(dict.fromkeys(("encoder", *methods)))
+    for name in in_model or ():
+        require_choice("in_model", name, tuple(names))
     coder = Coder(sae)
     measured = _measure(coder, store, names, progress)
     bootstrap = Bootstrap(store.documents("held_out"), resample)
@@ -71,9 +76,10 @@ def amortisation_gap(
     common = {"k": sae.k, "tokens": store.count("held_out"), "documents": len(np.unique(store.documents("held_out")))}
     if model is None:
         return [row | common for row in rows]
-    changes = {name: coder.reconstruction(name) for name in names}
+    changes = {name: coder.reconstruction(name) for name in (names if in_model is None else in_model)}
     found = fidelity(changes, model, store, resample=resample, progress=progress)
-    return [row | asdict(found[row["method"]]) | common for row in rows]
+    in_place = {name: asdict(losses) for name, losses in found.items()}
+    return [row | in_place.get(row["method"], {}) | common for row in rows]
 
 
 class _Sums:

@@ -339,6 +339,11 @@ def test_the_gap_in_the_model(tiny_store):
     assert rows["omp"]["fvu"] < rows["least_squares"]["fvu"] < rows["encoder"]["fvu"]
     assert rows["omp"]["delta"] < rows["encoder"]["delta"]
     assert rows["omp"]["ce_clean"] == rows["encoder"]["ce_clean"]
+    _, *some = amortisation_gap(sae, store, model, methods=["mp", "omp"], in_model=["omp"], progress=False)
+    assert ["delta" in row for row in some] == [False, True]
+    assert some[1]["delta"] == rows["omp"]["delta"]
+    with pytest.raises(InvalidArgument, match="in_model = 'mp'"):
+        amortisation_gap(sae, store, model, methods=["omp"], in_model=["mp"], progress=False)
     with pytest.raises(InvalidArgument, match="width m = 31"):
         amortisation_gap(TopKSAE(31, 40, 3), store, progress=False)
     with pytest.raises(InvalidArgument, match="methods = 'lasso'"):

@@ -10,7 +10,7 @@ from experiments.claims.base import OnSAEs
 if TYPE_CHECKING:
     from experiments.suite.workshop import Workshop
 
-_WITH_CE = ("encoder", "mp", "omp", "omp_nonnegative")
+_IN_MODEL = ("encoder", "mp", "omp", "omp_nonnegative")
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,10 @@ def run(workshop: Workshop) -> None:
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="SAE", desc="inference", show=bool(todo)):
             sae = workshop.sae(variant, seed)
-            found = amortisation_gap(sae, workshop.store, methods=setting.methods, progress=False)
-            if variant in plain:  # those over k are compared by their errors alone
-                some = tuple(name for name in setting.methods if name in _WITH_CE)
-                losses = amortisation_gap(sae, workshop.store, workshop.model, methods=some, progress=False)
-                with_ce = {row["method"]: row for row in losses}
-                found = [with_ce.get(row["method"], row) for row in found]
+            model = workshop.model if variant in plain else None  # those over k are compared by their errors alone
+            found = amortisation_gap(
+                sae, workshop.store, model, methods=setting.methods, in_model=_IN_MODEL, progress=False
+            )
             common = {"name": file_name(variant, seed), "variant": variant.name, "label": variant.label, "seed": seed}
             size = {"d": sae.weight.shape[1], "k": sae.k, "dense": sae.mask is None}
             ledger.append({**common, **size, "rows": found})
