@@ -1,0 +1,89 @@
+"""What a claim is, and how results that speak of one are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from expander_theory.ledger import read_ledger
+from paper_figures.suite import Group, Row, group
+
+PAPER = "Expander Sparse Autoencoders (arXiv 2607.01799)"
+OURS = "beyond the paper"
+
+Verdict = Literal["supported", "partly", "not supported", "not run"]
+Records = tuple[Row, list[Row]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What results say of a claim.
+
+    Attributes:
+        verdict: by the rule that :attr:`Claim.rule` states.
+        numbers: with 95 % intervals, in words.
+        scale: what was run.
+    """
+
+    verdict: Verdict
+    numbers: tuple[str, ...]
+    scale: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        name: short.
+        text: the claim.
+        source: of the claim.
+        experiment: the command that tests it.
+        rule: when it counts as supported.
+        figures: that show it.
+        judge: from a results folder; None where it was not run.
+    """
+
+    name: str
+    text: str
+    source: str
+    experiment: str
+    rule: str
+    figures: tuple[str, ...]
+    judge: Callable[[Path], Finding | None]
+
+    def finding(self, results: Path) -> Finding:
+        """What a results folder says."""
+        return self.judge(results) or Finding("not run", (f"`{self.experiment}` makes the data.",), "")
+
+
+def ledger(results: Path, name: str) -> Records | None:
+    """Identity and records of an experiment; None where it was not run."""
+    path = results / name / "ledger.jsonl"
+    if not path.is_file():
+        return None
+    identity, records = read_ledger(path)
+    return (identity, records) if records else None
+
+
+def suite_group(results: Path, name: str) -> Group | None:
+    """The SAEs of an experiment; None where it was not run."""
+    path = results / "saes" / "ledger.jsonl"
+    return group(path, name) if path.is_file() else None
+
+
+def training_scale(found: Group) -> str:
+    """Model, sizes and effort, in words."""
+    about = found.identity
+    steps, tokens = about["recipe"]["steps"], about["recipe"]["steps"] * about["batch"]
+    seeds = len({row["seed"] for row in found.rows})
+    size = f"m = {about['m']}, n = {about['recipe']['n']}, k = {about['recipe']['k']}"
+    trained = f"{steps} steps ({tokens:,} tokens seen), {seeds} seed{'s' * (seeds > 1)}"
+    return f"{found.model}, layer {about['layer']}, {size}, {trained}; held out: {found.rows[0]['tokens']:,} tokens"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A value with its 95 % interval."""
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
