@@ -47,8 +47,8 @@ class Reproduce:
         from experiments.presets import PRESETS
         from experiments.suite.settings import settings
         from experiments.suite.workshop import Workshop
-        from paper_figures.command import draw_all
-        from paper_figures.report import write_report
+        from paper_figures.command import Stale, check_all, draw_all
+        from paper_figures.report import write_report, written_report
         from sae_bridge.resources import RESOURCES, fetch
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
@@ -81,6 +81,10 @@ class Reproduce:
         ]
 
         def show() -> str:
-            return f"{draw_all(out)}\n\n{write_report(out, out / 'report')}"
+            try:
+                drawn = check_all(out, out / "figures")
+            except Stale:
+                return f"{draw_all(out)}\n\n{write_report(out, out / 'report')}"
+            return f"{drawn}\n\n{written_report(out, out / 'report') or write_report(out, out / 'report')}"
 
         return [*theory, *practice, ("figures, tables and report", show)]

@@ -16,7 +16,7 @@ from expander_theory.errors import InvalidFile
 from expander_theory.files import atomic_write
 from expander_theory.ledger_format import read_contents
 from paper_figures import interactive
-from paper_figures.claims import CLAIMS, Claim, claims_markdown
+from paper_figures.claims import CLAIMS, Claim, Finding, claims_markdown, findings
 from paper_figures.output import Drawing
 from paper_figures.sources import SOURCES
 
@@ -54,22 +54,37 @@ def write_report(results: Path, out: Path) -> str:
             drawings[name] = found
     if not drawings:
         raise InvalidFile(results, "holds no results to report: run `expander reproduce` first")
-    atomic_write(out / PAGE, _page(results, drawings).encode())
-    atomic_write(out / CLAIMS_FILE, claims_markdown(results).encode())
-    verdicts = [f"  {claim.name}: {claim.finding(results).verdict}" for claim in CLAIMS]
-    return "\n".join(["Claims:", *verdicts, f"Report: {out / PAGE}, {out / CLAIMS_FILE}"])
+    found = findings(results)
+    atomic_write(out / PAGE, _page(results, drawings, found).encode())
+    atomic_write(out / CLAIMS_FILE, claims_markdown(found).encode())
+    return _summary(found, out)
+
+
+def written_report(results: Path, out: Path) -> str | None:
+    """What :func:`write_report` returned, if it has been called and its claims are still what the results say."""
+    if not (out / PAGE).is_file() or not (out / CLAIMS_FILE).is_file():
+        return None
+    found = findings(results)
+    same = (out / CLAIMS_FILE).read_text(encoding="utf-8") == claims_markdown(found)
+    return _summary(found, out) if same else None
 
 
 Drawings = Mapping[str, tuple[list[Path], Drawing]]
+Findings = Mapping[str, Finding]
 
 
-def _page(results: Path, drawings: Drawings) -> str:
+def _summary(found: Findings, out: Path) -> str:
+    verdicts = [f"  {name}: {finding.verdict}" for name, finding in found.items()]
+    return "\n".join(["Claims:", *verdicts, f"Report: {out / PAGE}, {out / CLAIMS_FILE}"])
+
+
+def _page(results: Path, drawings: Drawings, found: Findings) -> str:
     template = files("paper_figures").joinpath("report.html").read_text(encoding="utf-8")
     shown = {name for claim in CLAIMS for name in claim.figures}
     others = [name for name in drawings if name not in shown]
     parts = {
-        "CLAIMS": _claims_table(results),
-        "SECTIONS": "".join(_claim(results, claim, drawings) for claim in CLAIMS),
+        "CLAIMS": _claims_table(found),
+        "SECTIONS": "".join(_claim(claim, found[claim.name], drawings) for claim in CLAIMS),
         "OTHERS": "".join(_figure(name, drawings) for name in others),
         "CERTIFICATES": _certificates(results),
         "RUNS": "".join(_run(results, path) for path in _ledgers(drawings)),
@@ -79,18 +94,17 @@ def _page(results: Path, drawings: Drawings) -> str:
     return template
 
 
-def _claims_table(results: Path) -> str:
+def _claims_table(found: Findings) -> str:
     rows = []
     for claim in CLAIMS:
-        verdict = claim.finding(results).verdict
+        verdict = found[claim.name].verdict
         badge = f'<span class="verdict {verdict.replace(" ", "-")}">{verdict}</span>'
         link = f'<a href="#{_slug(claim.name)}">{escape(claim.text)}</a>'
         rows.append(f"<tr><td>{link}</td><td>{badge}</td><td>{escape(claim.source)}</td></tr>")
     return f"<table><thead><tr><th>claim</th><th>verdict</th><th>source</th></tr></thead>{''.join(rows)}</table>"
 
 
-def _claim(results: Path, claim: Claim, drawings: Drawings) -> str:
-    found = claim.finding(results)
+def _claim(claim: Claim, found: Finding, drawings: Drawings) -> str:
     numbers = "".join(f"<li>{escape(number)}</li>" for number in found.numbers if number)
     verdict = f'<span class="verdict {found.verdict.replace(" ", "-")}">{found.verdict}</span>'
     scale = f"<p class=quiet>Scale: {escape(found.scale)}.</p>" if found.scale else ""

@@ -60,6 +60,7 @@ SOURCES = {
         Source("inference_algorithms", ("amortisation/ledger.jsonl",), "expander experiment amortisation"),
         Source("recovery_curves", ("recovery/ledger.jsonl",), "expander experiment recovery"),
         Source("erc_calibration", ("recovery/ledger.jsonl",), "expander experiment recovery"),
+        Source("cumulative_coherence", ("recovery/ledger.jsonl",), "expander experiment recovery"),
         Source("feature_novelty", ("novelty/ledger.jsonl",), "expander experiment novelty"),
         Source("frontier", ("frontier/ledger.jsonl",), "expander sae compare, expander reproduce"),
         Source("mask_geometry", ("masks/ledger.jsonl",), "expander reproduce"),

@@ -14,7 +14,7 @@ from expander_theory.schedule import Column, FixedTrials
 from expander_theory.sweep import run_sweep
 from expander_theory.trials import Ensemble, Task
 from paper_figures.claims import CLAIMS
-from paper_figures.report import write_report
+from paper_figures.report import write_report, written_report
 from paper_figures.sources import SOURCES
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
@@ -171,6 +171,15 @@ def test_the_same_results_give_the_same_page(results, tmp_path):
         write_report(results, tmp_path / name)
         pages.append((tmp_path / name / "index.html").read_bytes())
     assert pages[0] == pages[1]
+
+
+def test_a_report_is_current_while_its_claims_are(results, tmp_path):
+    assert written_report(results, tmp_path) is None
+    said = write_report(results, tmp_path)
+    assert written_report(results, tmp_path) == said
+    claims = tmp_path / "claims.md"
+    claims.write_text(claims.read_text().replace("supported", "refuted", 1))
+    assert written_report(results, tmp_path) is None
 
 
 def test_nothing_to_report(tmp_path, capsys):

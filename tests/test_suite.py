@@ -11,6 +11,7 @@ from suite_setting import tiny_setting
 
 from expander_theory import load_mask
 from expander_theory.cli import main
+from expander_theory.geometry import babel
 from expander_theory.ledger import read_ledger
 from expander_theory.masks import overlap_limited_mask
 from experiments.claims import sae_groups
@@ -33,7 +34,7 @@ FIGURES = {
     "small-dense": ("small_dense",),
     "better-training": ("better_training",),
     "amortisation": ("amortisation", "inference_algorithms"),
-    "recovery": ("recovery_curves", "erc_calibration"),
+    "recovery": ("recovery_curves", "erc_calibration", "cumulative_coherence"),
     "novelty": ("feature_novelty",),
 }
 
@@ -244,3 +245,12 @@ def test_members_depend_on_seeds_that_are_asked_for(results):
     assert {seed for _, seed in found} == {5}
     assert replace(base := Training(), k=4) != base
     assert overlap_limited_mask(32, 64, 4, max_overlap=1, seed=0).n == 64
+
+
+def test_cumulative_coherence_is_that_of_the_trained_decoders(results):
+    rows = [row for row in rows_of(results, "cumulative_coherence") if row["values"] == "trained"]
+    for name in {row["decoder"] for row in rows}:
+        line = {int(row["k"]): float(row["mu_1(k)"]) for row in rows if row["decoder"] == name}
+        sums = babel(load_sae(results / "sae" / name)[0].dictionary(), max(line))
+        assert line == pytest.approx({k: sums[k - 1] for k in line}, rel=1e-5)
+        assert len(line) >= 5

@@ -14,6 +14,8 @@ from experiments.claims.base import OnSAEs
 if TYPE_CHECKING:
     from experiments.suite.workshop import Workshop
 
+_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""k of the cumulative coherence mu_1(k)."""
 _CERTIFY_SECONDS = 2.0
 """For the search of losing sets, for each decoder."""
 
@@ -29,7 +31,7 @@ class Recovery(OnSAEs):
         from paper_figures.command import draw_named
 
         run(self.workshop)
-        print(draw_named(self.out, "recovery_curves", "erc_calibration"))
+        print(draw_named(self.out, "recovery_curves", "erc_calibration", "cumulative_coherence"))
 
 
 def run(workshop: Workshop) -> None:
@@ -80,6 +82,7 @@ def run(workshop: Workshop) -> None:
                     "k": sae.k,
                     "dense": sae.mask is None,
                     "measures": dictionary_measures(trained),
+                    "cumulative_coherence": {"trained": _coherence(trained), "random values": _coherence(random)},
                     "planted": {
                         "trained": _planted(trained, setting, seed),
                         "random values": _planted(random, setting, seed),
@@ -89,6 +92,14 @@ def run(workshop: Workshop) -> None:
                     "contradictions": real.contradictions(),
                 }
             )
+
+
+def _coherence(dictionary: Any) -> list[list[float]]:
+    """Pairs k, mu_1(k)."""
+    from expander_theory.geometry import babel
+
+    sums = babel(dictionary, min(_SIZES[-1], dictionary.n - 1))
+    return [[k, float(sums[k - 1])] for k in _SIZES if k <= len(sums)]
 
 
 def _planted(dictionary: Any, setting: Any, seed: int) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """The claims, and what stored results say of each: a verdict, numbers with intervals, and the scale of the runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from paper_figures.claims.base import Claim
+from paper_figures.claims.base import Claim, Finding
 from paper_figures.claims.beyond import BEYOND
 from paper_figures.claims.theory import THEORY
 from paper_figures.claims.trained import TRAINED
@@ -11,10 +11,15 @@ from paper_figures.claims.trained import TRAINED
 CLAIMS: Sequence[Claim] = (*THEORY, *TRAINED, *BEYOND)
 
 
-def claims_markdown(results: Path) -> str:
-    """The claims as a Markdown table: verdict, numbers, scale."""
+def findings(results: Path) -> dict[str, Finding]:
+    """What a results folder says of every claim, by its name."""
+    return {claim.name: claim.finding(results) for claim in CLAIMS}
+
+
+def claims_markdown(found: Mapping[str, Finding]) -> str:
+    """Findings as a Markdown table: verdict, numbers, scale."""
     lines = ["| claim | verdict | numbers | scale |", "|---|---|---|---|"]
     for claim in CLAIMS:
-        found = claim.finding(results)
-        lines.append(f"| {claim.text} | {found.verdict} | {'; '.join(found.numbers)} | {found.scale} |")
+        finding = found[claim.name]
+        lines.append(f"| {claim.text} | {finding.verdict} | {'; '.join(finding.numbers)} | {finding.scale} |")
     return "\n".join(lines) + "\n"

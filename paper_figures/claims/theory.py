@@ -141,7 +141,7 @@ THEORY: Sequence[Claim] = (
     Claim(
         "exact OMP", "Complementary conditions make OMP recover the support exactly.", PAPER,
         "expander experiment recovery", "no support or k for which a condition holds is missed",
-        ("erc_calibration", "trained_geometry"), _exact_omp,
+        ("erc_calibration", "trained_geometry", "cumulative_coherence"), _exact_omp,
     ),
     Claim(
         "phase transitions", "OMP recovers k-sparse codes on expander masks nearly as on dense dictionaries.", PAPER,
