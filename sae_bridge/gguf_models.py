@@ -1,49 +1,14 @@
-"""Models in GGUF files, and the two that ``expander fetch`` brings: read once, kept as safetensors."""
+"""Models in GGUF files."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from expander_theory.errors import InvalidFile, MissingResource
-from sae_bridge.resources import GEMMA, MODEL, find
-
-NAMED = {"default": (MODEL, "SmolLM2-135M-Instruct"), "gemma": (GEMMA, "gemma-3-270m")}
-"""What ``load_language_model`` knows by name: the resource, and the folder beside it that holds the conversion."""
-
-
-def converted_folder(name: str) -> Path:
-    """A named model as ``transformers`` saves it in float32, which loads in seconds.
-
-    Converted from its GGUF file on first use: SmolLM2 35 s and 0.5 GB of disk, Gemma 2 minutes and 1.1 GB.
-
-    Raises:
-        MissingResource: it has not been fetched, or a package that reads GGUF is absent.
-        InvalidFile: the fetched file is damaged.
-        OSError: the cache cannot be written; nothing half-written is left.
-    """
-    resource, folder_name = NAMED[name]
-    folder = resource.path.parent / folder_name
-    if (folder / "config.json").is_file():
-        return folder
-    source = find(resource)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".converting-"))
-    try:
-        model, tokenizer = read_gguf(source, torch.float32)
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        if not folder.exists():
-            os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
 
 
 def read_gguf(path: Path, dtype: torch.dtype) -> tuple[Any, Any]:

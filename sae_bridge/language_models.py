@@ -252,14 +252,14 @@ def load_language_model(
     """Load a causal LM.
 
     Args:
-        source: "default" (the embedded SmolLM2-135M, offline), "gemma" (Gemma 3 270M, likewise), a folder that
-            ``transformers`` saved, a ``.gguf`` file, or a name on the hub. Where the hub cannot be reached (or
-            ``HF_HUB_OFFLINE`` is set), the copy in the hub's cache is used.
+        source: "default" (the embedded SmolLM2-135M, offline), "gemma" (Gemma 3 270M) or "stories" (stories15M), a
+            folder that ``transformers`` saved, a ``.gguf`` file, or a name on the hub. Where the hub cannot be reached
+            (or ``HF_HUB_OFFLINE`` is set), the copy in the hub's cache is used.
         device: torch device.
         dtype: "float32" or "bfloat16", of parameters and activations.
 
     Raises:
-        MissingResource: the default model, or Gemma, has not been fetched.
+        MissingResource: a model of these names has not been fetched.
         InvalidFile: a missing or unreadable folder or file; the text names the file.
         InvalidArgument: a name that transformers cannot load, an absent device, another dtype.
     """

