@@ -11,6 +11,7 @@ from expander_theory.ledger import read_ledger
 from expander_theory.sae_rows import table_row
 from paper_figures.output import Drawing, Table
 from paper_figures.style import BLUE, GREEN, ORANGE, panels
+from paper_figures.suite import model_name
 
 _INTERVALS = ("fvu", "relative_error", "ce", "kl", "delta", "recovered_zero", "recovered_mean", "omp_recovered_zero")
 _SERIES = (
@@ -39,7 +40,7 @@ def draw(ledger: Path) -> Drawing | None:
         _label(axis, groups, name)
     figure.legend(handles=_handles(), loc="outside lower center", ncols=2, frameon=False)
     m, n, k = rows[0]["m"], rows[0]["n"], rows[0]["k"]
-    model = Path(about["model"]).name.replace("default", "SmolLM2-135M")
+    model = model_name(about["model"])
     place = f"{model}, {about['hook']} of layer {about['layer']}"
     steps = about["recipe"]["steps"]
     figure.suptitle(f"{place}: $m = {m}$, $n = {n}$, $k = {k}$, {steps} steps", fontsize=10.5)

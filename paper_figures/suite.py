@@ -55,9 +55,12 @@ class Group:
         yield from found.items()
 
 
+_NAMES = {"default": "SmolLM2-135M", "gemma": "Gemma-3-270M", "stories": "stories15M"}
+
+
 def model_name(source: str) -> str:
     """A model's source as a name for people."""
-    return Path(source).name.replace("default", "SmolLM2-135M")
+    return _NAMES.get(source, Path(source).name)
 
 
 def group(ledger: Path, name: str) -> Group | None:

@@ -22,7 +22,8 @@ class OnSAEs:
     out: Path = Path("results")
     """Results folder: SAEs in `sae`, evaluations in `saes/ledger.jsonl`."""
     model: str | None = None
-    """Another source for the preset's model: a folder that transformers saved, a .gguf file, a name on the hub."""
+    """Another source for the preset's model: gemma, stories (see `expander fetch`), a folder that transformers saved, a
+    .gguf file, a name on the hub."""
     text: tuple[str, ...] = ()
     """Other text than the preset's: see `expander sae harvest`."""
     layer: int | None = None
