@@ -53,14 +53,14 @@ FULL = Preset(
     name="full",
     phase=PhaseGrid(
         n=1024,
-        m_over_n=_steps(0.05, 0.95, 0.05),
+        m_over_n=_steps(0.1, 0.9, 0.1),
         k_over_m=_steps(0.025, 0.6, 0.025),
         d=8,
         degrees=(2, 4, 8, 16, 32),
-        trials=50,
+        trials=25,
         certified_draws=20,
     ),
-    expansion_seconds=60.0,
+    expansion_seconds=30.0,
 )
 
 PRESETS = {preset.name: preset for preset in (QUICK, FULL)}

@@ -15,7 +15,7 @@ class Reproduce:
     """Run every experiment, masks to phase diagrams and language model to expander SAEs; draw figures and report."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: about a quarter of an hour on two cores. full: many hours, larger SAEs, three seeds, more degrees."""
+    """quick: about a quarter of an hour on two cores. full: some two hours, twice as many features, more degrees and steps."""
     out: Path = Path("results")
     """Results folder. The same command resumes it; one made with other settings is refused."""
     workers: int | None = None
@@ -58,9 +58,8 @@ class Reproduce:
         def compare(group: str) -> Callable[[], Any]:
             return lambda: workshop.compare(group, kinds[group].members(workshop))
 
-        noisy = synthetic_study.SCALES[self.preset]
-        if self.preset == "quick":  # a third of its own preset
-            noisy = replace(noisy, dictionaries=max(1, noisy.dictionaries // 3))
+        noisy = synthetic_study.SCALES[self.preset]  # a third of its own preset
+        noisy = replace(noisy, dictionaries=max(1, noisy.dictionaries // 3))
         theory = [
             ("masks: build and measure", lambda: mask_geometry.run(preset, out / "masks")),
             ("cost of a correlation and of OMP", lambda: cost.run(cost.SCALES[self.preset], seed, out / "cost")),
