@@ -20,7 +20,7 @@ class Phase:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: n = 512, 25 trials a cell, two minutes on two cores. full: n = 1024, twice as many k, a quarter of an hour."""
+    """quick: n = 512, 25 trials a cell, two minutes on two cores. full: n = 1024, twice as many k."""
     out: Path = Path("results")
     """Results folder; the ledger is `phase/ledger.jsonl`."""
     workers: int | None = None
