@@ -18,6 +18,7 @@ from expander_theory.progress import progress_bar
 from sae_bridge.codes import DEFAULT_METHODS, METHODS, Autoencoder, Coder
 from sae_bridge.intervals import Bootstrap, Resample
 from sae_bridge.language_models import LanguageModel
+from sae_bridge.losses import Losses, Positions
 from sae_bridge.model_fidelity import fidelity
 from sae_bridge.reconstruction import mean_activation
 from sae_bridge.store import ActivationStore
@@ -32,6 +33,8 @@ def amortisation_gap(
     *,
     methods: Sequence[str] = DEFAULT_METHODS,
     in_model: Sequence[str] | None = None,
+    positions: Positions = "kept",
+    known: Losses | None = None,
     resample: Resample | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
@@ -55,6 +58,7 @@ def amortisation_gap(
         model: the language model that the activations came from; None leaves cross-entropies out.
         methods: names in :data:`sae_bridge.codes.METHODS`, in the order of the rows; "encoder" comes first in any case.
         in_model: those of the methods whose reconstructions are run through the model; None: all.
+        positions, known: see :func:`sae_bridge.model_fidelity.measure_losses`.
         resample: what the intervals resample, see :class:`sae_bridge.intervals.Bootstrap`.
         progress: show progress bars on standard error.
 
@@ -77,7 +81,7 @@ def amortisation_gap(
     if model is None:
         return [row | common for row in rows]
     changes = {name: coder.reconstruction(name) for name in (names if in_model is None else in_model)}
-    found = fidelity(changes, model, store, resample=resample, progress=progress)
+    found = fidelity(changes, model, store, positions=positions, known=known, resample=resample, progress=progress)
     in_place = {name: asdict(losses) for name, losses in found.items()}
     return [row | in_place.get(row["method"], {}) | common for row in rows]
 

@@ -85,6 +85,11 @@ class Workshop:
         """Of the evaluations and of who belongs to which experiment."""
         return self.out / "saes" / "ledger.jsonl"
 
+    def baselines(self) -> Losses | None:
+        """Clean and ablated losses, once the ledger has them."""
+        records = read_ledger(self.ledger_path)[1] if self.ledger_path.is_file() else []
+        return next((Losses.from_fields(r["baselines"]) for r in records if "baselines" in r), None)
+
     def sae(self, variant: Variant, seed: int) -> SparseAutoencoder:
         """A trained SAE."""
         return load_sae(self.out / "sae" / file_name(variant, seed))[0].to(self.device)
@@ -192,7 +197,7 @@ class Workshop:
 
         Against the dense one, the plain ones of its degree and of the smallest, and the first of the experiment.
         """
-        known = next((Losses.from_fields(r["baselines"]) for r in ledger.records if "baselines" in r), None)
+        known = self.baselines()
         paired = {(r["pair"], r["to"]) for r in ledger.records if "pair" in r}
         records = {r["name"]: r for r in ledger.records if "name" in r}
         if known is None:
@@ -215,7 +220,7 @@ class Workshop:
             ledger.append({"pair": name, "to": reference, **about})
 
     def _evaluate(self, members: Sequence[Member], ledger: Ledger) -> None:
-        known = next((Losses.from_fields(r["baselines"]) for r in ledger.records if "baselines" in r), None)
+        known = self.baselines()
         saes = {file_name(*m): self.sae(*m) for m in members}
         coders = {
             file_name(variant, seed): _by_omp(saes[file_name(variant, seed)])
