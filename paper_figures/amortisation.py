@@ -22,7 +22,7 @@ LABELS = {
     "omp_nonnegative": "OMP, codes >= 0",
     "gomp": "gOMP",
     "niht": "NIHT, 100 steps",
-    "cosamp": "CoSaMP",
+    "cosamp": "CoSaMP, 10 steps",
 }
 NOTE = (
     "Held-out tokens, at most k features each, the decoder as trained. FVU, CE recovered (zero ablation) with 95 % "
