@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from expander_theory import Dictionary, Mask, sign_dictionary, uniform_mask
 from expander_theory.errors import ExpanderTheoryError
@@ -64,6 +65,20 @@ def test_the_margin_is_the_least_over_all_codes():
         tried.append((np.abs(x @ W.T).sum(axis=1) / (np.abs(x) @ norms)).min())
     assert found <= min(tried) + 1e-9
     assert found == pytest.approx(min(tried), abs=0.05)
+
+
+def test_the_margin_is_that_of_linear_programmes():
+    W = sign_dictionary(uniform_mask(6, 5, 3, seed=4), seed=5).to_dense() * np.random.default_rng(3).uniform(0.5, 2, 5)
+    W[:, 0] *= np.linspace(1, 3, 6)
+    least = 1.0
+    for support in itertools.combinations(range(5), 3):
+        for signs in itertools.product((1, -1), repeat=3):  # min sum t, -t <= Wx <= t, weights of x summing to 1
+            part = W[:, support] * np.array(signs) / np.abs(W[:, support]).sum(axis=0)
+            bounds = np.block([[part, -np.eye(6)], [-part, -np.eye(6)]])
+            total = np.concatenate([np.ones(3), np.zeros(6)])[None]
+            found = linprog(np.concatenate([np.zeros(3), np.ones(6)]), bounds, np.zeros(12), total, [1.0])
+            least = min(least, found.fun)
+    assert identifiability.least_ratio(W, 3) == pytest.approx(least, abs=1e-9)
 
 
 def test_equal_columns_have_no_margin_and_no_unique_codes():
