@@ -72,14 +72,16 @@ class AuxK(DeadFeatures):
         dead = (self.counts >= self.after).nonzero().flatten()
         if len(dead) == 0:
             return None
+        # index_select: the gradient of weight[dead] would be summed element by element, in one thread.
+        encoder, weight, bias = (p.index_select(0, dead) for p in (sae.encoder_weight, sae.weight, sae.b_enc))
         rows = None if sae.rows is None else sae.rows[dead]
         k = min(self.k, len(dead))
         target = -residual.detach()
         magnitude = sae.selection == "magnitude"
-        acts, indices = ops.encode(x.detach(), sae.encoder_weight[dead], sae.b_enc[dead], rows, k, magnitude=magnitude)
+        acts, indices = ops.encode(x.detach(), encoder, bias, rows, k, magnitude=magnitude)
         if not magnitude:
             acts = acts.relu()
-        missed = target - ops.decode(acts, indices, sae.weight[dead], rows, sae.m)
+        missed = target - ops.decode(acts, indices, weight, rows, sae.m)
         power = world.mean(target.square().mean())
         return AUX_WEIGHT * missed.square().mean() / power.clamp_min(torch.finfo(power.dtype).tiny)
 

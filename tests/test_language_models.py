@@ -180,7 +180,7 @@ def test_missing_and_unreadable_models(tmp_path, monkeypatch):
         load_language_model(str(tmp_path / "bad.gguf"))
     with pytest.raises(InvalidArgument, match="device = 'abacus'"):
         load_language_model(device="abacus")
-    with pytest.raises(InvalidArgument, match="model = ' ': must be 'default', 'gemma', a folder"):
+    with pytest.raises(InvalidArgument, match="model = ' ': must be 'default', 'gemma', 'stories', a folder"):
         load_language_model(" ")
 
 

@@ -62,11 +62,12 @@ def accumulate_masked(acts, indices, g, rows, out):
 
 
 @njit(cache=True, nogil=True)
-def accumulate_dense(acts, indices, g, first, out):
-    """``out`` is the slice of the gradient that starts at column ``first`` of g."""
+def accumulate_dense(acts, indices, g, first, stop, out):
+    """Columns ``first`` to ``stop`` - 1 of ``out``; a slice of it would have strides, and no vector loads."""
     for b in range(acts.shape[0]):
         for t in range(acts.shape[1]):
             a, j = acts[b, t], indices[b, t]
             if a != 0:
-                for i in range(out.shape[1]):
-                    out[j, i] += a * g[b, first + i]
+                own, source = out[j, first:stop], g[b, first:stop]
+                for i in range(own.shape[0]):
+                    own[i] += a * source[i]

@@ -93,27 +93,34 @@ def sort(keys, order, lane, k, out_keys, out_order):
     out_order[:k] = _EMPTY
     for first in range(0, k, _RUN):
         stop = min(k, first + _RUN)
-        for i in range(first, stop):
-            key = keys[lane, i]
-            rank = first
-            for t in range(first, stop):
-                rank += keys[lane, t] > key
-            while out_order[rank] != _EMPTY:
-                rank += 1
-            out_keys[rank] = key
-            out_order[rank] = order[lane, i]
+        run, sorted_keys, sorted_order = keys[lane, first:stop], out_keys[first:stop], out_order[first:stop]
+        for i in range(run.size):
+            key = run[i]
+            rank = np.uint64(0)
+            for t in range(run.size):
+                rank += np.uint64(run[t] > key)
+            while sorted_order[rank] != _EMPTY:
+                rank += np.uint64(1)
+            sorted_keys[rank] = key
+            sorted_order[rank] = order[lane, first + i]
     size = _RUN
     while size < k:
         keys[lane, :k] = out_keys[:k]
         order[lane, :k] = out_order[:k]
         for first in range(0, k, 2 * size):
-            a, middle = first, min(k, first + size)
-            b, stop = middle, min(k, first + 2 * size)
-            for place in range(first, stop):
-                if b == stop or (a < middle and keys[lane, a] >= keys[lane, b]):
-                    source, a = a, a + 1
+            middle, stop = min(k, first + size), min(k, first + 2 * size)
+            a, b = keys[lane, first:middle], keys[lane, middle:stop]
+            own, others = order[lane, first:middle], order[lane, middle:stop]
+            out, out_places = out_keys[first:stop], out_order[first:stop]
+            i = t = np.uint64(0)
+            for place in range(out.size):
+                mine = t == np.uint64(b.size) or (i < np.uint64(a.size) and a[i] >= b[t])
+                if mine:
+                    out[place] = a[i]
+                    out_places[place] = own[i]
+                    i += np.uint64(1)
                 else:
-                    source, b = b, b + 1
-                out_keys[place] = keys[lane, source]
-                out_order[place] = order[lane, source]
+                    out[place] = b[t]
+                    out_places[place] = others[t]
+                    t += np.uint64(1)
         size *= 2

@@ -1,5 +1,6 @@
 """The loops in numba. What each token or partial sum is does not depend on the number of threads, so neither do the
-results; only the matrix product of a dense ``encode`` is torch's. See the package's docstring.
+results; only the matrix products of dense SAEs (in ``encode``, and where k is not small against n) are torch's. See the
+package's docstring.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ from sae_bridge.kernels._cpu_vectors import lanes_of
 
 _SCORES = 1 << 23  # of a dense encoder, held at a time
 _MOST_PARTS = 8  # partial sums of the weight gradient
-_SLICES = 8  # of the weight gradient's m columns where dense
+_FULL = 8  # codes with more than a nonzero in so many features are multiplied as full matrices where dense
 
 
 def encode(
@@ -55,6 +56,8 @@ def encode(
 
 
 def combine(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int) -> Tensor:
+    if rows is None and _is_full(indices, weight):
+        return _matrix(acts, indices, weight) @ weight.detach()
     out = torch.empty(acts.shape[0], m, dtype=acts.dtype)
     (a, w, o), j = _arrays(acts, weight, out), _unsigned(indices)
     if rows is None:
@@ -66,6 +69,8 @@ def combine(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, 
 
 
 def pull(g: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
+    if rows is None and _is_full(indices, weight):
+        return (g.detach() @ weight.detach().T).gather(1, indices)
     out = torch.empty(indices.shape, dtype=g.dtype)
     (gradient, w, o), j = _arrays(g, weight, out), _unsigned(indices)
     if rows is None:
@@ -77,13 +82,15 @@ def pull(g: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None) -> Ten
 
 
 def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
+    if rows is None and _is_full(indices, weight):
+        return _matrix(acts, indices, weight).T @ g.detach()
     (a, gradient), j = _arrays(acts, g), _unsigned(indices)
     if rows is None:
         out = torch.zeros(weight.shape, dtype=g.dtype)
         o = out.numpy()
         # Cut along m: each piece owns its slice of the result.
-        width = max(1, -(-o.shape[1] // _SLICES))
-        _run(lambda s: loops.accumulate_dense(a, j, gradient, s.start, o[:, s]), _pieces(o.shape[1], width))
+        width = max(1, -(-o.shape[1] // (2 * torch.get_num_threads())))
+        _run(lambda s: loops.accumulate_dense(a, j, gradient, s.start, s.stop, o), _pieces(o.shape[1], width))
         return out
     r = _unsigned_rows(rows)
     # No more partial sums than make them as large as the work, whatever the number of threads.
@@ -96,6 +103,15 @@ def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: T
     for part in parts[1:]:
         out += part
     return out
+
+
+def _is_full(indices: Tensor, weight: Tensor) -> bool:
+    return _FULL * indices.shape[1] >= len(weight)
+
+
+def _matrix(acts: Tensor, indices: Tensor, weight: Tensor) -> Tensor:
+    """The codes as a matrix (B, n)."""
+    return acts.new_zeros(len(acts), len(weight)).scatter_add_(1, indices, acts.detach())
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
