@@ -49,6 +49,7 @@ class Reproduce:
         from experiments.suite.workshop import Workshop
         from paper_figures.command import Stale, check_all, draw_all
         from paper_figures.report import write_report, written_report
+        from paper_figures.sources import all_drawings
         from sae_bridge.resources import RESOURCES, fetch
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
@@ -83,7 +84,8 @@ class Reproduce:
             try:
                 drawn = check_all(out, out / "figures")
             except Stale:
-                return f"{draw_all(out)}\n\n{write_report(out, out / 'report')}"
+                both = all_drawings(out)
+                return f"{draw_all(out, drawn=both)}\n\n{write_report(out, out / 'report', both)}"
             return f"{drawn}\n\n{written_report(out, out / 'report') or write_report(out, out / 'report')}"
 
         return [*theory, *practice, ("figures, tables and report", show)]

@@ -13,7 +13,7 @@ from expander_theory.errors import ExpanderTheoryError, InvalidFile, require_cho
 from expander_theory.files import atomic_write
 
 if TYPE_CHECKING:
-    from paper_figures.sources import Source
+    from paper_figures.sources import Drawings, Source
 
 
 class Stale(ExpanderTheoryError):
@@ -47,7 +47,11 @@ class Figures:
 
 
 def draw_all(
-    results: Path, out: Path | None = None, names: Sequence[str] = (), formats: Sequence[str] = ("png", "pdf")
+    results: Path,
+    out: Path | None = None,
+    names: Sequence[str] = (),
+    formats: Sequence[str] = ("png", "pdf"),
+    drawn: Drawings | None = None,
 ) -> str:
     """Draw figures into a folder; returns a list of the files for people.
 
@@ -56,6 +60,7 @@ def draw_all(
         out: None for ``results / "figures"``.
         names: of figures; empty for all that the results allow.
         formats: of the images.
+        drawn: what :func:`paper_figures.sources.all_drawings` gave for the results, if it has been called.
 
     Raises:
         InvalidArgument: an unknown name or format.
@@ -69,9 +74,9 @@ def draw_all(
     for kind in formats:
         require_choice("format", kind, FORMATS)
     sources = _chosen(results, names)
-    entries, lines, absent, drawn = manifest.read(out), [], [], 0
+    entries, lines, absent, count = manifest.read(out), [], [], 0
     for source in sources:
-        found = source.found(results)
+        found = source.found(results) if drawn is None else drawn.get(source.name)
         if found is None:
             absent.append(f"  {source.name}: no results; they are made by {source.made_by}")
             continue
@@ -80,8 +85,8 @@ def draw_all(
             atomic_write(out / name, content)
             lines.append(f"  {out / name}")
         entries[source.name] = manifest.entry(results, *found, files)
-        drawn += 1
-    if not drawn:
+        count += 1
+    if not count:
         asked = "".join(f"\n{line}" for line in absent) if names else "; run `expander reproduce` first"
         raise InvalidFile(results, f"holds no results to draw{asked}")
     path = manifest.write(out, {name: value for name, value in entries.items() if name in SOURCES})

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from matplotlib import rcParams
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from expander_theory.commands.output import csv_bytes, table
 from expander_theory.errors import require_choice
@@ -61,6 +63,7 @@ class Drawing:
     def images(self, formats: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Rendered figures by path: the same data give the same bytes with one version of matplotlib."""
         for name, figure in self.figures.items():
+            _lay_out(figure)
             for kind in formats:
                 require_choice("format", kind, FORMATS)
                 image = io.BytesIO()
@@ -70,6 +73,14 @@ class Drawing:
     def files(self, formats: Sequence[str]) -> dict[str, bytes]:
         """All that is written."""
         return {**dict(self.images(formats)), **self.data_files()}
+
+
+def _lay_out(figure: Figure) -> None:
+    """Once, as for a PNG: ``savefig`` would do it again for every format, which takes as long as rendering."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.set_dpi(rcParams["savefig.dpi"])
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def write(drawing: Drawing, out: Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:

@@ -17,8 +17,7 @@ from expander_theory.files import atomic_write
 from expander_theory.ledger_format import read_contents
 from paper_figures import interactive
 from paper_figures.claims import CLAIMS, Claim, Finding, claims_markdown, findings
-from paper_figures.output import Drawing
-from paper_figures.sources import SOURCES
+from paper_figures.sources import Drawings, all_drawings
 
 PAGE, CLAIMS_FILE = "index.html", "claims.md"
 _MOST_ROWS = 60
@@ -39,23 +38,24 @@ class Report:
         print(write_report(self.results, out))
 
 
-def write_report(results: Path, out: Path) -> str:
+def write_report(results: Path, out: Path, drawn: Drawings | None = None) -> str:
     """Write the page and the table of claims; returns what was found, for people.
+
+    Args:
+        results: folder of ledgers.
+        out: folder of the page.
+        drawn: what :func:`paper_figures.sources.all_drawings` gave for the results, if it has been called.
 
     Raises:
         InvalidFile: no such folder, or one without any results.
     """
     if not results.is_dir():
         raise InvalidFile(results, "no such results folder: run `expander reproduce` first")
-    drawings = {}
-    for name, source in SOURCES.items():
-        found = source.found(results)
-        if found is not None:
-            drawings[name] = found
-    if not drawings:
+    drawn = all_drawings(results) if drawn is None else drawn
+    if not drawn:
         raise InvalidFile(results, "holds no results to report: run `expander reproduce` first")
     found = findings(results)
-    atomic_write(out / PAGE, _page(results, drawings, found).encode())
+    atomic_write(out / PAGE, _page(results, drawn, found).encode())
     atomic_write(out / CLAIMS_FILE, claims_markdown(found).encode())
     return _summary(found, out)
 
@@ -69,7 +69,6 @@ def written_report(results: Path, out: Path) -> str | None:
     return _summary(found, out) if same else None
 
 
-Drawings = Mapping[str, tuple[list[Path], Drawing]]
 Findings = Mapping[str, Finding]
 
 

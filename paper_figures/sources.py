@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,16 @@ class Source:
             if drawing is not None:
                 return paths, drawing
         return None
+
+
+Drawings = Mapping[str, tuple[list[Path], Drawing]]
+"""By name: the ledgers used and the drawing."""
+
+
+def all_drawings(results: Path) -> Drawings:
+    """Everything that the results allow."""
+    found = {name: source.found(results) for name, source in SOURCES.items()}
+    return {name: drawing for name, drawing in found.items() if drawing is not None}
 
 
 _SUITE = ("saes/ledger.jsonl",)
