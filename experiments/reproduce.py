@@ -15,7 +15,7 @@ class Reproduce:
     """Run every experiment, masks to phase diagrams and language model to expander SAEs; draw figures and report."""
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: 15 to 20 minutes on two cores. full: about two hours, larger SAEs, more degrees."""
+    """quick: 11 to 14 minutes on two cores. full: about two hours, larger SAEs, more degrees."""
     out: Path = Path("results")
     """Results folder. The same command resumes it; one made with other settings is refused."""
     workers: int | None = None

@@ -9,12 +9,15 @@ from paper_figures.claims.base import OURS, Claim, Finding, Verdict, suite_group
 from paper_figures.small_dense import advantage, verdicts
 from paper_figures.suite import estimate, shown
 
+_MARGIN = 0.1
+"""CE, in nats a token, that counts as no cost."""
+
 
 def _certified_mask(results: Path) -> Finding | None:
     found = suite_group(results, "certified-mask")
     if found is None:
         return None
-    numbers, losses = [], []
+    numbers, above = [], []
     variants = [seeds for _, seeds in found.variants()]
     for d in sorted({seeds[0]["d"] for seeds in variants}):
         pair = {seeds[0]["family"]: seeds for seeds in variants if seeds[0]["d"] == d}
@@ -25,10 +28,12 @@ def _certified_mask(results: Path) -> Finding | None:
                 f"{shown(designed, 'recovered_zero')} with overlaps of at most 1 (CE above by "
                 f"{shown(designed, 'ce_above_plain')})"
             )
-            losses.append(estimate(designed, "ce_above_plain")[1] > 0)
-    if not losses:
+            above.append(estimate(designed, "ce_above_plain"))
+    if not above:
         return None
-    return Finding("not supported" if any(losses) else "supported", tuple(numbers), training_scale(found))
+    costs, free = any(low > 0 for _, low, _ in above), all(high < _MARGIN for *_, high in above)
+    verdict: Verdict = "not supported" if costs else "supported" if free else "partly"
+    return Finding(verdict, tuple(numbers), training_scale(found))
 
 
 def _small(results: Path) -> Finding | None:
@@ -69,7 +74,8 @@ def _better(results: Path) -> Finding | None:
 BEYOND: Sequence[Claim] = (
     Claim(
         "certified masks", "A certified mask (overlaps of at most 1) costs no fidelity against a random one.", OURS,
-        "expander experiment certified-mask", "at no degree has it clearly more CE (paired bootstrap)",
+        "expander experiment certified-mask", "at every degree the interval of its CE less the random one's (paired) "
+        f"ends below {_MARGIN} nats; not supported: one begins above 0; partly: too wide to say",
         ("certified_mask",), _certified_mask,
     ),
     Claim(
