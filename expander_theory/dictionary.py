@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory._kernels.linear import gather, row_norms, scatter
+from expander_theory._kernels.linear import correlate, gather, row_norms, scatter
+from expander_theory._kernels.vectors import aligned, lanes_of
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import content_hash, read_arrays, stored_kind, write_arrays
 from expander_theory.masks import Mask
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     import scipy.sparse
 
 Floats = NDArray[np.floating[Any]]
-
-_SCIPY_FROM = 8
-"""Signals from which scipy's product of a sparse and a dense matrix, vectorised over them, is faster than our loop."""
 
 KIND, DENSE_KIND, VERSION = "expander-dictionary", "dense-dictionary", 1
 
@@ -145,19 +143,13 @@ class Dictionary:
             InvalidArgument: wrong width or dtype, NaN or infinity.
         """
         signals = checked_signals("h", h, self.m)
-        if signals.shape[0] >= _SCIPY_FROM and signals.dtype == self.dtype:
-            out = np.ascontiguousarray((self._transposed() @ signals.T).T)
+        out = np.empty((signals.shape[0], self.n), signals.dtype)
+        if signals.dtype == self.dtype:
+            tile = aligned((self.m, lanes_of(self.dtype)), self.dtype)
+            correlate(self.mask.rows, self.values, signals, tile, out)
         else:
-            out = np.empty((signals.shape[0], self.n), signals.dtype)
             gather(self.mask.rows, self.values, signals, out)
         return out.reshape(*np.shape(h)[:-1], self.n)
-
-    def _transposed(self) -> scipy.sparse.csr_array:
-        """W^T, sharing values and rows with this dictionary."""
-        import scipy.sparse
-
-        starts = np.arange(0, self.values.size + 1, self.d)
-        return scipy.sparse.csr_array((self.values.ravel(), self.mask.rows.ravel(), starts), shape=(self.n, self.m))
 
     def to_scipy(self) -> scipy.sparse.csc_array:
         """W as an (m, n) ``scipy.sparse.csc_array``."""

@@ -45,6 +45,21 @@ def test_products_agree_with_the_dense_matrix(mask, family, seed):
     np.testing.assert_allclose(np.linalg.norm(matrix, axis=0), 1, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 7, 16, 90])
+@pytest.mark.parametrize("batch", [0, 1, 3, 4, 33, 64, 70])
+def test_a_correlation_has_the_same_bits_in_every_batch(batch, n, dtype):
+    """Full tiles, a last one that is not full, and too few for one; columns that fill no whole block."""
+    w = sign_dictionary(uniform_mask(40, n, 5, seed=0), seed=1).astype(dtype)
+    h = np.random.default_rng(2).standard_normal((batch, 40)).astype(dtype)
+    found = w.rmatvec(h)
+    assert found.shape == (batch, n)
+    assert found.dtype == dtype
+    for row, one in zip(h, found, strict=True):
+        np.testing.assert_array_equal(w.rmatvec(row), one)
+    np.testing.assert_allclose(found, h @ w.to_dense(), atol=1e-5 if dtype == np.float32 else 1e-13)
+
+
 def test_dense_dictionaries_answer_the_same_calls():
     w = dense_gaussian_dictionary(7, 12, seed=0)
     matrix = w.to_dense()

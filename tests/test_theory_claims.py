@@ -44,14 +44,6 @@ def test_times_of_different_answers_are_refused(tmp_path, monkeypatch):
         cost.run(SMALL, 0, tmp_path)
 
 
-def test_a_batch_of_correlations_is_bitwise_that_of_one_signal():
-    for dtype in (np.float32, np.float64):
-        w = sign_dictionary(uniform_mask(40, 90, 5, seed=0), seed=1).astype(dtype)
-        h = np.random.default_rng(2).standard_normal((33, 40)).astype(dtype)
-        assert np.array_equal(w.rmatvec(h), np.stack([w.rmatvec(row) for row in h]))
-        np.testing.assert_allclose(w.rmatvec(h), h @ w.to_dense(), atol=1e-5)
-
-
 def test_the_margin_is_the_least_over_all_codes():
     rng = np.random.default_rng(3)
     W = sign_dictionary(uniform_mask(6, 5, 3, seed=4), seed=5).to_dense() * rng.uniform(0.5, 2, (6, 5))

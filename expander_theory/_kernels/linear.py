@@ -3,10 +3,52 @@
 import numpy as np
 from numba import njit
 
+from expander_theory._kernels.vectors import BLOCK_BYTES, correlations, correlations_of
+
+_FEW = 3  # signals for which a tile, most of it empty, does not pay
+_STREAMS = 8  # signals read side by side: more would share the sets of a cache
+
+
+@njit(cache=True)
+def correlate(rows, values, h, tile, out):
+    """out[b, j] = sum_i values[j, i] h[b, rows[j, i]]: the correlation W^T h in n d steps a signal, all of one dtype.
+
+    As many signals side by side as the scratch ``tile`` (m, lanes) has lanes; it is aligned. The bits of a row of
+    ``out`` do not depend on the other signals.
+    """
+    batch, n, lanes = h.shape[0], rows.shape[0], tile.shape[1]
+    whole = n - n % (BLOCK_BYTES // h.itemsize)
+    first = 0
+    while batch - first > _FEW:
+        width = min(lanes, batch - first)
+        _fill(h, first, width, tile)
+        if width == lanes:
+            correlations(rows[:whole], values[:whole], tile, out[first : first + lanes])
+        else:
+            found = np.empty((lanes, whole), h.dtype)
+            correlations(rows[:whole], values[:whole], tile, found)
+            out[first:, :whole] = found[:width]
+        for b in range(first, first + width):
+            correlations_of(rows[whole:], values[whole:], h[b], out[b, whole:])
+        first += width
+    for b in range(first, batch):
+        correlations_of(rows, values, h[b], out[b])
+
+
+@njit(cache=True)
+def _fill(h, first, width, tile):
+    """The signals h[first], ..., h[first + width - 1] side by side, zero in the other lanes."""
+    tile[:, width:] = 0
+    for begin in range(0, width, _STREAMS):
+        end = min(width, begin + _STREAMS)
+        for i in range(tile.shape[0]):
+            for lane in range(begin, end):
+                tile[i, lane] = h[first + lane, i]
+
 
 @njit(cache=True)
 def gather(rows, values, h, out):
-    """out[b, j] = sum_i values[j, i] h[b, rows[j, i]]: the correlation W^T h in n d steps a signal."""
+    """:func:`correlate` for values of another dtype than the signals'."""
     n, d = rows.shape
     for b in range(h.shape[0]):
         for j in range(n):

@@ -136,6 +136,8 @@ def _squared_norms(_, tile, out):
 def _correlations(_, rows, values, tile, out):
     def emit(context, builder, signature, arguments):
         c = _Columns(context, builder, signature, arguments)
+        out = context.make_array(signature.args[3])(context, builder, arguments[3])
+        stride = cgutils.unpack_tuple(builder, out.shape, 2)[1]
         width = BLOCK_BYTES // c.size
         half = ir.VectorType(c.scalar, width)
         block = cgutils.alloca_once(builder, c.vector, width)
@@ -150,7 +152,7 @@ def _correlations(_, rows, values, tile, out):
                 rows_of_block = [builder.load(builder.gep(block, [ir.Constant(_INDEX, i)])) for i in range(width)]
                 square = [builder.shuffle_vector(v, ir.Constant(c.vector, ir.Undefined), pick) for v in rows_of_block]
                 for lane, line in zip(lanes, _transposed(builder, square, half), strict=True):
-                    c.store(line, c.data[3], builder.add(first, builder.mul(c.n, ir.Constant(c.n.type, lane))))
+                    c.store(line, c.data[3], builder.add(first, builder.mul(stride, ir.Constant(c.n.type, lane))))
         return context.get_dummy_value()
 
     return types.void(rows, values, tile, out), emit
@@ -167,6 +169,17 @@ def _correlations_one(_, rows, values, tile, lane, scores):
         return context.get_dummy_value()
 
     return types.void(rows, values, tile, lane, scores), emit
+
+
+@intrinsic
+def _correlations_of(_, rows, values, signal, out):
+    def emit(context, builder, signature, arguments):
+        c = _Columns(context, builder, signature, arguments, 1)
+        with cgutils.for_range(builder, c.n) as loop:
+            c.store(c.correlation(loop.index, ir.Constant(c.n.type, 1)), c.data[3], loop.index)
+        return context.get_dummy_value()
+
+    return types.void(rows, values, signal, out), emit
 
 
 @intrinsic
@@ -236,7 +249,10 @@ def squared_norms(tile, out):
 
 @numba.njit(cache=True, nogil=True)
 def correlations(rows, values, tile, out):
-    """``out[lane, j] = <w_j, r>``; the number of columns must be a multiple of :data:`BLOCK_BYTES` in elements."""
+    """``out[lane, j] = <w_j, r>``; the number of columns must be a multiple of :data:`BLOCK_BYTES` in elements.
+
+    ``out`` may have more columns than there are.
+    """
     _correlations(rows, values, tile, out)
 
 
@@ -244,6 +260,12 @@ def correlations(rows, values, tile, out):
 def correlations_one(rows, values, tile, lane, out):
     """One lane of :func:`correlations`, to the same last bit, for any number of columns."""
     _correlations_one(rows, values, tile, lane, out)
+
+
+@numba.njit(cache=True, nogil=True)
+def correlations_of(rows, values, signal, out):
+    """``out[j] = <w_j, signal>``, to the same last bit as :func:`correlations`, for any number of columns."""
+    _correlations_of(rows, values, signal, out)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -273,7 +295,10 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def correlations(rows, values, tile, out):
         for lane in range(tile.shape[1]):
-            correlations_one(rows, values, tile, lane, out)
+            correlations_of(rows, values, tile[:, lane], out[lane, : len(rows)])
+
+    def correlations_of(rows, values, signal, out):
+        out[:] = np.einsum("ji,ji->j", values, signal[rows])
 
     def combine(halves, rows, weights, count, start, out):
         out[:] = start - weights[:count] @ halves[rows[:count]].view(np.float16).astype(np.float32)
