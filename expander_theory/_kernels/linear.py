@@ -6,7 +6,7 @@ from numba import njit
 from expander_theory._kernels.vectors import BLOCK_BYTES, correlations, correlations_of
 
 _FEW = 3  # signals for which a tile, most of it empty, does not pay
-_STREAMS = 8  # signals read side by side: more would share the sets of a cache
+_STREAMS, _ROWS = 8, 64  # signals read side by side, rows written at a time: more would leave the nearest cache
 
 
 @njit(cache=True)
@@ -39,11 +39,12 @@ def correlate(rows, values, h, tile, out):
 def _fill(h, first, width, tile):
     """The signals h[first], ..., h[first + width - 1] side by side, zero in the other lanes."""
     tile[:, width:] = 0
-    for begin in range(0, width, _STREAMS):
-        end = min(width, begin + _STREAMS)
-        for i in range(tile.shape[0]):
-            for lane in range(begin, end):
-                tile[i, lane] = h[first + lane, i]
+    for top in range(0, tile.shape[0], _ROWS):
+        for begin in range(0, width, _STREAMS):
+            end = min(width, begin + _STREAMS)
+            for i in range(top, min(tile.shape[0], top + _ROWS)):
+                for lane in range(begin, end):
+                    tile[i, lane] = h[first + lane, i]
 
 
 @njit(cache=True)
