@@ -49,9 +49,9 @@ def test_products_agree_with_the_dense_matrix(mask, family, seed):
 @pytest.mark.parametrize("n", [1, 7, 16, 90])
 @pytest.mark.parametrize("batch", [0, 1, 3, 4, 33, 64, 70])
 def test_a_correlation_has_the_same_bits_in_every_batch(batch, n, dtype):
-    """Full tiles, a last one that is not full, and too few for one; columns that fill no whole block."""
-    w = sign_dictionary(uniform_mask(40, n, 5, seed=0), seed=1).astype(dtype)
-    h = np.random.default_rng(2).standard_normal((batch, 40)).astype(dtype)
+    """Full tiles, a last one that is not full, and too few for one; columns and rows that fill no whole block."""
+    w = sign_dictionary(uniform_mask(150, n, 5, seed=0), seed=1).astype(dtype)
+    h = np.random.default_rng(2).standard_normal((batch, 150)).astype(dtype)
     found = w.rmatvec(h)
     assert found.shape == (batch, n)
     assert found.dtype == dtype

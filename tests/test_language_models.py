@@ -70,6 +70,8 @@ def test_sizes(model):
 def test_later_blocks_are_not_run(model):
     with fail_if_run(model, [3]):
         model.activations(TOKENS, 2)
+        with pytest.raises(pytest.fail.Exception, match="ran a block"):
+            model.activations(TOKENS, 3)
 
 
 class fail_if_run:
