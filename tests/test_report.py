@@ -14,8 +14,9 @@ from expander_theory.schedule import Column, FixedTrials
 from expander_theory.sweep import run_sweep
 from expander_theory.trials import Ensemble, Task
 from paper_figures.claims import CLAIMS
+from paper_figures.command import draw_all
 from paper_figures.report import write_report, written_report
-from paper_figures.sources import SOURCES
+from paper_figures.sources import SOURCES, all_drawings
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 
@@ -192,6 +193,14 @@ def test_nothing_to_report(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["report", "--results", str(tmp_path)])
     assert "holds no results to report" in capsys.readouterr().err
+
+
+def test_drawings_that_were_drawn_for_files_give_the_same_page(results, tmp_path):
+    drawn = all_drawings(results)
+    draw_all(results, tmp_path / "figures", drawn=drawn)
+    write_report(results, tmp_path / "shared", drawn)
+    write_report(results, tmp_path / "own")
+    assert (tmp_path / "shared" / "index.html").read_bytes() == (tmp_path / "own" / "index.html").read_bytes()
 
 
 # ---- in a browser
