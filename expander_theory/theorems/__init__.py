@@ -8,13 +8,14 @@ from expander_theory.theorems.case import Case
 from expander_theory.theorems.evaluate import evaluate
 from expander_theory.theorems.registry import find_statement, mutants, statements
 from expander_theory.theorems.search import BUDGETS, Budget, Report, attack
-from expander_theory.theorems.slack import Slack, nonnegative, positive
-from expander_theory.theorems.statement import Draws, Evaluation, Statement
+from expander_theory.theorems.slack import Slack, least, nonnegative, positive
+from expander_theory.theorems.statement import ConditionFailed, Draws, Evaluation, Statement
 
 __all__ = [
     "BUDGETS",
     "Budget",
     "Case",
+    "ConditionFailed",
     "Draws",
     "Evaluation",
     "Report",
@@ -23,6 +24,7 @@ __all__ = [
     "attack",
     "evaluate",
     "find_statement",
+    "least",
     "mutants",
     "nonnegative",
     "positive",

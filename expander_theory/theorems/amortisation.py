@@ -144,7 +144,7 @@ TOPK_2B = Statement(
     {**_COMPETITOR, **_rows_at_most(2)},
     latex=r"m \le n-2 \Rightarrow \forall A, c\ \exists x \ge 0,\ \|x\|_0 = 2: "
     r"\mathrm{TopK}_2(AWx + c) \ne \mathrm{supp}\,x",
-    source="THEORY.md TOPK-2; context: O'Neill, Gumran, Klindt 2024",
+    source="after O'Neill, Gumran, Klindt 2024 (arXiv 2411.13117); THEORY.md TOPK-2",
     cost="none / n^3",
     check="all 2-sparse codes, by the three coefficients of each comparison",
     instances=encoders,
@@ -159,7 +159,7 @@ TOPK_2C = Statement(
     lambda e: nonnegative(-1 if one_step_modulus_exact(e) else 0),
     {**_COMPETITOR, **_rows_at_most(1)},
     latex=r"m < n,\ n \ge 3 \Rightarrow \forall A, c\ \exists x,\ \|x\|_0 = 2: |\cdot|\text{-TopK}_2 \text{ fails}",
-    source="THEORY.md TOPK-2 and corrections",
+    source="after O'Neill, Gumran, Klindt 2024 (arXiv 2411.13117); THEORY.md TOPK-2 and corrections",
     cost="none / n^3",
     check="all 2-sparse codes, quadrant by quadrant",
     instances=encoders,

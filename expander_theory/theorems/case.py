@@ -40,6 +40,7 @@ class Case:
         k: sparsity (or the size of the sets in question).
         code: x, shape (n,), float64, for statements about one code.
         noise: e, shape (m,), float64.
+        signal: h, an activation of no code in particular, shape (m,), float64.
         unit: work with normalised columns.
         time_limit: seconds for the expansion of masks too large for enumeration.
     """
@@ -52,6 +53,7 @@ class Case:
     time_limit: float = 10.0
     profiles: list[ExpansionProfile] = field(default_factory=list, repr=False)
     """Expansion of a large mask, once computed; cases of one mask share the list."""
+    signal: Floats | None = None
 
     @property
     def mask(self) -> Mask:
@@ -222,6 +224,13 @@ class Case:
         assert self.noise is not None
         return self.noise
 
+    @property
+    def h(self) -> Floats:
+        """The activation; an error where none was given."""
+        require(self.signal is not None, "signal", None, "is needed by this statement")
+        assert self.signal is not None
+        return self.signal
+
     @cached_property
     def support(self) -> tuple[int, ...]:
         """The columns where the code is not zero, increasing."""
@@ -270,6 +279,8 @@ def describe(case: Case) -> str:
         lines.append(f"  code: {_list(case.code.tolist())}")
     if case.noise is not None and case.noise.any():
         lines.append(f"  noise: {_list(case.noise.tolist())}")
+    if case.signal is not None:
+        lines.append(f"  activation: {_list(case.signal.tolist())}")
     return "\n".join(lines)
 
 

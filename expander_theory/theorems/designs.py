@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from expander_theory.limits import least_possible_eps, mask_eps_lower_bound
 from expander_theory.masks import Mask, polynomial_mask
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.slack import Slack, nonnegative
+from expander_theory.theorems.slack import Slack, least, nonnegative
 from expander_theory.theorems.statement import Draws, Statement
 from expander_theory.theorems.subsets import Subsets
 
@@ -29,16 +29,38 @@ def _impossible(c: Case) -> Slack:
     return nonnegative(c.subsets.eps_at(s) - bound)
 
 
+def _averaged(degrees: list[int], n: int, d: int, s: int) -> Fraction:
+    """(a) for these row degrees."""
+    total = math.comb(n, s)
+    return 1 - sum((1 - Fraction(math.comb(n - D, s), total) for D in degrees), Fraction(0)) / (d * s)
+
+
+def _balance(c: Case) -> Slack:
+    """(a) with the mask's own row degrees, minus (a) with balanced ones."""
+    s = min(c.k, c.n)
+    low, extra = divmod(c.n * c.d, c.m)
+    balanced = _averaged([low + 1] * extra + [low] * (c.m - extra), c.n, c.d, s)
+    return nonnegative(_averaged(c.mask.row_degrees.tolist(), c.n, c.d, s) - balanced, how="(a), least if balanced")
+
+
 EXP_7 = Statement(
     "EXP-7",
     "For every left-d-regular mask, eps^=_s is at least (a) 1 - sum_i [1 - C(n-D_i, s)/C(n, s)]/(ds), (b) 1 - m/(ds), "
-    "(c) (s-1)/(ds) if s <= max D_i, (d) h/d - r/(ds) if s <= ceil(n P(Hyp(m, r, d) >= h)).",
-    _impossible,
+    "(c) (s-1)/(ds) if s <= max D_i, (d) h/d - r/(ds) if s <= ceil(n P(Hyp(m, r, d) >= h)); (a) is least for balanced "
+    "row degrees, with which it bounds every mask.",
+    lambda c: least(_impossible(c), _balance(c)),
     latex=r"\varepsilon^{=}_s \ge 1 - \tfrac{1}{ds}\sum_i \Big[1 - \tbinom{n-D_i}{s}/\tbinom{n}{s}\Big]",
     source="averaging; THEORY.md EXP-7",
     cost="none / trivial; n^s to compare",
     check="all sets of columns enumerated, exact rationals",
     draws=_MASKS,
+)
+EXP_7 = EXP_7.with_mutants(
+    EXP_7.mutant(
+        "balance",
+        "(a) is largest for balanced row degrees.",
+        conclusion=lambda c: nonnegative(-_balance(c).low),
+    ),
 )
 
 

@@ -23,6 +23,7 @@ def evaluate(
     *,
     code: ArrayLike | None = None,
     noise: ArrayLike | None = None,
+    signal: ArrayLike | None = None,
     time_limit: float = 10.0,
 ) -> Evaluation:
     """Margins of a statement's hypotheses on this dictionary and, where they are met, of its conclusion.
@@ -32,6 +33,7 @@ def evaluate(
         k: sparsity, or the size of sets that the statement speaks of; 1..n.
         code: x of shape (n,), for statements about one code.
         noise: e of shape (m,).
+        signal: h of shape (m,), for statements about an activation of no code in particular.
         time_limit: seconds for the exact expansion of large masks; what is open then is an interval, and the
             hypothesis is "undecided", never false.
 
@@ -42,24 +44,34 @@ def evaluate(
     """
     chosen = find_statement(statement) if isinstance(statement, str) else statement
     require(chosen.instances is None, "statement", chosen.id, "is not about one dictionary: it can only be attacked")
-    return chosen.evaluate(_case(chosen, dictionary, k, code, noise, time_limit))
+    return chosen.evaluate(_case(chosen, dictionary, k, code, noise, time_limit, signal))
 
 
 def hypotheses(
     statement: Statement, dictionary: AnyDictionary, k: int, *, like: Case | None = None, time_limit: float = 10.0
-) -> tuple[Case, dict[str, Slack]]:
+) -> tuple[Case, dict[str, Slack | None]]:
     """Margins of the hypotheses, by name; those that speak of a code raise :class:`InvalidArgument`.
 
     Args:
         like: a case of the same dictionary, whose expansion is used again.
 
     Returns:
-        the case, for ``like``, and the margins.
+        the case, for ``like``, and the margins; None of one that cannot be computed where an earlier one is not met.
     """
     case = _case(statement, dictionary, k, None, None, time_limit)
     if like is not None:
         case.profiles.extend(like.profiles)
-    return case, {name: condition(case) for name, condition in statement.hypotheses.items()}
+    margins: dict[str, Slack | None] = {}
+    met = True
+    for name, condition in statement.hypotheses.items():
+        try:
+            margins[name] = found = condition(case)
+            met = met and found.met
+        except Exception:
+            if met:
+                raise
+            margins[name] = None  # it may make no sense there
+    return case, margins
 
 
 def _case(
@@ -69,6 +81,7 @@ def _case(
     code: ArrayLike | None,
     noise: ArrayLike | None,
     time_limit: float,
+    signal: ArrayLike | None = None,
 ) -> Case:
     if not isinstance(dictionary, Dictionary):
         raise InvalidArgument("dictionary", "dense", "must be a masked dictionary: the statements are about masks")
@@ -95,7 +108,8 @@ def _case(
         require(size > 0, "code", "all zero", "must have a nonzero entry")
         sparse = statement.draws.code != "k" or size <= k
         require(sparse, "code", f"of {size} nonzeros", f"{statement.id} is about codes of at most k = {k}")
-    return Case(dictionary, k, x, e, unit="unit" in statement.needs, time_limit=time_limit)
+    h = None if signal is None else _vector("signal", signal, dictionary.m)
+    return Case(dictionary, k, x, e, unit="unit" in statement.needs, time_limit=time_limit, signal=h)
 
 
 def _vector(name: str, given: ArrayLike, size: int) -> Floats:

@@ -169,6 +169,30 @@ EXP_3 = EXP_3.with_mutants(
 )
 
 
+def _never_half(count: int) -> Any:
+    """The least of the first ``count`` certificates of EXP-3, minus 1/2."""
+
+    def conclusion(c: Case) -> Slack:
+        s = min(c.k, c.n)
+        return nonnegative(min(overlap_bounds(c.overlap, c.d, s, _overlap_sums(c, s))[:count]) - Fraction(1, 2))
+
+    return conclusion
+
+
+EXP_3V = Statement(
+    "EXP-3v",
+    "At s >= 1 + d/o the certificates (a), (b), (c) of EXP-3 are at least 1/2; (d) alone may still be below.",
+    _never_half(3),
+    {"o(s-1) >= d": lambda c: nonnegative(c.overlap * (min(c.k, c.n) - 1) - c.d)},
+    latex=r"s \ge 1 + d/o \Rightarrow (a), (b), (c) \ge \tfrac12",
+    source="THEORY.md EXP-3 and corrections",
+    cost="B^T B / trivial",
+    check="exact rationals",
+    draws=_MASKS,
+)
+EXP_3V = EXP_3V.with_mutants(EXP_3V.mutant("d too", "All four are at least 1/2.", conclusion=_never_half(4)))
+
+
 # ---- EXP-4
 
 
@@ -277,4 +301,4 @@ EXP_5D = Statement(
 )
 
 
-STATEMENTS = (EXP_0, EXP_1, EXP_2, EXP_3, EXP_4, EXP_5, EXP_5C, EXP_5D)
+STATEMENTS = (EXP_0, EXP_1, EXP_2, EXP_3, EXP_3V, EXP_4, EXP_5, EXP_5C, EXP_5D)

@@ -349,7 +349,7 @@ NSP_2BP = Statement(
 )
 
 
-def _unique_by_l1(c: Case, support: tuple[int, ...], unsolved: float = math.inf) -> Slack:
+def unique_by_l1(c: Case, support: tuple[int, ...], unsolved: float = math.inf) -> Slack:
     """Whether basis pursuit uniquely recovers the codes with this support and the signs of x: margin over 0.
 
     ``unsolved`` is the margin where numbers are too badly scaled for HiGHS, so that nothing is decided.
@@ -376,8 +376,8 @@ NSP_3 = Statement(
     "NSP-3",
     "If basis pursuit uniquely recovers a code with support S and signs sigma, it does so for every restriction of it: "
     "its success is monotone in k, which that of OMP is not.",
-    lambda c: least(*(_unique_by_l1(c, s) for s in subsets_of(c.support))),
-    {"unique on S": lambda c: _unique_by_l1(c, c.support, unsolved=-math.inf)},
+    lambda c: least(*(unique_by_l1(c, s) for s in subsets_of(c.support))),
+    {"unique on S": lambda c: unique_by_l1(c, c.support, unsolved=-math.inf)},
     latex=r"\text{BP unique on } (S, \sigma) \Rightarrow \text{BP unique on } (S', \sigma|_{S'}),\ S' \subset S",
     source="THEORY.md NSP-3",
     cost="one LP / 2^k LPs",

@@ -18,11 +18,12 @@ from expander_theory.theorems.pursuit import (
     hardest_codes,
     has_outside,
     largest_erc,
+    largest_erc_below_one,
     outside,
     pursuit_margin,
     sign_patterns,
 )
-from expander_theory.theorems.quantities import SINGULAR
+from expander_theory.theorems.quantities import SINGULAR, worst_erc
 from expander_theory.theorems.slack import MET, Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
 
@@ -81,6 +82,7 @@ def _first_step_fails(c: Case) -> Slack:
 
 
 _CODES = Draws(code="k")
+SETS = Draws(max_n=6, max_k=4)
 ERC = {"ERC(S) < 1": lambda c: positive(1 - erc_of(c))}
 ORDERS = "OMP with every order that ties allow, "
 
@@ -156,11 +158,65 @@ OMP_1II = Statement(
 )
 
 
+# ---- OMP-1m
+
+
+def _smaller(c: Case) -> float:
+    """max ERC(S) over |S| < k, every size enumerated."""
+    return max((worst_erc(c, size) for size in range(1, c.k)), default=0.0)
+
+
+_AT_K = {"ERC(S) < 1 for all |S| = k": lambda c: positive(1 - worst_erc(c, c.k))}
+OMP_1M = Statement(
+    "OMP-1m",
+    "If n > k and ERC(S) < 1 for every |S| = k, then for every |S| <= k, and no smaller size has a larger one: a "
+    "search for the largest ERC below 1 may skip smaller sizes.",
+    lambda c: least(positive(1 - _smaller(c)), nonnegative(worst_erc(c, c.k) - _smaller(c))),
+    {"n > k": lambda c: positive(c.n - c.k), **_AT_K},
+    latex=r"n > k,\ \max_{|S| = k} \mathrm{ERC}(S) < 1 \Rightarrow \max_{|S| \le k} \mathrm{ERC}(S) < 1",
+    source="from Tropp 2004; THEORY.md OMP-1m",
+    cost="C(n, k) / C(n, 1) + ... + C(n, k)",
+    check="ERC of all sets of every size up to k",
+    needs=("unit",),
+    draws=SETS,
+    floor=0.2,
+)
+OMP_1M = OMP_1M.with_mutants(
+    OMP_1M.mutant(
+        "n=k",
+        "The same for n >= k.",
+        hypotheses=_AT_K,
+        conclusion=lambda c: positive(1 - _smaller(c)),
+    ),
+    OMP_1M.mutant(
+        "one set",
+        "If ERC(S) < 1 for one S, then for its subsets.",
+        hypotheses={"S is not everything": has_outside, **ERC},
+        conclusion=lambda c: positive(1 - max((erc_of(c, s) for s in _parts_of(c.support)), default=0.0)),
+        draws=Draws(max_n=6, code="k"),
+    ),
+    OMP_1M.mutant(
+        "larger sets",
+        "If ERC(S) < 1 for every |S| = k, then for every |S| = k + 1.",
+        hypotheses={"n > k + 1": lambda c: positive(c.n - c.k - 1), **_AT_K},
+        conclusion=lambda c: positive(1 - worst_erc(c, c.k + 1)),
+    ),
+    OMP_1M.mutant(
+        "values",
+        "max ERC over |S| = t grows with t up to k < n, below 1 or not.",
+        hypotheses={"n > k": lambda c: positive(c.n - c.k)},
+        conclusion=lambda c: nonnegative(
+            min((min(worst_erc(c, c.k), 1e9) - min(worst_erc(c, t), 1e9) for t in range(1, c.k)), default=0.0)
+        ),
+    ),
+)
+
+
 # ---- OMP-2, OMP-3
 
 
 def erc_below_one(c: Case) -> Slack:
-    return positive(1 - largest_erc(c, c.k), how="1 - max ERC(S) over all |S| <= k")
+    return positive(1 - largest_erc_below_one(c, c.k), how="1 - max ERC(S) over all |S| <= k, where that is below 1")
 
 
 def _coherence_below(bound: Callable[[int], int], strict: bool = True) -> Callable[[Case], Slack]:
@@ -180,7 +236,6 @@ def support_sums(c: Case, support: Sequence[int]) -> tuple[float, float]:
 
 
 ALL_SETS = "ERC of all sets of at most k columns: OMP is exact on all their codes iff all are below 1 (OMP-1)"
-SETS = Draws(max_n=6, max_k=4)
 _SMALL_SETS = Draws(max_m=6, max_n=5, max_k=3)
 
 OMP_2 = Statement(
@@ -263,4 +318,4 @@ OMP_3S = Statement(
     floor=0.2,
 )
 
-STATEMENTS = (OMP_1, OMP_1S, OMP_1II, OMP_2, OMP_3, OMP_3B, OMP_3S)
+STATEMENTS = (OMP_1, OMP_1S, OMP_1II, OMP_1M, OMP_2, OMP_3, OMP_3B, OMP_3S)

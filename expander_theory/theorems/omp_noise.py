@@ -184,5 +184,12 @@ OMP_7B = Statement(
     draws=SETS,
     floor=0.2,
 )
+OMP_7B = OMP_7B.with_mutants(
+    OMP_7B.mutant(
+        "1 over sqrt k",
+        "mu_1(k) < 1/sqrt(k) suffices for unit columns, for all k.",
+        hypotheses={"mu_1(k) < 1/sqrt k": lambda c: positive(1 / math.sqrt(c.k) - c.babel(c.k))},
+    ),
+)
 
 STATEMENTS = (OMP_6, OMP_6M, OMP_7, OMP_7U, OMP_7B)

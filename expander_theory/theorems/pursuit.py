@@ -59,6 +59,14 @@ def largest_erc(c: Case, k: int) -> float:
     return max(worst_erc(c, size) for size in range(1, min(k, c.n) + 1))
 
 
+def largest_erc_below_one(c: Case, k: int) -> float:
+    """The same where it is below 1, by the sets of the largest size alone (OMP-1m); otherwise a number of at least 1.
+
+    Where k >= n it is that of n - 1 columns: below 1 it leaves no dependent set.
+    """
+    return worst_erc(c, max(1, min(k, c.n - 1)))
+
+
 def pursuit_margin(W: Floats, h: Floats, inside: Sequence[int], *, noise: float = 0.0, whole: bool = True) -> float:
     """How clearly OMP on h, stopped at ||r||_2 <= noise, chooses exactly the columns of ``inside``.
 

@@ -11,6 +11,7 @@ from flint import fmpq, fmpq_mat
 from numpy.typing import NDArray
 
 from expander_theory.dictionary import Floats
+from expander_theory.errors import require
 from expander_theory.theorems.case import Case
 
 INDEPENDENT = 2**31
@@ -85,8 +86,14 @@ def kernel_vector(case: Case, chosen: Iterable[int]) -> Floats | None:
 
 
 def erc(G: Floats, sets: NDArray[np.intp]) -> Floats:
-    """ERC(S) = max_{j notin S} ||W_S^+ w_j||_1 for every row S of ``sets``, from the Gram matrix; inf if dependent."""
-    k = sets.shape[1]
+    """ERC(S) = max_{j notin S} ||W_S^+ w_j||_1 for every row S of ``sets``, from the Gram matrix; inf if dependent.
+
+    Raises:
+        InvalidArgument: a column that is not there.
+    """
+    k, n = sets.shape[1], len(G)
+    inside = sets.size == 0 or (sets.min() >= 0 and sets.max() < n)
+    require(bool(inside), "sets", "array with a column out of range", f"must lie in 0..{n - 1}")
     inner = G[sets[:, :, None], sets[:, None, :]]
     lowest = np.linalg.eigvalsh(inner)
     dependent = lowest[:, 0] <= SINGULAR * lowest[:, -1]
@@ -99,7 +106,7 @@ def erc(G: Floats, sets: NDArray[np.intp]) -> Floats:
 
 
 def worst_erc(case: Case, k: int) -> float:
-    """max ERC(S) over |S| = k."""
+    """max ERC(S) over |S| = k; where it is below 1 and k < n, it is the largest over |S| <= k too (OMP-1m)."""
     return float(erc(case.G, case.sets(k)).max())
 
 

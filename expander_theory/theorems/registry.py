@@ -11,6 +11,7 @@ from expander_theory.theorems.statement import Statement
 
 _MODULES = (
     *("expansion", "probability", "designs", "identifiability", "l1", "omp", "omp_flat", "omp_noise", "omp_limits"),
+    "l1_erc",
     *("topk", "amortisation", "onestep", "l0_decoding", "trials", "curves"),
 )
 

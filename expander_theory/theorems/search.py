@@ -7,6 +7,7 @@ import importlib
 import math
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -102,11 +103,29 @@ class Report:
                 self.pool[key] = (value, instance)
 
     def starts(self, count: int, rng: np.random.Generator) -> list[Case]:
-        """The tightest instances on different masks (ties in random order), and as many at random."""
+        """Tight instances on different masks, and as many at random.
+
+        The tight ones come from every k in turn, and for one k from every (d, n) in turn, the tightest of each first:
+        where the slack tends to 0 with k, the tightest of all would all be of one k.
+        """
         entries = [self.pool[key] for key in sorted(self.pool)]
-        order = rng.permutation(len(entries))
-        tight = sorted(order, key=lambda i: entries[i][0])[:count]
-        return [entries[i][1] for i in dict.fromkeys([*tight, *order[:count]])]
+        order = [int(i) for i in rng.permutation(len(entries))]  # ties in random order
+        tight = sorted(order, key=lambda i: entries[i][0])
+        turns: list[tuple[int, int, int]] = []
+        by_k: Counter[int] = Counter()
+        by_size: Counter[tuple[int, int, int]] = Counter()
+        for place, i in enumerate(tight):
+            case = entries[i][1]
+            size = (case.k, case.d, case.n)
+            turns.append((by_size[size], place, i))
+            by_size[size] += 1
+        ranked = []
+        for _, place, i in sorted(turns):
+            k = entries[i][1].k
+            ranked.append((by_k[k], place, i))
+            by_k[k] += 1
+        chosen = [i for _, _, i in sorted(ranked)[:count]]
+        return [entries[i][1] for i in dict.fromkeys([*chosen, *order[:count]])]
 
 
 def _rounded(slack: Slack) -> float:
@@ -118,6 +137,10 @@ _PATIENCE = 15
 """Steps of the adversary without progress before it leaves a start."""
 
 
+_MOVES = 0.7
+"""Share of steps that move moduli; the others change signs alone, as equal moduli may be what matters."""
+
+
 class _Refuted(Exception):
     pass
 
@@ -125,9 +148,10 @@ class _Refuted(Exception):
 def attack(statement: Statement, *, budget: str | Budget = "quick", seed: int = 0) -> Report:
     """Try to refute a statement.
 
-    Draws examples (Hypothesis; masks by their columns, adversarial values, codes, noise), steered towards small
-    slack; a failure is shrunk. If none fails, a numerical adversary moves values, codes and noise of the tightest
-    examples further. Deterministic in ``seed``, except that shrinking stops after some seconds.
+    Draws examples (Hypothesis; masks by their columns, adversarial values, codes, noise), then some of every k steered
+    towards small slack; a failure is shrunk. If none fails, a numerical adversary moves values, codes and noise of the
+    tightest examples of every k, d and n further. Deterministic in ``seed``, except that shrinking stops after some
+    seconds.
 
     Args:
         budget: "quick", "normal", "thorough", or your own.
@@ -135,6 +159,7 @@ def attack(statement: Statement, *, budget: str | Budget = "quick", seed: int = 
 
     Raises:
         InvalidArgument: an unknown budget, a negative seed, or conditions that are not functions of the instance alone.
+        ConditionFailed: a condition raised an error; names the instance.
     """
     if isinstance(budget, str):
         require_choice("budget", budget, tuple(BUDGETS))
@@ -143,9 +168,12 @@ def attack(statement: Statement, *, budget: str | Budget = "quick", seed: int = 
     require_seed(seed)
     report = Report(statement)
     start = time.monotonic()
-    for steered in (False, True):  # far and wide first, then towards small slack
+    count = budget.examples // 3
+    _property_search(statement, budget, budget.examples - count, 2 * seed, report)  # far and wide
+    ks = [None] if statement.instances else [*range(1, statement.draws.max_k + 1)]
+    for k in ks:  # then towards small slack, for every k by itself
         if report.counterexample is None:
-            _property_search(statement, budget, 2 * seed + steered, report, steered)
+            _property_search(statement, budget, count // len(ks), 2 * seed + 1, report, steered=True, k=k)
     if report.counterexample is None:
         _adversary(statement, budget, seed, report)
     if report.counterexample is not None and not statement.evaluate(report.counterexample).violated:
@@ -155,12 +183,20 @@ def attack(statement: Statement, *, budget: str | Budget = "quick", seed: int = 
     return report
 
 
-def _property_search(statement: Statement, budget: Budget, seed: int, report: Report, steered: bool) -> None:
+def _property_search(
+    statement: Statement,
+    budget: Budget,
+    examples: int,
+    seed: int,
+    report: Report,
+    steered: bool = False,
+    k: int | None = None,
+) -> None:
     deadline: list[float] = []
 
     @hypothesis.seed(seed)
     @settings(
-        max_examples=budget.examples // 3 if steered else budget.examples - budget.examples // 3,
+        max_examples=max(1, examples),
         database=None,
         derandomize=False,  # whatever profile is loaded: the seed decides
         deadline=None,
@@ -169,7 +205,7 @@ def _property_search(statement: Statement, budget: Budget, seed: int, report: Re
         report_multiple_bugs=False,
         verbosity=hypothesis.Verbosity.quiet,
     )
-    @hypothesis.given(cases(statement))
+    @hypothesis.given(cases(statement, k))
     def search(instance: Any) -> None:
         if deadline and time.monotonic() > deadline[0]:
             return  # enough shrinking: nothing smaller counts any more
@@ -177,7 +213,7 @@ def _property_search(statement: Statement, budget: Budget, seed: int, report: Re
         if not deadline:
             report.record(instance, evaluation)
             if steered and evaluation.conclusion is not None:
-                _steer(evaluation.conclusion)
+                _steer(instance, evaluation.conclusion)
         if evaluation.violated:
             if not deadline:
                 deadline.append(time.monotonic() + budget.shrink_seconds)
@@ -214,11 +250,21 @@ def _same_draws_everywhere() -> Iterator[None]:
         providers._get_local_constants, providers.CONSTANTS_CACHE = kept
 
 
-def _steer(slack: Slack) -> None:
-    """Small slack is a high score, in half decades: Hypothesis climbs step by step, and finer steps take for ever."""
+def _steer(instance: Any, slack: Slack) -> None:
+    """Small slack is a high score, in half decades: Hypothesis climbs step by step, and finer steps take for ever.
+
+    Every d and n has a score of its own, as every k has a search: a single one would draw all to where the slack tends
+    to 0 by itself.
+    """
     value = max(1e-9, float(slack.low))
-    if np.isfinite(value):
-        hypothesis.target(-round(2 * math.log10(value)) / 2, label="small slack")
+    if not np.isfinite(value):
+        return
+    score = -round(2 * math.log10(value)) / 2
+    if isinstance(instance, Case):
+        for name, size in (("d", instance.d), ("n", instance.n)):
+            hypothesis.target(score, label=f"small slack at {name} = {size}")
+    else:
+        hypothesis.target(score, label="small slack")
 
 
 def _adversary(statement: Statement, budget: Budget, seed: int, report: Report) -> None:
@@ -252,13 +298,17 @@ def _moved(case: Case, statement: Statement, step: float, rng: np.random.Generat
     changes: dict[str, Any] = {}
     family = statement.draws.values
     if family in ("any", "zeros"):
-        values = case.dictionary.values * np.exp(step * rng.standard_normal(case.dictionary.values.shape))
+        values = case.dictionary.values
+        if rng.random() < _MOVES:
+            values = values * np.exp(step * rng.standard_normal(values.shape))
         changes["dictionary"] = Dictionary(case.mask, _flipped(values, rng))
     elif family == "flat":
         changes["dictionary"] = Dictionary(case.mask, _flipped(case.dictionary.values, rng))
     if case.code is not None:
         code = case.code * np.exp(step * rng.standard_normal(case.n))
         changes["code"] = _flipped(code, rng)
+    if case.signal is not None:
+        changes["signal"] = _flipped(case.signal * np.exp(step * rng.standard_normal(case.m)), rng)
     if case.noise is not None:
         scale = np.linalg.norm(case.noise) / np.sqrt(case.m)
         changes["noise"] = case.noise + step * scale * rng.standard_normal(case.m)

@@ -210,20 +210,24 @@ def codes(draw: Any, n: int, size: int) -> Floats:
 # ---- cases
 
 
-def cases(statement: Statement) -> st.SearchStrategy[Any]:
-    """Instances for a statement: its own strategy, or dictionaries with k, code and noise as its draws say."""
-    return statement.instances() if statement.instances else _cases(statement)
+def cases(statement: Statement, k: int | None = None) -> st.SearchStrategy[Any]:
+    """Instances for a statement: its own strategy, or dictionaries with k, code, noise and activation as its draws say.
+
+    Args:
+        k: draw cases of this k alone (or of n columns, where there are fewer).
+    """
+    return statement.instances() if statement.instances else _cases(statement, k)
 
 
 @st.composite
-def _cases(draw: Any, statement: Statement) -> Case:
+def _cases(draw: Any, statement: Statement, fixed: int | None) -> Case:
     draws: Draws = statement.draws
     planted = None
     if draws.max_n >= 8 and draws.values != "positive" and draw(st.booleans()):
         mask, planted = draw(_cancelling_pairs(draws.max_n - 2))
     else:
         mask = draw(masks(draws.max_m, draws.max_n))
-    k = draw(st.integers(1, min(draws.max_k, mask.n)))
+    k = draw(st.integers(1, min(draws.max_k, mask.n))) if fixed is None else min(fixed, mask.n)
     code = None
     if draws.code == "any" and planted is not None:
         code = planted
@@ -239,8 +243,9 @@ def _cases(draw: Any, statement: Statement) -> Case:
     noise = None
     if draws.noise:
         noise = _noise(draw, dictionary)
-    case = Case(dictionary, k, code, noise, unit="unit" in statement.needs)
-    if draw(st.booleans()):
+    signal = _signal(draw, dictionary) if draws.signal else None
+    case = Case(dictionary, k, code, noise, unit="unit" in statement.needs, signal=signal)
+    if fixed is None and draw(st.booleans()):
         case = at_the_boundary(statement, case)
     return retreat(statement, case) if draws.code or draws.noise else case
 
@@ -275,6 +280,22 @@ def _noise(draw: Any, dictionary: Dictionary) -> Floats:
     return scale * noise / norm if norm > 1e-9 else np.zeros(m)
 
 
+def _signal(draw: Any, dictionary: Dictionary) -> Floats:
+    """Small integers on some rows, a signed sum of columns, equal moduli, or at random; never zero."""
+    n, m = dictionary.n, dictionary.m
+    kind = draw(st.sampled_from(["integers", "columns", "equal", "random"]))
+    if kind == "random":
+        return np.random.default_rng(draw(st.integers(0, 2**16))).standard_normal(m)
+    if kind == "equal":
+        return _signs(draw, m)
+    if kind == "columns":
+        weights = draw(st.lists(st.sampled_from([0, 0, 1, -1, 2]), min_size=n, max_size=n))
+        signal = (dictionary.to_dense() / dictionary.column_norms) @ np.array(weights, float)
+    else:
+        signal = np.array(draw(st.lists(st.integers(-3, 3), min_size=m, max_size=m)), float)
+    return signal if np.abs(signal).max() > 1e-9 else np.eye(m)[0]
+
+
 def at_the_boundary(statement: Statement, case: Case) -> Case:
     """The case at the largest k whose hypotheses are met (a code of k nonzeros keeps its k)."""
     if statement.draws.code == "k" or not statement.hypotheses:
@@ -282,7 +303,7 @@ def at_the_boundary(statement: Statement, case: Case) -> Case:
     best = case
     for k in range(1, min(statement.draws.max_k, case.n) + 1):
         candidate = with_parts(case, k=k)
-        if all(condition(candidate).met for condition in statement.hypotheses.values()):
+        if statement.applies(candidate):
             best = candidate
     return best
 
@@ -298,29 +319,27 @@ def retreat(statement: Statement, case: Case, steps: int = 7) -> Case:
         code = case.code if case.code is None else np.sign(case.code) * np.abs(case.code) ** t
         return with_parts(case, code=code, noise=None if case.noise is None else t * case.noise)
 
-    def met(candidate: Case) -> bool:
-        return all(condition(candidate).met for condition in statement.hypotheses.values())
-
-    if not statement.hypotheses or met(case):
+    if not statement.hypotheses or statement.applies(case):
         return case
     inside, outside, best = 0.0, 1.0, at(0.0)
-    if not met(best):
+    if not statement.applies(best):
         return case
     for _ in range(steps):
         middle = (inside + outside) / 2
         candidate = at(middle)
-        if met(candidate):
+        if statement.applies(candidate):
             inside, best = middle, candidate
         else:
             outside = middle
     return best
 
 
+_PARTS = ("dictionary", "k", "code", "noise", "unit", "time_limit", "profiles", "signal")
+
+
 def with_parts(case: Case, **changes: Any) -> Case:
     """A copy with some parts changed; what was computed from the mask alone is kept."""
-    parts = {
-        name: getattr(case, name) for name in ("dictionary", "k", "code", "noise", "unit", "time_limit", "profiles")
-    }
+    parts = {name: getattr(case, name) for name in _PARTS}
     new = Case(**{**parts, **changes})
     kept = {"subsets", "overlaps", "overlap"}
     if "dictionary" not in changes:

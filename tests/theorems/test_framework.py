@@ -1,7 +1,9 @@
 """Slack, cases, registry and attack: the parts that every statement rests on."""
 
 import itertools
+import pickle
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +17,9 @@ import expander_theory
 from expander_theory import Dictionary, InvalidArgument, Mask, gaussian_dictionary, sign_dictionary, uniform_mask
 from expander_theory.theorems import (
     Case,
+    ConditionFailed,
     Draws,
+    Evaluation,
     Statement,
     attack,
     evaluate,
@@ -25,6 +29,7 @@ from expander_theory.theorems import (
     positive,
     statements,
 )
+from expander_theory.theorems.evaluate import hypotheses
 from expander_theory.theorems.pursuit import pursuit_margin
 from expander_theory.theorems.quantities import erc, kernel_vector, largest_matching, rip, spark
 from expander_theory.theorems.slack import least
@@ -169,7 +174,7 @@ def test_spark_kernel_matching_and_isometry_of_known_dictionaries():
 def test_every_id_of_the_catalogue_is_a_statement():
     text = (Path(expander_theory.__file__).parent / "THEORY.md").read_text()
     named = set(
-        re.findall(r"\b(?:EXP|FLAT|IDN|RIP1|STAB|NSP|OMP|NEG|TOPK|AVG|MED|L0|STAT|REF|PAPER)-[0-9A-Z]+[a-zS]*", text)
+        re.findall(r"\b(?:EXP|FLAT|IDN|RIP1|STAB|NSP|OMP|NEG|TOPK|AVG|MED|L0|L1|STAT|REF|PAPER)-[0-9A-Z]+[a-zS]*", text)
     )
     parts = {"EXP-3a": "EXP-3", "EXP-5a": "EXP-5", "TOPK-2": "TOPK-2b"}
     missing = {parts.get(name, name) for name in named} - set(statements())
@@ -322,3 +327,84 @@ def test_the_same_seed_gives_the_same_attack(id):
 def test_drawn_cases_are_valid(case):
     assert 1 <= case.k <= case.n
     assert np.allclose(np.linalg.norm(case.W, axis=0), 1)
+
+
+# ---- statements of one's own
+
+
+def test_a_later_hypothesis_is_not_looked_at_where_an_earlier_one_fails():
+    def needs_two(c):
+        return nonnegative(1 / (c.n - 1))
+
+    one = Statement("MINE", "x.", lambda c: positive(1), {"n >= 2": lambda c: nonnegative(c.n - 2), "later": needs_two})
+    single = Case(Dictionary(Mask(2, np.array([[0, 1]])), np.ones((1, 2))))
+    assert len(one.evaluate(single).hypotheses) == 1
+    assert not one.evaluate(single).met
+    assert attack(one).verdict == "stands"
+    _, margins = hypotheses(one, single.dictionary, 1)
+    assert margins["later"] is None
+
+
+def test_an_error_in_a_condition_shows_the_instance():
+    one = Statement("MINE", "x.", lambda c: positive(1 / (c.n - 1)))
+    with pytest.raises(
+        ConditionFailed, match=r"MINE: a condition raised ZeroDivisionError .*\nm = \d+, n = 1, d = \d+"
+    ) as found:
+        attack(one)
+    assert found.value.instance.n == 1
+    again = pickle.loads(pickle.dumps(found.value))
+    assert str(again) == str(found.value)
+
+
+def test_a_mutant_has_its_own_floor():
+    one = Statement("MINE", "x.", lambda c: positive(1), floor=0.9)
+    assert one.mutant("a", "y.").floor == 0.05
+    assert one.mutant("a", "y.", floor=0.3).floor == 0.3
+
+
+def test_several_conclusions_at_once_are_exported():
+    from expander_theory import theorems
+
+    assert theorems.least(nonnegative(1), nonnegative(-1)).violated
+
+
+def test_activations_of_no_code_are_drawn_and_moved():
+    """||W^T h||_2 <= ||h||_2 fails for overcomplete W, and holds for one column."""
+    draws = Draws(max_m=4, max_n=3, signal=True)
+
+    def bessel(c):
+        return nonnegative(float(c.h @ c.h - (c.W.T @ c.h) @ (c.W.T @ c.h)) + 1e-9)
+
+    wrong = Statement("MINE", "x.", bessel, needs=("unit",), draws=draws)
+    report = attack(wrong)
+    assert report.verdict == "refuted"
+    assert "activation: " in str(report.counterexample)
+    right = replace(wrong, hypotheses={"n = 1": lambda c: nonnegative(1 - c.n)})
+    assert attack(right).verdict == "stands"
+    W = sign_dictionary(Mask.from_columns(4, [[0, 1], [1, 2]]), seed=0)
+    assert (
+        evaluate(right, Dictionary(Mask(4, W.mask.rows[:1]), W.values[:1]), 1, signal=np.ones(4)).conclusion is not None
+    )
+    with pytest.raises(InvalidArgument, match="signal"):
+        evaluate(wrong, W, 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_attack_looks_at_every_k(seed):
+    """The slack of this mutant tends to 0 at k = 1, where it is right, and it falls at k = 2 on the signed K_4."""
+    assert attack(find_statement("OMP-7b/1-over-sqrt-k"), seed=seed).verdict == "refuted"
+
+
+def test_the_adversary_starts_from_every_k_and_size():
+    from expander_theory.theorems.search import Report
+
+    report = Report(Statement("MINE", "x.", lambda c: positive(1)))
+    masks = [Mask(8, np.array([[i, i + 1], [i, i + 2]])) for i in range(6)] + [
+        Mask(8, np.array([[0, 1, i]])) for i in range(2, 8)
+    ]
+    for number, mask in enumerate(masks):
+        for k in (1, 2):
+            slack = positive(1e-3 * number if k == 1 else 1.0 + number)
+            report.record(Case(Dictionary(mask, np.ones(mask.rows.shape)), k), Evaluation((), slack))
+    starts = report.starts(4, np.random.default_rng(0))[:4]
+    assert sorted((case.k, case.d) for case in starts) == [(1, 2), (1, 3), (2, 2), (2, 3)]

@@ -16,6 +16,7 @@ from strategies import masks
 from expander_theory import Dictionary, InvalidArgument, Mask, sign_dictionary, uniform_mask
 from expander_theory.theorems import (
     amortisation,
+    l1_erc,
     omp,
     omp_flat,
     omp_limits,
@@ -31,7 +32,7 @@ from expander_theory.theorems.omp_limits import find_star
 from expander_theory.theorems.pursuit import pursuit_margin
 from expander_theory.theorems.ranges import nonnegative_range_threshold, range_threshold, uniform_range_threshold
 
-_MODULES = (omp, omp_flat, omp_noise, omp_limits, topk, amortisation, onestep)
+_MODULES = (omp, omp_flat, omp_noise, omp_limits, l1_erc, topk, amortisation, onestep)
 KNOWN = {v.id: v for module in _MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}
 
 
@@ -97,6 +98,16 @@ REFUTED = [
     ("OMP-1/no-inverse", full([[1, -0.6, 0.4], [0, 0.8, 0.8], [0, 0, math.sqrt(0.2)]], [1, 1, 0])),
     ("OMP-1s/at-once", full(CORNER, [1, 1, 1, 0])),
     ("OMP-1s/monotone", full(CORNER, [1, 1, 1, 0])),
+    ("OMP-1m/n=k", full(CORNER[:3, :3], k=3)),
+    ("OMP-1m/one-set", full(CORNER, [1, 1, 1, 0])),
+    ("OMP-1m/larger-sets", signed_k4(k=1)),  # 1/3 for one column, exactly 1 for two
+    ("OMP-1m/values", full([[2, 0, 1, 0], [1, 0, 0, 1], [0, 0, 1, 0], [0, -1, -1, 1]], k=3)),  # 1.498, then 1.407
+    ("L1-ERC/equality", duplicates([1, 0])),
+    ("L1-ERC/weights", full([[1, 2, 1], [1, 1, 2]], [1, 0, 0])),
+    ("L1-ERC/no-inverse", signed_k4(code=[1, 1, 0, 0])),
+    ("L1-ERC/converse", full(CORNER[:3, :3], [1, 1, 0])),  # no kernel, and ERC 1.2
+    ("L1-ERCb/no-k-1", signed_k4(code=[1, 1, 0, 0])),
+    ("L1-ERCb/largest-norm", of(Mask(1, np.array([[0], [0], [0]])), [[1.0], [1.0], [2.0]], [1, 0, 0], id="L1-ERCb")),
     ("OMP-2/equality", duplicates()),
     ("OMP-2/equality", signed_k4(k=2)),
     ("OMP-2/2k-2", signed_k4(k=2)),
@@ -116,6 +127,7 @@ REFUTED = [
     ("OMP-7u/k-1", full([[1, 0, 0.7], [0, 1, 0.7], [0, 0, math.sqrt(0.02)]], k=2)),
     ("OMP-7u/below-1", full([[1, 0, 0.7], [0, 1, 0.7], [0, 0, math.sqrt(0.02)]], k=2)),
     ("OMP-7u/delta_k", duplicates(k=1)),
+    ("OMP-7b/1-over-sqrt-k", signed_k4(k=2)),
     ("NEG-3/any-overlap", of(Mask(2, np.array([[0, 1], [0, 1]])), [[1, 1], [1, -1]])),
     ("TOPK-1/ERC", full([[1, 0.1, 0.5], [0, math.sqrt(0.99), 0], [0, 0, math.sqrt(0.75)]], [100, 1, 0])),
     ("TOPK-1/Babel-at-any-range", star(7, code=[100, 1, 0, 0, 0, 0, 0, 0])),
@@ -145,6 +157,7 @@ def test_every_mutant_has_an_instance():
 
 HOLDS = [
     ("OMP-1", full(CORNER, [1, 1, -2, 0]), 1.0),
+    ("OMP-1m", signed_k4(k=1), None),
     ("OMP-3S", signed_k4(code=[1, 1, 0, 0]), 0.0),
     ("OMP-3b", signed_k4(k=2), 0.0),
     ("OMP-4", duplicates(), 0.0),
