@@ -6,6 +6,7 @@ import json
 import math
 from fractions import Fraction
 
+import flint
 import numpy as np
 import pytest
 import scipy.optimize
@@ -335,6 +336,7 @@ def condition(theorem, facts, n, d, r, k):
         "PAPER-OMP": lambda: (c2 * (2 * k + 1) * e(k + 1), 1),
         "TOPK-1": lambda: (r * (a(k) + a(k - 1)), least),
         "NSP-2": lambda: (beta * e(2 * k), Fraction(1, 4)),
+        "L1-ERC": lambda: (a(k) + a(k - 1), least),
         "L0-1": lambda: (e(k), (1 - Fraction(1, d)) / 2),
         "L0-2": lambda: (o, (1 - 2 * e(k)) * d),
         "MED-1 overlap": lambda: (o * k, Fraction(d, 2)),
@@ -404,7 +406,7 @@ def check_identifiability(dictionary, columns, k, r):
 
 
 def check_omp(dictionary, columns, k, r):
-    for chosen in supports(dictionary.n, k):
+    for chosen in supports(dictionary.n, min(k, dictionary.n - 1)):  # OMP-1m: smaller ones follow; all say nothing
         assert recovery_constant(columns, chosen) < 1
 
 
@@ -428,6 +430,23 @@ def check_l1(dictionary, columns, k, r):
             x[list(chosen)] = signs
             solved = scipy.optimize.linprog(np.ones(2 * dictionary.n), A_eq=np.hstack([dense, -dense]), b_eq=dense @ x)
             assert np.allclose(solved.x[: dictionary.n] - solved.x[dictionary.n :], x, atol=1e-6)
+
+
+def check_plain_l1(dictionary, columns, k, r):
+    """For every support and signs s, some y has W_S^T y = s and |<w_j, y>| < 1 outside: x is the only minimiser."""
+    for chosen in supports(dictionary.n, k, 60):
+        assert independent(columns, chosen)
+        gram = flint.fmpq_mat(k, k, [flint_rational(inner(columns[i], columns[j])) for i in chosen for j in chosen])
+        inverse = gram.inv()
+        for signs in itertools.product([1, -1], repeat=k):
+            dual = inverse * flint.fmpq_mat(k, 1, [flint.fmpq(s) for s in signs])
+            weights = [Fraction(int(dual[i, 0].p), int(dual[i, 0].q)) for i in range(k)]
+            y = activation(columns, dict(zip(chosen, weights, strict=True)))
+            assert all(abs(inner(w, y)) < 1 for j, w in enumerate(columns) if j not in chosen)
+
+
+def flint_rational(value):
+    return flint.fmpq(value.numerator, value.denominator)
 
 
 def check_l0(theorem):
@@ -479,6 +498,7 @@ TRUTH = {
     "PAPER-OMP": check_omp,
     "TOPK-1": check_topk,
     "NSP-2": check_l1,
+    "L1-ERC": check_plain_l1,
     "L0-1": check_l0("L0-1"),
     "L0-2": check_l0("L0-2"),
     "MED-1 overlap": check_median,
@@ -578,7 +598,7 @@ def test_refusals_name_the_first_offender():
     for theorem in ("OMP-2", "OMP-3", "OMP-5", "OMP-7u", "PAPER-OMP", "TOPK-1"):
         assert refused[theorem] == unit
     assert refused["L0-2"] == "needs equal positive values"
-    assert refused["IDN-1z"] is refused["STAB-3"] is refused["NSP-2"] is None
+    assert refused["IDN-1z"] is refused["STAB-3"] is refused["NSP-2"] is refused["L1-ERC"] is None
 
 
 @pytest.mark.parametrize(
@@ -628,7 +648,7 @@ def test_certificates_are_deterministic_hashed_and_survive_json(dictionary):
     certificate = prove(dictionary)
     assert certificate == prove(Dictionary(Mask(dictionary.m, dictionary.mask.rows), dictionary.values))
     assert json.loads(json.dumps(certificate)) == certificate
-    assert (certificate["format"], certificate["version"]) == ("expander-certificate", 1)
+    assert (certificate["format"], certificate["version"]) == ("expander-certificate", 2)
     assert certificate["dictionary"] == {
         "sha256": dictionary.sha256,
         "m": dictionary.m,
@@ -686,3 +706,9 @@ def test_the_command_refuses_masks_and_dense_dictionaries(tmp_path):
     with pytest.raises(InvalidFile, match="dense"):
         Certify(tmp_path / "dense", tmp_path / "c.json").run()
     assert not (tmp_path / "c.json").exists()
+
+
+def test_babel_sums_prove_more_for_l1_than_expansion_does():
+    """THEORY.md L1-ERC: k = 4 where NSP-2 gives 2."""
+    found = ks(prove(sign_dictionary(polynomial_mask(q=64, d=8), seed=0), time_limit=1.0))
+    assert (found["NSP-2"], found["L1-ERC"]) == (2, 4)

@@ -3,6 +3,7 @@
 Nothing here comes from the prover: the literals below are worked out on paper from certificates/FORMAT.md.
 """
 
+import contextlib
 import copy
 import hashlib
 import itertools
@@ -17,14 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import masks
 
-from expander_theory import Dictionary, Mask, cli
-from expander_theory.certificates import _check_extend, _check_losses, _check_search
+from expander_theory import Dictionary, Mask, cli, polynomial_mask, sign_dictionary
+from expander_theory.certificates import _check_extend, _check_search
 from expander_theory.certificates._check_claims import CLAIMS, Known, evaluate
 from expander_theory.certificates._check_facts import gram_sums, scaled, value_facts
 from expander_theory.certificates._check_losses import overlap_bound
 from expander_theory.certificates._check_overlaps import has_triangle, overlap_counts, sums_of_largest
 from expander_theory.certificates._check_search import TooLong, find_loss
 from expander_theory.certificates.check import InvalidCertificate, _refusals, check_certificate
+from expander_theory.certificates.prove import certify
 from expander_theory.dictionary import DenseDictionary
 from expander_theory.errors import InvalidArgument, InvalidFile
 
@@ -32,6 +34,7 @@ UNIQUE = "every k-sparse code is the only k-sparse code of its activation"
 OMP = "OMP recovers every k-sparse code, whatever its coefficients"
 TOPK = "the tied TopK encoder finds support and signs of every k-sparse code of this dynamic range"
 L1 = "l1 minimisation weighted by ||w_j||_1 recovers every k-sparse code"
+PLAIN_L1 = "l1 minimisation recovers every k-sparse code"
 AGREEMENT = (
     "for almost all values on this mask and almost all codes, agreement of two rows decodes every k-sparse support"
 )
@@ -46,6 +49,7 @@ TABLE = [
     ],
     ("TOPK-1", "TopK encoder", TOPK),
     ("NSP-2", "l1", L1),
+    ("L1-ERC", "l1", PLAIN_L1),
     ("L0-1", "l0 decoding", AGREEMENT),
     ("L0-2", "l0 decoding", SUMS),
     ("MED-1 overlap", "l0 decoding", MEDIAN),
@@ -78,7 +82,7 @@ def certificate_of(dictionary, dynamic_range, facts, claims):
                      | {"at_next": sides(at_next), "refused": claim if isinstance(claim, str) else None})  # fmt: skip
     size = {"m": dictionary.m, "n": dictionary.n, "d": dictionary.d}
     return rehashed({
-        "format": "expander-certificate", "version": 1, "dictionary": {"sha256": dictionary.sha256, **size},
+        "format": "expander-certificate", "version": 2, "dictionary": {"sha256": dictionary.sha256, **size},
         "dynamic_range": dynamic_range, "facts": facts, "claims": lines,
     })  # fmt: skip
 
@@ -117,6 +121,7 @@ def path_of_three():
         (2, "5/6 1 1/6", "7/6 1 -1/6"),
         (1, "1/2 1 1/2", "3/2 1 -1/2"),  # range 2
         (3, "1/6 1/4 1/12", None),
+        (2, "3/4 1 1/4", "1 1 0"),
         (3, "1/6 3/8 5/24", None),
         EQUAL,
         (1, "1 2 1", "2 2 0"),
@@ -149,6 +154,7 @@ def uneven():
         (1, "1 2 1", "2 2 0"),
         *[unit] * 6,
         (0, None, "3/5 1/4 -7/20"),
+        (1, "1 2 1", "3 2 -1"),
         ZERO,
         EQUAL,
         ZERO,
@@ -183,6 +189,7 @@ def cycle_of_four():
         (1, "1 2 1", "2 2 0"),
         *["needs unit columns: column 0 has squared norm 2"] * 6,
         (0, None, "1/4 1/4 0"),
+        (1, "1 2 1", "3 2 -1"),
         (1, "0 1/4 1/4", "1/4 1/4 0"),
         (1, "1 2 1", "1 1 0"),
         (0, None, "1 1 0"),
@@ -211,6 +218,7 @@ def two_on_the_same_rows():
         (2, "0 2 2", None),
         *["needs unit columns: column 0 has squared norm 2"] * 6,
         (0, None, "1/2 1/4 -1/4"),
+        (2, "0 2 2", None),
         (1, "0 1/4 1/4", "1/2 1/4 -1/4"),
         EQUAL,
         (0, None, "2 1 -1"),
@@ -233,8 +241,8 @@ def one_column():
         "gram": {"sums": ["0"], "columns": [None]},
     }
     claims = [(1, "0 1/2 1/2", None), (0, None, "2 2 0"), *[(1, "0 1 1", None)] * 5, (1, "0 16/25 16/25", None),
-              *[(1, "0 1 1", None)] * 2, (1, "0 1/4 1/4", None), (1, "0 3/8 3/8", None), (1, "0 4 4", None),
-              (1, "0 2 2", None), (1, "0 1/2 1/2", None)]  # fmt: skip
+              *[(1, "0 1 1", None)] * 2, (1, "0 1/4 1/4", None), (1, "0 1 1", None), (1, "0 3/8 3/8", None),
+              (1, "0 4 4", None), (1, "0 2 2", None), (1, "0 1/2 1/2", None)]  # fmt: skip
     return dictionary, certificate_of(dictionary, "1", facts, claims)
 
 
@@ -315,7 +323,8 @@ def test_no_leaf_can_be_altered_even_with_a_new_hash(case):
             altered = with_value(certificate, path, other)
             assert "altered" in refusal(altered, dictionary) or path[0] in ("format", "version"), (path, other)
             text = refusal(rehashed(altered), dictionary)
-            if "losses" not in path and path[0] not in ("format", "dynamic_range"):  # they show in other fields
+            elsewhere = ("format", "version", "dynamic_range")  # these, and losses, show in other fields
+            if "losses" not in path and path[0] not in elsewhere:
                 assert spelled(path) in text, (path, other, text)
             tried += 1
     assert tried > 200
@@ -358,11 +367,11 @@ def test_files_that_are_no_certificate(tmp_path):
         path.write_text(text[:cut])
         assert str(path) in refusal(path, dictionary)
     for content in (b"\xff\xfe", b"[]", b"null", b"1", b'{"format": 3}', b"[" * 100000, b'{"version": 1}',
-                    text.replace('"version": 1', '"version": NaN').encode(),
-                    text.replace('"version": 1', '"version": ' + "9" * 5000).encode()):  # fmt: skip
+                    text.replace('"version": 2', '"version": NaN').encode(),
+                    text.replace('"version": 2', '"version": ' + "9" * 5000).encode()):  # fmt: skip
         path.write_bytes(content)
         refusal(path, dictionary)
-    path.write_text(text.replace('"version": 1', '"version": 1, "version": 1'))
+    path.write_text(text.replace('"version": 2', '"version": 2, "version": 2'))
     assert "'version' occurs twice" in refusal(path, dictionary)
     assert "no such file" in refusal(tmp_path / "none.json", dictionary)
     assert "is not a file" in refusal(tmp_path, dictionary)
@@ -370,8 +379,8 @@ def test_files_that_are_no_certificate(tmp_path):
 
 def test_other_versions_and_other_dictionaries_are_refused():
     dictionary, certificate = path_of_three()
-    for version in (2, 0, "1"):
-        assert "reads version 1" in refusal(rehashed(certificate | {"version": version}), dictionary)
+    for version in (3, 0, "1", True, None, 10**4000):
+        assert "reads versions 1 and 2" in refusal(rehashed(certificate | {"version": version}), dictionary)
     other = Dictionary(dictionary.mask, -dictionary.values)
     text = refusal(certificate, other)
     assert dictionary.sha256 in text
@@ -408,14 +417,79 @@ def test_a_false_search_is_refuted_by_the_set_that_it_missed():
     assert "lose at least 2" in text
 
 
-def test_a_search_that_is_too_long_is_refused_with_the_reason(monkeypatch):
+def test_a_search_that_is_too_long_is_refused_with_the_reason():
     dictionary, certificate = cycle_of_four()
-    monkeypatch.setattr(_check_losses, "MOST_SETS", 3)
-    assert "facts.losses[2]: not verified: its verification would need more than 3 sets" in refusal(
-        certificate, dictionary
-    )
+    with pytest.raises(
+        InvalidCertificate, match=r"facts.losses\[2\]: not verified: the searches up to it would need more"
+    ):
+        check_certificate(certificate, dictionary, progress=False, most_candidates=3)
+    check_certificate(certificate, dictionary, progress=False, most_candidates=1000)
+    with pytest.raises(InvalidArgument, match="most_candidates"):
+        check_certificate(certificate, dictionary, progress=False, most_candidates=-1)
     with pytest.raises(TooLong):
         find_loss(6, dictionary.mask.rows, 3, 3, [0, 0, 1], progress=False, most_sets=3)
+
+
+def test_certificates_of_version_1_are_read():
+    for case in CASES:
+        dictionary, certificate = case()
+        lines = [claim for claim in certificate["claims"] if claim["theorem"] != "L1-ERC"]
+        old = rehashed(certificate | {"version": 1, "claims": lines})
+        names = [theorem for theorem, *_ in TABLE if theorem != "L1-ERC"]
+        assert [claim.theorem for claim in check_certificate(old, dictionary, progress=False)] == names
+        assert "claims" in refusal(rehashed(certificate | {"version": 1}), dictionary)
+
+
+STRANGE = [10**4299, 10**5000, -1, 13, None, b"2", 2.5, True, [[[]]], "2"]
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("key", ["loss", "size", "from", "witness"])
+def test_no_value_of_any_length_or_type_ends_in_a_bare_error(value, key):
+    dictionary, certificate = cycle_of_four()
+    altered = copy.deepcopy(certificate)
+    altered["facts"]["losses"][2][key] = value
+    with contextlib.suppress(TypeError, ValueError):  # no such JSON: it stays unhashed
+        altered = rehashed(altered)
+    if altered["facts"] == certificate["facts"] or (key, value) == ("witness", None):
+        check_certificate(altered, dictionary, progress=False)
+        return
+    with pytest.raises(InvalidCertificate, match=r"facts\.losses\[2\]|sha256") as refused:
+        check_certificate(altered, dictionary, progress=False)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("loss", [9, 12])
+def test_a_loss_that_no_set_can_have_is_refused(loss):
+    """t columns of d rows lose at most d t, however weak a bound may be."""
+    dictionary, certificate = cycle_of_four()
+    altered = copy.deepcopy(certificate)
+    altered["facts"]["losses"][3]["loss"] = loss
+    assert "loss: is" in refusal(rehashed(altered), dictionary)
+
+
+@pytest.mark.parametrize("given", [None, 5, b"bytes", [1]])
+def test_what_is_neither_content_nor_a_path_is_named(given):
+    with pytest.raises((InvalidArgument, InvalidCertificate), match=r"certificate|no such file"):
+        check_certificate(given, path_of_three()[0], progress=False)  # type: ignore[arg-type]
+
+
+def test_a_mapping_with_keys_of_other_types_is_refused():
+    dictionary, certificate = path_of_three()
+    for key in (None, b"x", 5, ("a",)):
+        with pytest.raises(InvalidCertificate):
+            check_certificate({**certificate, key: 1}, dictionary, progress=False)
+
+
+def test_the_work_of_the_checker_is_bounded_before_it_is_done():
+    """A small certificate may name a search that would take hours: candidates are counted, not only sets that pass."""
+    dictionary = sign_dictionary(polynomial_mask(q=32, d=4), seed=0)
+    certificate = certify(dictionary, progress=False)
+    losses = certificate["facts"]["losses"]
+    claimed = losses[3] | {"by": "search", "loss": losses[3]["loss"] - 1, "from": None, "witness": None}
+    altered = rehashed(certificate | {"facts": certificate["facts"] | {"losses": [*losses[:3], claimed, *losses[4:]]}})
+    with pytest.raises(InvalidCertificate, match="would need more than 100,000 candidates"):
+        check_certificate(altered, dictionary, progress=False, most_candidates=100_000)
 
 
 def test_the_facts_end_at_512():
@@ -425,7 +499,7 @@ def test_the_facts_end_at_512():
                   range=Fraction(1), refusals={})  # fmt: skip
     found = {claim.theorem: evaluate(claim, facts)[0] for claim in CLAIMS}
     reached = {"IDN-1": 256, "IDN-1z": 256, "STAB-3": 256, "OMP-3": 512, "OMP-5": 511, "OMP-7u": 512, "PAPER-OMP": 511,
-               "TOPK-1": 512, "NSP-2": 256, "L0-1": 512, "MED-1 expansion": 511}  # fmt: skip
+               "TOPK-1": 512, "NSP-2": 256, "L1-ERC": 512, "L0-1": 512, "MED-1 expansion": 511}  # fmt: skip
     for theorem, k in reached.items():
         assert (found[theorem]["k"], found[theorem]["at_next"]) == (k, None), theorem
     assert found["EXP-10"]["k"] == 2000  # 2k < d + 1 = 4097

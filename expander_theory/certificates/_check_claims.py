@@ -74,13 +74,14 @@ class Known:
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the table: ``left(k) < right(k)``."""
+    """One line of the table: ``left(k) < right(k)``; ``since`` is the first version of the format that has it."""
 
     theorem: str
     goal: str
     needs: tuple[str, ...]
     sides: Sides
     states: str
+    since: int = 1
 
 
 _ID, _OMP, _L0 = "identifiability", "OMP", "l0 decoding"
@@ -89,6 +90,7 @@ _ALL = "OMP recovers every k-sparse code, whatever its coefficients"
 _ALL_SCALED = f"{_ALL}, once columns are scaled to exactly unit norm"
 _RANGE = "the tied TopK encoder finds support and signs of every k-sparse code of this dynamic range"
 _L1 = "l1 minimisation weighted by ||w_j||_1 recovers every k-sparse code"
+_PLAIN = "l1 minimisation recovers every k-sparse code"
 _AGREEMENT = (
     "for almost all values on this mask and almost all codes, agreement of two rows decodes every k-sparse support"
 )
@@ -113,6 +115,7 @@ CLAIMS = (
     Claim("PAPER-OMP", _OMP, ("unit",), lambda f, k: (f.curvature * (2 * k + 1) * f.E(k + 1), 1), _ALL_SCALED),
     Claim("TOPK-1", "TopK encoder", ("unit",), lambda f, k: (f.range * (f.A(k) + f.A(k - 1)), f.least), _RANGE),
     Claim("NSP-2", "l1", (), lambda f, k: (f.beta * f.E(2 * k), Fraction(1, 4)), _L1),
+    Claim("L1-ERC", "l1", (), lambda f, k: (f.A(k) + f.A(k - 1), f.least), _PLAIN, since=2),
     Claim("L0-1", _L0, ("full",), lambda f, k: (f.E(k), (1 - Fraction(1, f.d)) / 2), _AGREEMENT),
     Claim("L0-2", _L0, ("binary",), lambda f, k: (f.overlap, (1 - 2 * f.E(k)) * f.d), _SUMS),
     Claim("MED-1 overlap", _L0, ("full",), lambda f, k: (f.overlap * k, Fraction(f.d, 2)), _MEDIAN),

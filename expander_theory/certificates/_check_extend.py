@@ -50,6 +50,17 @@ class Extension:
             return max(1, size * int(np.diff(graph.indptr).max()) * (size + 1) * d)
         return n if near == 0 else min(n, size * d * int(np.diff(self._transposed.indptr).max()))
 
+    def candidates(self, part: Sets, near: int) -> int:
+        """How many (S, u, shared row) :meth:`grow` looks at, counted before it does; u may come several times."""
+        graph = self._graph(near)
+        if graph is not None:
+            degrees = np.diff(graph.indptr).astype(np.int64)
+            return int(degrees[part.columns].sum()) * (part.columns.shape[1] + 1)
+        if near == 0:
+            return len(part) * len(self.rows)
+        degrees = np.diff(self._transposed.indptr).astype(np.int64)
+        return int(degrees[self.rows[part.columns]].sum())
+
     def grow(self, part: Sets, near: int, least: int) -> Sets:
         """All S + u, u not in S, of loss >= ``least`` for which u shares at least ``near`` rows with a column of S."""
         graph = self._graph(near)

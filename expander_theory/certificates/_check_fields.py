@@ -11,7 +11,7 @@ from typing import Any
 
 from expander_theory.files import canonical_json
 
-FORMAT, VERSION = "expander-certificate", 1
+FORMAT, VERSIONS = "expander-certificate", (1, 2)
 
 _SIDES = ({"left": str, "right": str, "slack": str},)
 FIELDS = {
@@ -48,7 +48,10 @@ class Refused(Exception):
 
 def shown(value: Any) -> str:
     """A stored value as messages print it, shortened if very long."""
-    text = "null" if value is None else repr(value)
+    try:
+        text = "null" if value is None else repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists inside lists
+        return f"a {type(value).__name__} too long to print"
     return text if len(text) <= 300 else f"{text[:200]}... ({len(text)} characters)"
 
 
@@ -62,8 +65,8 @@ def read_certificate(certificate: Mapping[str, Any] | str | os.PathLike[str]) ->
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise Refused("", f"not a certificate (its format is not {FORMAT!r})")
     version = content.get("version")
-    if type(version) is not int or version != VERSION:
-        raise Refused("version", f"is {shown(version)}, this release reads version {VERSION} alone")
+    if type(version) is not int or version not in VERSIONS:
+        raise Refused("version", f"is {shown(version)}, this release reads versions {VERSIONS[0]} and {VERSIONS[1]}")
     _conform("", content, FIELDS)
     digest = hash_of(content)
     if digest != content["sha256"]:
@@ -128,6 +131,8 @@ def _conform(field: str, value: Any, kind: Any) -> None:
     wanted = type(kind) if isinstance(kind, dict | list) else kind
     if type(value) is not wanted:  # bool is no int here
         raise Refused(field, f"is {shown(value)}, must be {_NAMES[wanted]}")
+    if wanted is int and not -(2**63) <= value < 2**63:
+        raise Refused(field, f"is {shown(value)}, must be an integer of 64 bits")
     if isinstance(kind, list):
         for i, item in enumerate(value):
             _conform(f"{field}[{i}]", item, kind[0])
@@ -138,6 +143,6 @@ def _conform(field: str, value: Any, kind: Any) -> None:
                 raise Refused(f"{inside}{name}", "is missing")
         for name in value:
             if name not in kind:
-                raise Refused(f"{inside}{name}", "is no field of this format")
+                raise Refused(f"{inside}{name if isinstance(name, str) else shown(name)}", "is no field of this format")
         for name, inner in kind.items():
             _conform(f"{inside}{name}", value[name], inner)

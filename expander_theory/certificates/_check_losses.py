@@ -8,17 +8,25 @@ import numpy as np
 from expander_theory.certificates._check_facts import LONGEST
 from expander_theory.certificates._check_fields import Refused, agree, shown
 from expander_theory.certificates._check_overlaps import Ints, sums_of_largest
-from expander_theory.certificates._check_search import MOST_SETS, TooLong, find_loss
+from expander_theory.certificates._check_search import Effort, TooLong, find_loss
 
 
 def check_losses(
-    entries: list[dict[str, Any]], m: int, rows: Ints, counts: Ints, overlap: int, *, progress: bool
+    entries: list[dict[str, Any]],
+    m: int,
+    rows: Ints,
+    counts: Ints,
+    overlap: int,
+    *,
+    progress: bool,
+    effort: Effort,
 ) -> list[int]:
     """[0, U_1, ..., U_T], each proved here to bound coll of every set of t columns.
 
     Args:
         counts: ``counts[j, v]`` columns share v rows with column j.
         overlap: the largest overlap o.
+        effort: what the searches may take.
 
     Raises:
         Refused: an entry that its rule does not give, a wrong witness, a list that is too short or too long.
@@ -33,13 +41,15 @@ def check_losses(
         agree(f"{field}.size", entry["size"], t)
         _check_origin(field, t, entry)
         by, s, loss = entry["by"], entry["from"], entry["loss"]
+        if not 0 <= loss <= d * t:
+            raise Refused(f"{field}.loss", f"is {shown(loss)}, must be between 0 and d t = {d * t}")
         from_overlaps, from_subset = overlap_bound(t, d, overlap, nearest[:, t - 1]), bounds[t - 1] + d
         if by != "search":
             rules = {"single": 0, "overlap": from_overlaps, "subset": from_subset}
             true = rules[by] if s is None else bounds[s] * t * (t - 1) // (s * (s - 1))
             agree(f"{field}.loss", loss, true)
         elif loss < min(from_overlaps, from_subset):  # else these prove it already
-            _check_search(field, m, rows, t, loss, bounds, progress)
+            _check_search(field, m, rows, t, loss, bounds, progress, effort)
         if entry["witness"] is not None:
             _check_witness(field, rows, t, loss, entry["witness"])
         bounds.append(loss)
@@ -72,13 +82,13 @@ def _check_origin(field: str, t: int, entry: dict[str, Any]) -> None:
         raise Refused(f"{field}.from", f"is {shown(origin)}, must be a size from 2 to {t - 1}")
 
 
-def _check_search(field: str, m: int, rows: Ints, t: int, loss: int, bounds: list[int], progress: bool) -> None:
-    if loss < 0:
-        raise Refused(f"{field}.loss", f"is {loss}, must be at least 0")
+def _check_search(
+    field: str, m: int, rows: Ints, t: int, loss: int, bounds: list[int], progress: bool, effort: Effort
+) -> None:
     try:
-        found = find_loss(m, rows, t, loss + 1, bounds, progress=progress, most_sets=MOST_SETS)
-    except TooLong:
-        raise Refused(field, f"not verified: its verification would need more than {MOST_SETS:,} sets") from None
+        found = find_loss(m, rows, t, loss + 1, bounds, progress=progress, effort=effort)
+    except TooLong as limit:
+        raise Refused(field, f"not verified: the searches up to it would need more than {limit}") from None
     if found is not None:
         true = _loss(rows, found)
         raise Refused(f"{field}.loss", f"is {loss}, but {t} columns that include {found} lose at least {true}")

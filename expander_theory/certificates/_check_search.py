@@ -11,6 +11,7 @@ such the one of lowest index).
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,45 @@ from expander_theory.certificates._check_overlaps import Ints
 from expander_theory.progress import progress_bar
 
 MOST_SETS = 20_000_000
+MOST_CANDIDATES = 5_000_000_000
+"""One core examines 10 to 80 million a second: minutes."""
 
 
 class TooLong(Exception):
-    """The search would need more sets than it may make."""
+    """The search would need more than it may; the text says of what."""
+
+
+@dataclass
+class Effort:
+    """What all searches of one certificate may take together: candidates that have been examined, and the most.
+
+    A set that is made is one candidate that has passed; sets are limited for memory as well.
+    """
+
+    most: int = MOST_CANDIDATES
+    spent: int = 0
+
+    def spend(self, candidates: int) -> None:
+        """Take so many more.
+
+        Raises:
+            TooLong: beyond the most.
+        """
+        self.spent += candidates
+        if self.spent > self.most:
+            raise TooLong(f"{self.most:,} candidates")
 
 
 def find_loss(
-    m: int, rows: Ints, size: int, loss: int, known: Sequence[int], *, progress: bool, most_sets: int = MOST_SETS
+    m: int,
+    rows: Ints,
+    size: int,
+    loss: int,
+    known: Sequence[int],
+    *,
+    progress: bool,
+    most_sets: int = MOST_SETS,
+    effort: Effort | None = None,
 ) -> list[int] | None:
     """A set of at most ``size`` <= n columns with coll >= ``loss`` >= 1, or None: then no set of ``size`` columns has.
 
@@ -35,10 +67,13 @@ def find_loss(
 
     Args:
         known: ``known[i]`` is at least the loss of every set of i columns, i = 1..size - 1.
+        most_sets: sets that one search may make.
+        effort: candidates that it may examine.
 
     Raises:
-        TooLong: more than ``most_sets`` sets would have to be made.
+        TooLong: more than ``most_sets`` sets would have to be made, or more candidates examined.
     """
+    effort = effort or Effort()
     least = {size: loss}
     for i in range(size, 2, -1):
         least[i - 1] = least[i] - min(rows.shape[1], 2 * least[i] // i)
@@ -51,25 +86,27 @@ def find_loss(
         if i == 2:
             parts = extension.pairs(least[2], progress=progress, what=f"{title}: pairs")
         else:
-            parts = _grown(level, least[i], extension, progress, f"{title}: {i - 1} to {i}")
+            parts = _grown(level, least[i], extension, effort, progress, f"{title}: {i - 1} to {i}")
         kept = [Sets(np.empty((0, i), np.int32), np.empty(0, np.int32))]
         for part in parts:
             if len(part) and part.losses.max() >= loss:
                 return sorted(part.columns[part.losses.argmax()].tolist())
             made += len(part)
             if made > most_sets:
-                raise TooLong
+                raise TooLong(f"{most_sets:,} sets")
             kept.append(part)
         level = Sets(np.concatenate([p.columns for p in kept]), np.concatenate([p.losses for p in kept]))
     return None
 
 
-def _grown(level: Sets, least: int, extension: Extension, progress: bool, title: str) -> Iterator[Sets]:
+def _grown(level: Sets, least: int, extension: Extension, effort: Effort, progress: bool, title: str) -> Iterator[Sets]:
     """All sets S + u of loss >= ``least``, S in ``level``, in which u is the column of least marginal loss.
 
     S lacks least - coll(S) of that loss, so u must meet so many rows of N(S): ceil(lack / |S|) of some column of S.
     """
     near = np.maximum(0, -((level.losses - least) // level.columns.shape[1]))  # -floor(-x) is ceil(x)
+    for shared in np.unique(near).tolist():  # before any of it is done
+        effort.spend(extension.candidates(level[np.nonzero(near == shared)[0]], shared))
     with progress_bar(total=len(level), show=progress, desc=title, unit="set") as bar:
         for shared in np.unique(near).tolist():
             places = np.nonzero(near == shared)[0]

@@ -15,8 +15,9 @@ from expander_theory.certificates._check_facts import Scaled, decimals, gram_sum
 from expander_theory.certificates._check_fields import Refused, agree, rational, read_certificate, shown
 from expander_theory.certificates._check_losses import check_losses
 from expander_theory.certificates._check_overlaps import has_triangle, overlap_counts
+from expander_theory.certificates._check_search import MOST_CANDIDATES, Effort
 from expander_theory.dictionary import Dictionary
-from expander_theory.errors import InvalidFile, require
+from expander_theory.errors import InvalidFile, require, require_int
 
 
 class InvalidCertificate(InvalidFile):
@@ -39,20 +40,30 @@ class Checked:
 
 
 def check_certificate(
-    certificate: Mapping[str, Any] | str | os.PathLike[str], dictionary: Dictionary, *, progress: bool = True
+    certificate: Mapping[str, Any] | str | os.PathLike[str],
+    dictionary: Dictionary,
+    *,
+    progress: bool = True,
+    most_candidates: int = MOST_CANDIDATES,
 ) -> tuple[Checked, ...]:
-    """Verify a certificate (FORMAT.md, version 1) for a dictionary; return what it proves, in the order of its claims.
+    """Verify a certificate (FORMAT.md, versions 1 and 2) for a dictionary; return what it proves, in its order.
 
     Args:
         certificate: its JSON content, or the file that holds it.
         dictionary: the masked dictionary that it is about.
         progress: show progress bars on standard error.
+        most_candidates: what the checker is willing to do: candidates for a set that all its searches may examine
+            together, by default 5 thousand million, some minutes; they are counted before they are examined.
 
     Raises:
-        InvalidCertificate: not a certificate, of another version or dictionary, altered, or not true; also where a
-            search that it claims would need more than 20 million sets to verify.
-        InvalidArgument: ``dictionary`` is not a masked dictionary.
+        InvalidCertificate: not a certificate, of another version or dictionary, altered, or not true; also where the
+            searches that it claims would need more candidates to verify, or one of them more than 20 million sets.
+        InvalidArgument: ``dictionary`` is not a masked dictionary, or an argument of another type or out of range.
     """
+    given = isinstance(certificate, Mapping | str | os.PathLike)
+    require(given, "certificate", type(certificate).__name__, "must be its content or the path of its file")
+    effort = Effort(require_int("most_candidates", most_candidates))
+    require(effort.most >= 0, "most_candidates", effort.most, "must be at least 0")
     kind = type(dictionary).__name__
     require(isinstance(dictionary, Dictionary), "dictionary", kind, "must be a masked Dictionary")
     source = "certificate" if isinstance(certificate, Mapping) else os.fspath(certificate)
@@ -62,8 +73,8 @@ def check_certificate(
         dynamic_range = rational("dynamic_range", content["dynamic_range"])
         if dynamic_range < 1:
             raise Refused("dynamic_range", f"is {shown(content['dynamic_range'])}, must be at least 1")
-        known = _check_facts(content["facts"], scaled(dictionary), dynamic_range, progress)
-        evaluated = [evaluate(claim, known) for claim in CLAIMS]
+        known = _check_facts(content["facts"], scaled(dictionary), dynamic_range, progress, effort)
+        evaluated = [evaluate(claim, known) for claim in CLAIMS if claim.since <= content["version"]]
         agree("claims", content["claims"], [entry for entry, _ in evaluated])
     except Refused as refused:
         raise InvalidCertificate(source, str(refused)) from None
@@ -80,7 +91,7 @@ def _check_subject(stored: dict[str, Any], dictionary: Dictionary) -> None:
         agree(f"dictionary.{name}", stored[name], getattr(dictionary, name))
 
 
-def _check_facts(facts: dict[str, Any], w: Scaled, dynamic_range: Fraction, progress: bool) -> Known:
+def _check_facts(facts: dict[str, Any], w: Scaled, dynamic_range: Fraction, progress: bool, effort: Effort) -> Known:
     """Recompute every fact, cheapest first, and compare; return them for the claims."""
     values = value_facts(w)
     for name, true in values.items():
@@ -92,7 +103,7 @@ def _check_facts(facts: dict[str, Any], w: Scaled, dynamic_range: Fraction, prog
     sums, columns = gram_sums(w, progress=progress)
     exact = [w.exact(a) for a in sums]
     agree("facts.gram", facts["gram"], {"sums": [str(a) for a in exact], "columns": columns})
-    losses = check_losses(facts["losses"], w.m, w.rows, counts, overlap, progress=progress)
+    losses = check_losses(facts["losses"], w.m, w.rows, counts, overlap, progress=progress, effort=effort)
     return Known(
         n=w.n,
         d=w.d,

@@ -127,6 +127,7 @@ _OMP = "OMP recovers every k-sparse code, whatever its coefficients"
 _OMP_SCALED = f"{_OMP}, once columns are scaled to exactly unit norm"
 _TOPK = "the tied TopK encoder finds support and signs of every k-sparse code of this dynamic range"
 _L1 = "l1 minimisation weighted by ||w_j||_1 recovers every k-sparse code"
+_PLAIN_L1 = "l1 minimisation recovers every k-sparse code"
 _TWO_ROWS = (
     "for almost all values on this mask and almost all codes, agreement of two rows decodes every k-sparse support"
 )
@@ -147,6 +148,7 @@ CLAIMS = (
     Claim("PAPER-OMP", "OMP", _OMP_SCALED, lambda f, k: (f.c_squared * (2 * k + 1) * f.e(k + 1), 1), _UNIT),
     Claim("TOPK-1", "TopK encoder", _TOPK, lambda f, k: (f.r * (f.a(k) + f.a(k - 1)), f.least_norm), _UNIT),
     Claim("NSP-2", "l1", _L1, lambda f, k: (f.beta * f.e(2 * k), Fraction(1, 4))),
+    Claim("L1-ERC", "l1", _PLAIN_L1, lambda f, k: (f.a(k) + f.a(k - 1), f.least_norm)),
     Claim("L0-1", _L0, _TWO_ROWS, lambda f, k: (f.e(k), (1 - Fraction(1, f.d)) / 2), _FULL),
     Claim("L0-2", _L0, _DISTINCT_SUMS, lambda f, k: (f.overlap, (1 - 2 * f.e(k)) * f.d), ("binary",)),
     Claim("MED-1 overlap", _L0, _MEDIAN, lambda f, k: (f.overlap * k, Fraction(f.d, 2)), _FULL),

@@ -1,4 +1,4 @@
-"""The prover: what theorems say about one dictionary, with every number exact (FORMAT.md, version 1)."""
+"""The prover: what theorems say about one dictionary, with every number exact (FORMAT.md, version 2)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from expander_theory.files import atomic_write, canonical_json
 from expander_theory.geometry import column_overlaps
 from expander_theory.masks import Mask
 
-FORMAT, VERSION = "expander-certificate", 1
+FORMAT, VERSION = "expander-certificate", 2
 
 
 def certify(

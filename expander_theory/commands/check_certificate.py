@@ -18,6 +18,9 @@ class CheckCertificate:
     """The certificate, written by `expander certify`."""
     dictionary: tyro.conf.Positional[Path]
     """The dictionary that it is about."""
+    most_candidates: int = 5_000_000_000
+    """What the checker is willing to do: candidates for a set that its searches may examine together, some minutes; a
+    certificate that needs more is refused as soon as that is known."""
 
     def run(self) -> None:
         from expander_theory.certificates.check import check_certificate
@@ -26,7 +29,7 @@ class CheckCertificate:
         dictionary = load_dictionary(self.dictionary)
         if not isinstance(dictionary, Dictionary):
             raise InvalidFile(self.dictionary, "holds a dense dictionary; certificates are for masked ones")
-        claims = check_certificate(self.certificate, dictionary)
+        claims = check_certificate(self.certificate, dictionary, most_candidates=self.most_candidates)
         print(table([{"theorem": c.theorem, "goal": c.goal, "k": c.k, "slack": _shown(c.slack)} for c in claims]))
         print("\nthe certificate holds: every fact and claim was recomputed in exact arithmetic")
 
