@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from expander_theory.bootstrap import bootstrap_boundary, goodness_of_fit
 from expander_theory.clusters import Group, effective_trials, variation
-from expander_theory.errors import ExpanderTheoryError
+from expander_theory.errors import ExpanderTheoryError, InvalidFile
 from expander_theory.statistics import Boundary, clopper_pearson_interval, fit_boundary, wilson_interval
 from expander_theory.tasks import KERNEL_VERSION, content, task_id
 from expander_theory.trials import Block, Codes, Ensemble, Noise, Success, Task
@@ -116,10 +116,11 @@ def _task(record: Record) -> Task:
     try:
         values = dict(record["content"])
         for part, kind in (("ensemble", Ensemble), ("codes", Codes), ("noise", Noise), ("success", Success)):
-            values[part] = kind(**values[part])
+            places = {"file", "firing"} & values[part].keys()  # a record says no path, and none is followed
+            values[part] = kind(**{key: value for key, value in values[part].items() if key not in places})
         task = Task(**values)
-    except (TypeError, ValueError, KeyError) as error:
-        raise InvalidRecord(f"task {name[:12]}... cannot be read by this release: {error}") from None
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, InvalidFile) as error:
+        raise InvalidRecord(f"task {str(name)[:12]}... cannot be read by this release: {error}") from None
     if not isinstance(version, str) or task_id(task, version) != name:
         raise InvalidRecord(f"task {name[:12]}... is damaged: its content does not belong to its id")
     return task
@@ -162,10 +163,15 @@ def cells(records: Sequence[Record]) -> list[Cell]:
     return [_cell(task, blocks.get(id, {}), failed[id] - {*blocks.get(id, {})}) for id, task in tasks.items()]
 
 
-def _cell(task: Task, blocks: dict[int, Block], failed: set[int]) -> Cell:
+def require_whole(task: Task, blocks: Mapping[int, Block]) -> None:
+    """Raise :class:`InvalidRecord` unless every block has an outcome for each of the task's trials."""
     for block, result in blocks.items():
         if len(result.outcome) != task.block_size or not set(result.outcome) <= {"0", "1"}:
             raise InvalidRecord(f"block {block} of task {task.id[:12]}... is damaged: its outcome is {result.outcome}")
+
+
+def _cell(task: Task, blocks: dict[int, Block], failed: set[int]) -> Cell:
+    require_whole(task, blocks)
     outcome = "".join(blocks[block].outcome for block in sorted(blocks))
     shared = task.signals_per_dictionary if task.dictionaries == "fresh" else max(1, len(outcome))
     counts = Counter(outcome.count("1", first, first + shared) for first in range(0, len(outcome), shared))

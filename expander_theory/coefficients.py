@@ -37,6 +37,7 @@ def exact_recovery_coefficients(dictionary: AnyDictionary, supports: ArrayLike) 
     require_unit_columns(dictionary)
     chosen = np.atleast_2d(np.asarray(supports))
     require(np.issubdtype(chosen.dtype, np.integer) and chosen.size > 0, "supports", chosen.dtype, "must be integers")
+    require(chosen.ndim == 2, "supports", f"array of shape {chosen.shape}", "must have shape (batch, k) or (k,)")
     n = dictionary.n
     inside = bool(((chosen >= 0) & (chosen < n)).all())
     require(inside, "supports", f"array with entries {chosen.min()}..{chosen.max()}", f"must lie in 0..{n - 1}")

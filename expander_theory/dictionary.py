@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels.linear import correlate, gather, row_norms, scatter
 from expander_theory._kernels.vectors import aligned, lanes_of
-from expander_theory.errors import InvalidFile, require
+from expander_theory.errors import InvalidArgument, InvalidFile, require
 from expander_theory.files import content_hash, read_arrays, stored_kind, write_arrays
+from expander_theory.immutable import Immutable
 from expander_theory.masks import Mask
 from expander_theory.masks.io import mask_from
 
@@ -33,13 +34,13 @@ def checked_signals(name: str, signals: ArrayLike, width: int, dtype: np.dtype[A
     """Signals as a C-contiguous floating (batch, width) array; a single vector becomes a batch of one.
 
     Args:
+        signals: real numbers of any dtype and byte order.
         dtype: the result's dtype; by default float32 stays float32 and everything else is float64.
 
     Raises:
-        InvalidArgument: not floating, wrong width, or NaN or infinite entries.
+        InvalidArgument: no real numbers, wrong width, or NaN or infinite entries.
     """
-    array = np.asarray(signals)
-    require(array.dtype in (np.float32, np.float64), name, f"array of {array.dtype}", "must be float32 or float64")
+    array = real_array(name, signals)
     require(
         array.ndim in (1, 2) and array.shape[-1] == width,
         name,
@@ -51,31 +52,38 @@ def checked_signals(name: str, signals: ArrayLike, width: int, dtype: np.dtype[A
     if not finite.all():
         first = int(np.argmin(finite))
         require(False, name, f"array with NaN or infinity in row {first}", "must be finite")
-    if dtype is None:
-        dtype = np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
     return np.ascontiguousarray(array, dtype=dtype)
 
 
+def real_array(name: str, values: ArrayLike) -> Floats:
+    """Real numbers of any dtype and byte order as a native array: float32 stays float32, all else becomes float64.
+
+    Raises:
+        InvalidArgument: complex numbers, or no numbers.
+    """
+    array = np.asarray(values)
+    require(array.dtype.kind in "biuf", name, f"array of {array.dtype}", "must be real numbers")
+    single = array.dtype.kind == "f" and array.dtype.itemsize == 4
+    return array.astype(np.float32 if single else np.float64, copy=False)
+
+
 @dataclass(frozen=True, eq=False)
-class Dictionary:
+class Dictionary(Immutable):
     """A masked dictionary: column j has ``values[j, i]`` in row ``mask.rows[j, i]``, zero elsewhere.
 
     Attributes:
         mask: the supports.
-        values: (n, d) float32 or float64, finite; a read-only copy is stored.
+        values: (n, d), finite; a read-only copy is stored, float32 as it is, other real numbers as float64.
 
     Raises:
-        InvalidArgument: wrong shape or dtype, NaN or infinite values, or a zero column.
+        InvalidArgument: wrong shape, no real numbers, NaN or infinite values, or a zero column.
     """
 
     mask: Mask
     values: Floats = field(repr=False)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values)
-        require(
-            values.dtype in (np.float32, np.float64), "values", f"array of {values.dtype}", "must be float32 or float64"
-        )
+        values = real_array("values", self.values)
         require(
             values.shape == self.mask.rows.shape,
             "values",
@@ -114,7 +122,7 @@ class Dictionary:
 
     @cached_property
     def column_norms(self) -> Floats:
-        """l2 norms of the columns, shape (n,), float64."""
+        """l2 norms of the columns, shape (n,), float64; read-only."""
         return _norms(self.values)
 
     def normalised(self) -> Dictionary:
@@ -122,14 +130,14 @@ class Dictionary:
         return Dictionary(self.mask, _normalised(self.values))
 
     def astype(self, dtype: np.dtype[Any] | type) -> Dictionary:
-        """The same dictionary with values of another floating dtype."""
+        """The same dictionary with values rounded to another dtype; kept in float64 where that is not float32."""
         return self if self.dtype == dtype else Dictionary(self.mask, self.values.astype(dtype))
 
     def matvec(self, x: ArrayLike) -> Floats:
         """W x for codes x of shape (batch, n) or (n,); O(d) per nonzero of x. Result (batch, m) or (m,).
 
         Raises:
-            InvalidArgument: wrong width or dtype, NaN or infinity.
+            InvalidArgument: wrong width, no real numbers, NaN or infinity.
         """
         codes = checked_signals("x", x, self.n)
         out = np.zeros((codes.shape[0], self.m), codes.dtype)
@@ -140,7 +148,7 @@ class Dictionary:
         """W^T h for activations h of shape (batch, m) or (m,), by O(d n) gather-and-reduce. Result (batch, n) or (n,).
 
         Raises:
-            InvalidArgument: wrong width or dtype, NaN or infinity.
+            InvalidArgument: wrong width, no real numbers, NaN or infinity.
         """
         signals = checked_signals("h", h, self.m)
         out = np.empty((signals.shape[0], self.n), signals.dtype)
@@ -175,26 +183,21 @@ class Dictionary:
 
 
 @dataclass(frozen=True, eq=False)
-class DenseDictionary:
+class DenseDictionary(Immutable):
     """An unrestricted dictionary behind the interface of :class:`Dictionary` (d = m).
 
     Attributes:
-        columns: (n, m) float32 or float64; ``columns[j]`` is column j of W. A read-only copy is stored.
+        columns: (n, m); ``columns[j]`` is column j of W. A read-only copy is stored, float32 as it is, other real
+            numbers as float64.
 
     Raises:
-        InvalidArgument: not two-dimensional, wrong dtype, NaN or infinite values, or a zero column.
+        InvalidArgument: not two-dimensional, no real numbers, NaN or infinite values, or a zero column.
     """
 
     columns: Floats = field(repr=False)
 
     def __post_init__(self) -> None:
-        columns = np.asarray(self.columns)
-        require(
-            columns.dtype in (np.float32, np.float64),
-            "columns",
-            f"array of {columns.dtype}",
-            "must be float32 or float64",
-        )
+        columns = real_array("columns", self.columns)
         require(
             columns.ndim == 2 and columns.size > 0,
             "columns",
@@ -238,7 +241,7 @@ class DenseDictionary:
 
     @cached_property
     def column_norms(self) -> Floats:
-        """l2 norms of the columns, shape (n,), float64."""
+        """l2 norms of the columns, shape (n,), float64; read-only."""
         return _norms(self.columns)
 
     def normalised(self) -> DenseDictionary:
@@ -246,7 +249,7 @@ class DenseDictionary:
         return DenseDictionary(_normalised(self.columns))
 
     def astype(self, dtype: np.dtype[Any] | type) -> DenseDictionary:
-        """The same dictionary with values of another floating dtype."""
+        """The same dictionary with values rounded to another dtype; kept in float64 where that is not float32."""
         return self if self.dtype == dtype else DenseDictionary(self.columns.astype(dtype))
 
     def matvec(self, x: ArrayLike) -> Floats:
@@ -285,26 +288,28 @@ def load_dictionary(path: str | os.PathLike[str]) -> AnyDictionary:
     """Load what ``save`` of either kind wrote, and check it.
 
     Raises:
-        InvalidFile: missing, truncated, altered, newer than this release, or not a dictionary.
+        InvalidFile: missing, truncated, altered, newer than this release, or not a dictionary (NaN, a zero column).
     """
     kind = stored_kind(path)
-    if kind == DENSE_KIND:
-        _, arrays = read_arrays(path, DENSE_KIND, VERSION)
-        if "columns" not in arrays:
-            raise InvalidFile(path, "damaged: it holds no columns")
-        return DenseDictionary(arrays["columns"])
-    if kind != KIND:
+    if kind not in (KIND, DENSE_KIND):
         raise InvalidFile(path, f"holds {kind!r}, expected a dictionary ({KIND!r} or {DENSE_KIND!r})")
-    fields, arrays = read_arrays(path, KIND, VERSION)
-    if "values" not in arrays:
-        raise InvalidFile(path, "damaged: it holds no values")
-    return Dictionary(mask_from(path, fields, arrays), arrays["values"])
+    fields, arrays = read_arrays(path, kind, VERSION)
+    name = "values" if kind == KIND else "columns"
+    if name not in arrays:
+        raise InvalidFile(path, f"damaged: it holds no {name}")
+    try:
+        if kind == DENSE_KIND:
+            return DenseDictionary(arrays["columns"])
+        return Dictionary(mask_from(path, fields, arrays), arrays["values"])
+    except InvalidArgument as error:
+        raise InvalidFile(path, f"holds no usable dictionary: {error}") from None
 
 
 def _norms(values: Floats) -> Floats:
     """l2 norms of the rows in float64; squares neither overflow nor vanish."""
     out = np.empty(len(values))
     row_norms(values, out)
+    out.flags.writeable = False
     return out
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import contextmanager
@@ -116,7 +118,7 @@ _AHEAD = 4  # calls submitted for each that runs, so that no worker waits for th
 
 
 def processes(count: int) -> Executor:
-    """Worker processes of one thread each; idle ones leave by themselves, so none stays behind a killed parent.
+    """Worker processes of one thread each, which leave when this process dies, however it does.
 
     A shutdown with ``cancel_futures`` ends them at once.
     """
@@ -135,7 +137,21 @@ def processes(count: int) -> Executor:
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
             super().shutdown(wait=True, kill_workers=cancel_futures)
 
-    return Processes(count, env=_ONE_THREAD, timeout=20)
+    return Processes(count, env=_ONE_THREAD, timeout=20, initializer=_follow, initargs=(os.getpid(),))
+
+
+def _follow(parent: int) -> None:
+    """End this worker soon after its parent has: nobody would take its results, and it holds memory."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+_LOOK_SECONDS = 1.0
 
 
 @contextmanager
@@ -188,5 +204,7 @@ def died_with_worker(error: BaseException) -> bool:
 
 
 def default_workers() -> int:
-    """The processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The processors that this process may use: of its affinity, and within the quota of its container."""
+    from loky import cpu_count
+
+    return cpu_count()

@@ -17,6 +17,7 @@ from expander_theory.ensembles import dense_gaussian_dictionary, flat_values, ga
 from expander_theory.errors import InvalidArgument, InvalidFile, require, require_choice, require_int
 from expander_theory.masks import Mask
 from expander_theory.masks.algebraic import is_prime_power, require_polynomial
+from expander_theory.masks.random import require_sizes
 from expander_theory.problems import require_real
 from expander_theory.seeds import Seed, generator
 from expander_theory.subsets import uniform_subsets
@@ -74,14 +75,12 @@ class Ensemble:
             object.__setattr__(self, name, require_int(name, getattr(self, name)))
         object.__setattr__(self, "flatness", require_real("flatness", self.flatness))
         object.__setattr__(self, "file", os.fspath(self.file))
-        require(self.m >= 1, "m", self.m, "must be at least 1")
-        require(self.n >= 1, "n", self.n, "must be at least 1")
-        require(1 <= self.d <= self.m, "d", self.d, f"must be between 1 and m = {self.m}")
+        require_sizes(self.m, self.n, self.d)
         _require_values(self)
         if self.family in DESIGN_FAMILIES:
             _require_design(self.family, self.m, self.n, self.d)
         if self.family == "file" and not self.sha256:
-            stored = read_dictionary(self.file)
+            stored = load_dictionary(self.file)
             shapes = ((self.m, self.n, self.d), (stored.m, stored.n, stored.d))
             for name, given, there in zip("mnd", *shapes, strict=True):
                 require(given == there, name, given, f"must be {there}, as in {self.file}")
@@ -94,7 +93,7 @@ class Ensemble:
         Raises:
             InvalidFile: missing, damaged, not a dictionary, or with NaN.
         """
-        stored = read_dictionary(path)
+        stored = load_dictionary(path)
         return cls("file", stored.m, stored.n, stored.d, "stored", file=os.fspath(path), sha256=stored.sha256)
 
     @property
@@ -149,21 +148,9 @@ def _unchecked(kind: type[Made], **attributes: Any) -> Made:
     return made
 
 
-def read_dictionary(path: str | os.PathLike[str]) -> AnyDictionary:
-    """As :func:`expander_theory.dictionary.load_dictionary`; what it finds wrong with the content names the file.
-
-    Raises:
-        InvalidFile: missing, damaged, not a dictionary, or with NaN, infinity or a zero column.
-    """
-    try:
-        return load_dictionary(path)
-    except InvalidArgument as error:
-        raise InvalidFile(path, f"holds no usable dictionary: {error}") from None
-
-
 @lru_cache(maxsize=2)
 def _stored(path: str, sha256: str) -> AnyDictionary:
-    stored = read_dictionary(path)
+    stored = load_dictionary(path)
     if stored.sha256 != sha256:
         found, expected = stored.sha256[:12], sha256[:12]
         raise InvalidFile(path, f"has changed: its dictionary has SHA-256 {found}..., expected {expected}...")
@@ -215,6 +202,9 @@ def _require_design(family: str, m: int, n: int, d: int) -> None:
     require(n == columns, "n", n, f"must be {shown} for the family {family} with m = {m} and d = {d}")
 
 
+_LARGEST_COMPLETE = 2**17  # C(m, 2) is beyond 2^31 from here on
+
+
 def _design_sizes(family: str, q: int, m: int, d: int) -> list[tuple[int, int]]:
     """(m, n) of the designs of order q and left degree d (on m rows, where these do not decide)."""
     if family == "euler-square":
@@ -227,7 +217,7 @@ def _design_sizes(family: str, q: int, m: int, d: int) -> list[tuple[int, int]]:
         return [((q + 1) * (q * t + 1), (t + 1) * (q * t + 1)) for t in (q, q * q)]
     if family == "complete-graph":
         return [(d * (d + 1) // 2, d + 1)]
-    return [(m, math.comb(m, d))]
+    return [(m, math.comb(m, d) if m <= _LARGEST_COMPLETE or d in (1, m) else 2**31)]  # of more rows none can be made
 
 
 def _polynomial_terms(q: int, n: int) -> int:

@@ -9,14 +9,17 @@ import hashlib
 import json
 import os
 import tempfile
+import tokenize
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory.errors import InvalidFile
+from expander_theory.typed import Hex, Size, parsed, typed
 
 Fields = Mapping[str, Any]
 
@@ -30,6 +33,8 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
         OSError: the folder cannot be made or written, or the disk is full; ``path`` is unchanged.
     """
     path = Path(path)
+    if path.is_symlink():  # what it leads to is replaced, not the link
+        path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     with naming(path):
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -102,8 +107,6 @@ def read_arrays(
     Raises:
         InvalidFile: the file is missing, truncated, altered, of another kind or of a newer format.
     """
-    from safetensors import safe_open
-
     header = _header(path)
     if header["kind"] != kind:
         raise InvalidFile(path, f"holds {header['kind']!r}, expected {kind!r}")
@@ -112,8 +115,7 @@ def read_arrays(
         raise InvalidFile(
             path, f"format version {found} is newer than {version}, the newest that this release reads: upgrade"
         )
-    with safe_open(path, framework="numpy") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    arrays = read_tensors(path)
     fields = header["fields"]
     if _file_hash(kind, header["version"], fields, arrays) != header["sha256"]:
         raise InvalidFile(path, "altered: its content does not match its stored SHA-256")
@@ -138,19 +140,85 @@ def stored_sha256(path: str | os.PathLike[str]) -> str:
     return _header(path)["sha256"]
 
 
-def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """All arrays of a safetensors file, by name.
+
+    Raises:
+        InvalidFile: missing, truncated, or of a dtype that NumPy lacks.
+    """
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
-        raise InvalidFile(path, "is not a file" if Path(path).exists() else "no such file")
+    _require_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
-        types = {"kind": str, "version": int, "fields": dict, "sha256": str}
-        if not all(isinstance(header[name], kind) for name, kind in types.items()):
-            raise KeyError(_HEADER)
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (TypeError, AttributeError) as error:  # bfloat16, eight bits and fewer
+        raise InvalidFile(path, f"holds an array of a dtype that NumPy lacks ({error})") from None
+    except (SafetensorError, ValueError) as error:
+        raise InvalidFile(path, f"truncated or no safetensors file ({error})") from None
+
+
+def read_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The array of a ``.npy`` file; nothing is allocated that the file does not hold, and nothing unpickled.
+
+    Raises:
+        InvalidFile: missing, truncated, an archive, or no such file.
+    """
+    _require_file(path)
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OverflowError, SyntaxError, zipfile.BadZipFile, tokenize.TokenError) as error:
+        raise InvalidFile(path, f"not a .npy file of numbers ({error})") from None
+    if not isinstance(mapped, np.ndarray):
+        raise InvalidFile(path, "is an archive (.npz), expected a .npy file")
+    return np.array(mapped)
+
+
+def _require_file(path: str | os.PathLike[str]) -> None:
+    if not Path(path).is_file():
+        raise InvalidFile(path, "is not a file" if Path(path).exists() else "no such file")
+
+
+class _Header(TypedDict):
+    kind: str
+    version: Size
+    fields: dict[str, Any]
+    sha256: Hex
+
+
+def _header(path: str | os.PathLike[str]) -> _Header:
+    from safetensors import SafetensorError, safe_open
+
+    _require_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(_HEADER)
     except (SafetensorError, ValueError) as error:
         raise InvalidFile(path, f"truncated or not a file of this project ({error})") from None
-    except (KeyError, TypeError):
-        raise InvalidFile(path, f"not a file of this project (no {_HEADER!r} in its header)") from None
-    return header
+    if text is None:
+        raise InvalidFile(path, f"not a file of this project (no {_HEADER!r} in its header)")
+    return typed(path, parsed(path, text, "the header"), _Header, "the header")
+
+
+def files_below(folder: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[Path]:
+    """Files of these suffixes anywhere in a folder, links to folders followed, in the order of their paths.
+
+    A folder that is reached twice (by two links, or by a link to a folder above it) is read once.
+
+    Raises:
+        OSError: a folder that cannot be read.
+    """
+    found, seen = [], set()
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        folders.sort()
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        found += [path for name in names if (path := Path(place, name)).suffix in suffixes]
+    return sorted(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -15,8 +14,9 @@ from scipy.special import expit, logit
 
 from expander_theory._kernels.planted import conditional_bernoulli
 from expander_theory.errors import InvalidFile, require, require_int
-from expander_theory.files import content_hash
+from expander_theory.files import content_hash, read_npy, read_tensors
 from expander_theory.seeds import Seed, generator
+from expander_theory.typed import Share, read_json
 
 _SUFFIXES = (".npy", ".safetensors", ".json")
 
@@ -33,12 +33,7 @@ def load_firing_rates(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     path = Path(path)
     if path.suffix not in _SUFFIXES:
         raise InvalidFile(path, f"firing rates are read from {', '.join(_SUFFIXES)} files")
-    if not path.is_file():
-        raise InvalidFile(path, "no such file")
-    try:
-        rates = np.asarray(_read(path))
-    except ValueError as error:
-        raise InvalidFile(path, f"holds no array of firing rates ({error})") from None
+    rates = _read(path)
     if rates.ndim != 1 or rates.size == 0 or rates.dtype.kind not in "fiu":
         raise InvalidFile(path, f"holds {rates.dtype} of shape {rates.shape}, not one firing rate per column")
     rates = rates.astype(np.float64)
@@ -46,23 +41,18 @@ def load_firing_rates(path: str | os.PathLike[str]) -> NDArray[np.float64]:
     if not allowed.all():
         column = int(np.argmin(allowed))
         raise InvalidFile(path, f"column {column} has firing rate {rates[column]}, which is outside [0, 1]")
+    rates.flags.writeable = False  # they are handed out again and again
     return rates
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> NDArray[Any]:
     if path.suffix == ".json":
-        return json.loads(path.read_text())
+        return np.asarray(read_json(path, list[Share]), np.float64)
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
+        return read_npy(path)
+    arrays = read_tensors(path)
     if len(arrays) != 1:
-        raise ValueError(f"its arrays are {sorted(arrays)}, and one was expected")
+        raise InvalidFile(path, f"holds no array of firing rates (its arrays are {sorted(arrays)}: one was expected)")
     return next(iter(arrays.values()))
 
 

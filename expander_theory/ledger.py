@@ -5,20 +5,30 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import atomic_write, canonical_json, naming
-from expander_theory.ledger_format import VERSION, diff, header_line, is_provenance, parse, read_contents, record_line
+from expander_theory.ledger_format import (
+    CHECKSUM,
+    VERSION,
+    diff,
+    header_line,
+    is_provenance,
+    parse,
+    read_contents,
+    record_line,
+    rewritten,
+)
+from expander_theory.locks import held, is_locked, locked
 from expander_theory.provenance import provenance
 
+WRITING = "is writing to this ledger"
 SYNC_SECONDS = 0.5
 """The disk is waited for at most this often: writing a record takes microseconds, a wait milliseconds."""
 
@@ -35,7 +45,7 @@ class Ledger:
     most the last :data:`SYNC_SECONDS` of appending; closing waits for the disk. After a failed write (full disk) all
     earlier records are intact, and appending, or opening again, goes on from there.
 
-    A ledger of format 1 is rewritten as format 2 on opening, its records unchanged.
+    A ledger of an older format is rewritten in the present one on opening, its records unchanged.
 
     Attributes:
         records: those of the file and those appended, in order.
@@ -52,8 +62,10 @@ class Ledger:
 
     def __enter__(self) -> Ledger:
         with ExitStack() as stack:
-            stack.enter_context(locked(self.path))
+            stack.enter_context(locked(self.path, WRITING))
             self._file = stack.enter_context(self._open())
+            stack.enter_context(held(self._file.fileno(), self.path, WRITING))
+            self._begin()
             self._held = stack.pop_all()
         return self
 
@@ -68,18 +80,15 @@ class Ledger:
         self.records: list[dict[str, Any]] = []
         if self.path.exists() and self.path.stat().st_size:
             self._load()
-        file = open(self.path, "ab", buffering=0)  # noqa: SIM115
-        try:
-            self._file = file
-            self._torn = file.tell() != self._whole
-            if self._whole == 0:
-                self._write(header_line(self.identity))
-            elif self._torn:
-                self._cut()
-        except BaseException:
-            file.close()
-            raise
-        return file
+        return open(self.path, "ab", buffering=0)
+
+    def _begin(self) -> None:
+        """The file as it was read, ready for the next line."""
+        self._torn = self._file.tell() != self._whole
+        if self._whole == 0:
+            self._write(header_line(self.identity))
+        elif self._torn:
+            self._cut()
 
     def _load(self) -> None:
         found = parse(self.path)
@@ -93,13 +102,14 @@ class Ledger:
             raise InvalidFile(self.path, f"belongs to another experiment: {'; '.join(changes)}; choose another folder")
         self.records, self._whole = found.records, found.whole
         if found.version < VERSION:
-            lines = header_line(self.identity) + self.path.read_bytes()[: found.whole].partition(b"\n")[2]
+            lines = rewritten(self.path, found)
             atomic_write(self.path, lines)
             self._whole = len(lines)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add one record, JSON-able and finite; on return the operating system has it."""
         require(not is_provenance(record), "record", dict(record), "provenance is written by the ledger itself")
+        require(CHECKSUM not in record, "record", dict(record), f"must not have a field {CHECKSUM}")
         line = record_line(record)
         if not self._signed:
             shard = {"shard": self.identity["shard"]} if "shard" in self.identity else {}
@@ -139,43 +149,6 @@ def read_ledger(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict
     return contents.identity, contents.records
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other writers of a ledger out; makes its folder.
-
-    Raises:
-        InvalidFile: another process writes to it.
-        OSError: the folder cannot be made or written; names the folder or the ledger.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(_lock_path(path))
-    with naming(path):
-        try:
-            lock.acquire(timeout=0.2, poll_interval=0.05)  # `being_written` may hold it for an instant
-        except Timeout:
-            raise InvalidFile(path, "another process is writing to this ledger") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def being_written(path: str | os.PathLike[str]) -> bool:
-    """Whether a process has the ledger open for writing now."""
-    import fcntl
-
-    try:
-        descriptor = os.open(_lock_path(Path(path)), os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def _lock_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+    """Whether a process has the ledger open for writing now, as far as the file system can tell."""
+    return is_locked(path)

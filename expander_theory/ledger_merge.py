@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import defaultdict
@@ -12,8 +13,9 @@ from typing import Any
 
 from expander_theory.errors import InvalidFile, require
 from expander_theory.files import atomic_write, canonical_json
-from expander_theory.ledger import being_written, locked
+from expander_theory.ledger import WRITING, being_written
 from expander_theory.ledger_format import Contents, diff, header_line, read_contents, record_line
+from expander_theory.locks import locked
 
 Record = Mapping[str, Any]
 
@@ -52,7 +54,7 @@ def merge_ledgers(out: str | os.PathLike[str], inputs: Sequence[str | os.PathLik
     records.
 
     Raises:
-        InvalidArgument: no inputs.
+        InvalidArgument: no inputs, or ``out`` among them under any name.
         InvalidFile: a ledger is missing or damaged, no sweep's, belongs to another experiment or contradicts another
             one (both are named), or ``out`` is being written.
         OSError: the disk is full or read-only; ``out`` is unchanged.
@@ -60,8 +62,10 @@ def merge_ledgers(out: str | os.PathLike[str], inputs: Sequence[str | os.PathLik
     out = Path(out)
     require(len(inputs) > 0, "inputs", "none", "must name at least one ledger")
     sources = {path: read_contents(path) for path in map(Path, inputs)}
+    same = [path for path in sources if out.exists() and os.path.samefile(path, out)]
+    require(not same, "inputs", ", ".join(map(str, same)), f"must not be the ledger that is written, {out}")
     identity = _common_identity(sources)
-    with locked(out):
+    with locked(out, WRITING):
         if out.exists() and out.stat().st_size:
             sources[out] = read_contents(out)
             _require_equal(out, sources[out].identity, "the ledgers to merge", identity)
@@ -135,7 +139,7 @@ class _Union:
 
 def _name(record: Record) -> tuple[Any, ...] | None:
     """What a sweep's record is about; two records about the same must agree."""
-    if "task" in record:
+    if isinstance(record.get("task"), str):
         return "task", record["task"], record.get("block")
     if "certified_k" in record:
         return "certificate", canonical_json({key: record[key] for key in record if key != "certified_k"})
@@ -182,16 +186,21 @@ def _shard_lines(sources: Mapping[Path, Contents]) -> tuple[str, ...]:
     for path, contents in sources.items():
         for about in (contents.identity, *contents.provenance):
             if "shard" in about:
-                match = re.fullmatch(r"(\d+)/(\d+)", str(about["shard"]))
-                if not match:
+                match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(about["shard"]))
+                if not match or not 1 <= int(match[1]) <= int(match[2]):
                     raise InvalidFile(path, f"has the shard {about['shard']!r}, which is not of the form 1/3")
                 found[int(match[2])].add(int(match[1]))
     return tuple(_shard_line(count, found[count]) for count in sorted(found))
 
 
 def _shard_line(count: int, there: set[int]) -> str:
-    missing = [index for index in range(1, count + 1) if index not in there]
-    if not missing:
+    if len(there) == count:
         return f"all {count} shards merged"
     merged = f"shard{'s' if len(there) > 1 else ''} {', '.join(map(str, sorted(there)))} of {count} merged"
-    return f"{merged}; {', '.join(map(str, missing))} {'is' if len(missing) == 1 else 'are'} missing"
+    first = list(itertools.islice((i for i in range(1, count + 1) if i not in there), _SHOWN))
+    more = count - len(there) - len(first)
+    missing = ", ".join(map(str, first)) + (f" and {more} more" if more else "")
+    return f"{merged}; {missing} {'is' if count - len(there) == 1 else 'are'} missing"
+
+
+_SHOWN = 100

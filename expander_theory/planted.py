@@ -71,7 +71,13 @@ def _rate(
     dictionary: AnyDictionary, k: int, trials: int, coefficients: Coefficients, solver: str, seed: int
 ) -> PlantedRate:
     key = hashlib.sha256(f"planted codes, seed {seed}".encode()).hexdigest()
-    codes = [sparse_code(dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in range(trials)]
-    successes = int(recovered(dictionary, np.stack(codes), k, solver).sum())
+    successes = 0
+    for first in range(0, trials, _AT_ONCE):
+        some = range(first, min(trials, first + _AT_ONCE))
+        codes = [sparse_code(dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in some]
+        successes += int(recovered(dictionary, np.stack(codes), k, solver).sum())
     low, high = wilson_interval(successes, trials)
     return PlantedRate(k, trials, successes, float(low), float(high))
+
+
+_AT_ONCE = 1024  # codes of length n in memory

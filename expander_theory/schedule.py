@@ -18,6 +18,10 @@ from expander_theory.errors import require, require_int
 __all__ = ["Bracket", "Column", "FindBoundary", "FitBoundary", "FixedTrials", "ResolveCells", "Schedule", "Seen"]
 
 
+MOST_TRIALS = 10**8
+"""Of a cell: its blocks are listed in memory."""
+
+
 @dataclass(frozen=True)
 class FixedTrials:
     """The same number of trials for every k, in one round.
@@ -30,7 +34,7 @@ class FixedTrials:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "trials", require_int("trials", self.trials))
-        require(self.trials >= 1, "trials", self.trials, "must be at least 1")
+        require(1 <= self.trials <= MOST_TRIALS, "trials", self.trials, f"must be between 1 and {MOST_TRIALS}")
 
     def wanted(self, column: Column, seen: Seen) -> dict[int, int]:
         """Blocks wanted in total per k."""
@@ -65,7 +69,8 @@ class ResolveCells:
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_trials", require_int("max_trials", self.max_trials))
         require(0 < self.half_width < 0.5, "half_width", self.half_width, "must be in (0, 1/2)")
-        require(self.max_trials >= 1, "max_trials", self.max_trials, "must be at least 1")
+        most = self.max_trials
+        require(1 <= most <= MOST_TRIALS, "max_trials", most, f"must be between 1 and {MOST_TRIALS}")
         require(self.beyond is None or 0 <= self.beyond < 0.5, "beyond", self.beyond, "must be in [0, 1/2), or None")
         require(0 < self.level < 1, "level", self.level, "must be in (0, 1)")
 

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from expander_theory.cells import Cell, block_record, blocks_of, cells, failure_record, task_record, tasks_of
+from expander_theory.cells import (
+    Cell,
+    block_record,
+    blocks_of,
+    cells,
+    failure_record,
+    require_whole,
+    task_record,
+    tasks_of,
+)
 from expander_theory.dispatch import Answer, Dispatcher, Failure, Piece, Run
 from expander_theory.errors import InvalidFile, require
 from expander_theory.executors import open_workers
@@ -75,6 +84,9 @@ def run_sweep(
         raise InvalidFile(ledger.path, "holds results of another version of the simulation, which do not mix with ours")
     known = blocks_of(ledger.records)
     rounds = [Rounds.start(column, schedule, known) for column in dict.fromkeys(columns)]
+    for column in rounds:
+        for k, task in column.tasks.items():
+            require_whole(task, column.known[k])
     owner = {task.id: column for column in rounds for task in column.tasks.values()}
     count = sum(len(column.tasks) for column in rounds)
     require(len(owner) == count, "columns", f"{len(rounds)} columns", "must not have a task in common")

@@ -66,6 +66,9 @@ class Success:
         return {"support": "exact support"}.get(self.measure, f"{self.measure} {self.threshold:g}")
 
 
+_MOST_SHARED = 1_000_000  # the trials of a block are in memory together
+
+
 @dataclass(frozen=True)
 class Task:
     """One cell of a sweep: planted k-sparse codes x on dictionaries W of one ensemble, signals W x + noise.
@@ -119,7 +122,7 @@ class Task:
         if self.ensemble.family == "file":
             require(self.dictionaries == "fixed", "dictionaries", self.dictionaries, "must be fixed for a file's one")
         shared = self.signals_per_dictionary
-        require(shared >= 1, "signals_per_dictionary", shared, "must be at least 1")
+        require(1 <= shared <= _MOST_SHARED, "signals_per_dictionary", shared, f"must be between 1 and {_MOST_SHARED}")
         allowed = f"must be 1 where the dictionaries are {self.dictionaries}"
         require(shared == 1 or self.dictionaries == "fresh", "signals_per_dictionary", shared, allowed)
         require_seed(self.seed)

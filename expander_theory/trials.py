@@ -103,7 +103,16 @@ _kept: dict[tuple[str, type], Prepared] = {}  # in the order of use
 
 
 def signals_of(dictionary: AnyDictionary, codes: PlantedCodes) -> NDArray[np.float64]:
-    """W x of planted codes, (batch, m), in float64 whatever the dictionary's dtype; O(k d) a code, O(k m) dense."""
+    """W x of planted codes, (batch, m), in float64 whatever the dictionary's dtype; O(k d) a code, O(k m) dense.
+
+    Raises:
+        InvalidArgument: supports and values of different shapes, or a column that the dictionary has not.
+    """
+    supports = codes.supports
+    paired = supports.ndim == 2 and supports.shape == codes.values.shape
+    require(paired, "codes", f"of shapes {supports.shape}, {codes.values.shape}", "must be two (batch, k) arrays")
+    inside = supports.size == 0 or (supports.min() >= 0 and supports.max() < dictionary.n)
+    require(bool(inside), "codes.supports", "array with a column out of range", f"must lie in 0..{dictionary.n - 1}")
     out = np.zeros((len(codes.supports), dictionary.m))
     rows = dictionary.mask.rows if isinstance(dictionary, Dictionary) else np.empty((0, 0), np.int32)
     combine(rows, dictionary.values, codes.supports, codes.values, out)

@@ -187,7 +187,7 @@ MASK = uniform_mask(6, 5, 2, seed=0)
     ("make", "name"),
     [
         (lambda: Dictionary(MASK, np.ones((5, 3))), "values"),
-        (lambda: Dictionary(MASK, np.ones((5, 2), int)), "values"),
+        (lambda: Dictionary(MASK, np.ones((5, 2), complex)), "values"),
         (lambda: Dictionary(MASK, np.full((5, 2), np.nan)), "values"),
         (lambda: Dictionary(MASK, np.zeros((5, 2))), "values"),
         (lambda: DenseDictionary(np.ones(3)), "columns"),
@@ -196,7 +196,7 @@ MASK = uniform_mask(6, 5, 2, seed=0)
         (lambda: flat_dictionary(MASK, flatness=math.nan, seed=0), "flatness"),
         (lambda: sign_dictionary(MASK, seed=0).rmatvec(np.ones(5)), "h"),
         (lambda: sign_dictionary(MASK, seed=0).rmatvec(np.full(6, np.inf)), "h"),
-        (lambda: sign_dictionary(MASK, seed=0).rmatvec(np.ones(6, int)), "h"),
+        (lambda: sign_dictionary(MASK, seed=0).rmatvec(np.ones(6, complex)), "h"),
         (lambda: sign_dictionary(MASK, seed=0).matvec(np.ones(6)), "x"),
         (lambda: babel(sign_dictionary(MASK, seed=0), 5), "size"),
     ],

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -9,11 +10,19 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from functools import partial
 
 import failing_blocks
+import psutil
 import pytest
 
 from expander_theory.cells import cells
 from expander_theory.errors import InvalidArgument, MissingResource
-from expander_theory.executors import ExecutorLost, InlineExecutor, dask_executor, open_workers, processes
+from expander_theory.executors import (
+    ExecutorLost,
+    InlineExecutor,
+    dask_executor,
+    default_workers,
+    open_workers,
+    processes,
+)
 from expander_theory.ledger import Ledger, read_ledger
 from expander_theory.schedule import Column, FixedTrials
 from expander_theory.sweep import QuarantineWarning, run_sweep
@@ -249,3 +258,39 @@ def test_dask_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingResource, match=r"expander-theory\[dask\]"), dask_executor("tcp://127.0.0.1:9"):
         pass
+
+
+ORPHANS = """
+import sys, time
+from expander_theory.executors import open_workers
+
+if __name__ == "__main__":
+    with open_workers(2) as workers:
+        futures = [workers.submit(time.sleep, 0.01) for _ in range(8)]
+        for future in futures:
+            future.result()
+        print("ready", flush=True)
+        busy = [workers.submit(time.sleep, 60) for _ in range(2)] if sys.argv[1] == "busy" else []
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("work", ["busy", "idle"])
+def test_workers_leave_within_seconds_of_a_killed_parent(tmp_path, work):
+    script = tmp_path / "parent.py"
+    script.write_text(ORPHANS)
+    parent = subprocess.Popen([sys.executable, str(script), work], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "ready\n"
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert len(children) >= 2
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    for process in alive:
+        process.kill()
+    assert not alive
+
+
+def test_the_processors_of_a_container_are_its_quota(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert default_workers() == 1

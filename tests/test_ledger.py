@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from expander_theory import InvalidFile
+from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.ledger import Ledger, read_ledger
-from expander_theory.ledger_format import read_contents
+from expander_theory.ledger_format import header_line, read_contents, record_line
 from expander_theory.provenance import _commit
 
 IDENTITY = {"kind": "test", "seed": 0, "sizes": (1, 2)}
 
 
-def write(path, *records):
-    with Ledger(path, IDENTITY) as ledger:
+def write(path, *records, identity=IDENTITY):
+    with Ledger(path, identity) as ledger:
         for record in records:
             ledger.append(record)
         return list(ledger.records)
@@ -62,7 +62,7 @@ def test_damage_before_the_last_line_is_reported(tmp_path):
     with pytest.raises(InvalidFile, match="line 3 is damaged"):
         write(path)
     path.write_bytes(lines[0] + lines[1] + b"[1]\n" + lines[3])
-    with pytest.raises(InvalidFile, match="line 3 is not a record"):
+    with pytest.raises(InvalidFile, match="line 3 is damaged: it has no checksum"):
         read_ledger(path)
 
 
@@ -117,7 +117,7 @@ def test_each_opening_that_appends_is_signed_once(tmp_path):
     path = tmp_path / "ledger.jsonl"
     for records in ([], [{"x": 1}, {"x": 2}], [], [{"x": 3}]):
         write(path, *records)
-    keys = [min(json.loads(line)) for line in path.read_text().splitlines()]
+    keys = [min(json.loads(line).keys() - {"crc32"}) for line in path.read_text().splitlines()]
     assert keys == ["identity", "provenance", "x", "x", "provenance", "x"]
     contents = read_contents(path)
     assert contents.records == [{"x": 1}, {"x": 2}, {"x": 3}]
@@ -159,7 +159,7 @@ def test_figures_and_content_hash_do_not_depend_on_provenance(tmp_path, monkeypa
     drawn, hashes = [], []
     for time in ("2020", "2030"):
         monkeypatch.setattr("expander_theory.ledger.provenance", lambda time=time: {"time": time})
-        write(tmp_path / time / "ledger.jsonl", record)
+        write(tmp_path / time / "ledger.jsonl", record, identity={"kind": "mask geometry"})
         drawing = mask_geometry.draw(tmp_path / time / "ledger.jsonl")
         drawn.append([file.read_bytes() for file in write_drawing(drawing, tmp_path / time / "figures")])
         hashes.append(read_contents(tmp_path / time / "ledger.jsonl").sha256)
@@ -167,7 +167,7 @@ def test_figures_and_content_hash_do_not_depend_on_provenance(tmp_path, monkeypa
     assert drawn[0]
     assert drawn[0] == drawn[1]
     assert hashes[0] == hashes[1]
-    write(tmp_path / "2020" / "ledger.jsonl", {"x": 1})
+    write(tmp_path / "2020" / "ledger.jsonl", {**record, "name": "other"}, identity={"kind": "mask geometry"})
     assert read_contents(tmp_path / "2020" / "ledger.jsonl").sha256 != hashes[1]
 
 
@@ -179,7 +179,8 @@ def test_a_ledger_of_format_1_is_read_and_continued(tmp_path):
     assert path.read_bytes() == old
     assert write(path, {"x": 2}) == [{"x": 1}, {"x": 2}]
     contents = read_contents(path)
-    assert (contents.version, contents.records, len(contents.provenance)) == (2, [{"x": 1}, {"x": 2}], 1)
+    assert (contents.version, contents.records, len(contents.provenance)) == (3, [{"x": 1}, {"x": 2}], 1)
+    assert contents.checksums
     path.write_bytes(old[:40])  # a header of format 1 that a crash tore
     assert write(path, {"x": 2}) == [{"x": 2}]
 
@@ -237,7 +238,7 @@ def test_a_write_that_breaks_off_is_cut_before_the_next_one(tmp_path):
         ledger._file = file
         ledger.append({"x": 2})
         assert ledger.records == [{"x": 1}, {"x": 2}]
-    assert path.read_bytes() == whole + b'{"x":2}\n'
+    assert path.read_bytes() == whole + record_line({"x": 2})
 
 
 class _BreaksOff:
@@ -274,3 +275,42 @@ def test_a_full_disk_names_the_ledger_and_keeps_what_was_written(tmp_path, monke
             write(path, {"x": 2})
         assert caught.value.filename == str(path)
     assert {"x": 1} in write(path)
+
+
+def test_a_changed_bit_is_seen_in_every_line(tmp_path):
+    """Header, provenance and records; so is a digit that leaves sound JSON (.96 becomes .94)."""
+    path = tmp_path / "ledger.jsonl"
+    write(path, {"x": 0.96}, {"y": [1, 2]})
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b"0.96", b"0.94"))
+    with pytest.raises(InvalidFile, match="line 3 is damaged: it does not have the checksum that it was written with"):
+        read_ledger(path)
+    for at in range(0, len(text), 7):
+        flipped = bytearray(text)
+        flipped[at] ^= 1
+        path.write_bytes(flipped)
+        with pytest.raises(InvalidFile):
+            read_ledger(path)
+
+
+def test_ledgers_without_checksums_are_read_and_rewritten_with_them(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    lines = [{"identity": IDENTITY, "ledger": 2}, {"provenance": {"time": "then"}}, {"x": 1}, {}]
+    path.write_text("".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines))
+    before = read_contents(path)
+    assert not before.checksums
+    write(path, {"x": 2})
+    after = read_contents(path)
+    assert after.checksums
+    assert after.records == [{"x": 1}, {}, {"x": 2}]
+    assert after.provenance[0] == {"time": "then"}
+    path.write_bytes(header_line(IDENTITY) + record_line({"x": 1}) + record_line({}))
+    assert read_contents(path).sha256 == before.sha256  # of the content, whatever the format
+
+
+def test_a_record_has_no_checksum_of_its_own(tmp_path):
+    with (
+        Ledger(tmp_path / "l", IDENTITY) as ledger,
+        pytest.raises(InvalidArgument, match="must not have a field crc32"),
+    ):
+        ledger.append({"crc32": "0"})

@@ -86,7 +86,7 @@ def test_status_of_a_sweep(run, tmp_path):
 
 def test_status_while_it_is_written_and_after_a_crash(run, tmp_path):
     path = tmp_path / "ledger.jsonl"
-    with Ledger(path, {"kind": "attack"}) as ledger:
+    with Ledger(path, {"kind": "notes"}) as ledger:
         ledger.append({"x": 1})
         assert cell_of(run("status", path), "being written now") == "yes, by another process"
     with open(path, "ab") as file:
@@ -102,7 +102,7 @@ def test_status_while_it_is_written_and_after_a_crash(run, tmp_path):
 
 def test_status_of_folders(run, tmp_path):
     write(tmp_path / "a" / "one.jsonl", SWEEP)
-    write(tmp_path / "a" / "two.jsonl", [{"x": 1}], {"kind": "certified"})
+    write(tmp_path / "a" / "two.jsonl", [{"x": 1}], {"kind": "notes"})
     shown = run("status", tmp_path / "a")
     assert shown.index(f"{tmp_path}/a/one.jsonl\n") < shown.index(f"{tmp_path}/a/two.jsonl\n")
     (tmp_path / "b").mkdir()
@@ -235,7 +235,7 @@ def test_parquet_names_its_source(run, tmp_path):
 
 
 def test_what_cannot_be_exported(run, tmp_path, monkeypatch):
-    path = write(tmp_path / "ledger.jsonl", [{"x": 1}], {"kind": "attack"})
+    path = write(tmp_path / "ledger.jsonl", [{"x": 1}], {"kind": "notes"})
     out = tmp_path / "t.csv"
     assert "holds no blocks to export" in run("export", path, "--trials", "--out", out, expect=2)
     assert "does not go with --records" in run("export", path, "--trials", "--records", "--out", out, expect=2)

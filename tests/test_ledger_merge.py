@@ -152,7 +152,7 @@ def test_other_experiments_are_refused(tmp_path):
         merge_ledgers(a, [ledger(tmp_path / "c", shard="2/2")])
     (tmp_path / "notes").write_text("precious\n")
     for out, inputs in ((tmp_path / "notes", [a]), (tmp_path / "out", [a, tmp_path / "notes"])):
-        with pytest.raises(InvalidFile, match="notes: line 1 is damaged"):
+        with pytest.raises(InvalidFile, match=r"notes: is not a ledger of this project .*line 1 is no JSON"):
             merge_ledgers(out, inputs)
     assert (tmp_path / "notes").read_text() == "precious\n"
     with pytest.raises(InvalidFile, match=r"c2: holds other results than a sweep's.*\"id\":\"OMP-3\""):
@@ -204,4 +204,4 @@ def test_old_ledgers_merge_into_the_new_format(tmp_path):
     path.write_text(json.dumps({"ledger": 1, "identity": IDENTITY}) + "\n" + json.dumps(done(TASKS[0], 0)) + "\n")
     merge_ledgers(tmp_path / "out", [path])
     contents = read_contents(tmp_path / "out")
-    assert (contents.version, contents.provenance, contents.records) == (2, [], [done(TASKS[0], 0)])
+    assert (contents.version, contents.provenance, contents.records) == (3, [], [done(TASKS[0], 0)])

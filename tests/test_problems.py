@@ -253,8 +253,9 @@ def test_rates_must_fit_n_and_k(tmp_path):
 
 def test_unusable_rates_name_their_file(tmp_path):
     files = {
-        "a.npy": "outside", "b.npy": "outside", "c.npy": "of shape", "d.json": "no array", "e.safetensors": "no array",
-        "f.txt": "are read from", "g.npy": "no such file", "h.json": "not one firing rate", "i.safetensors": "one was",
+        "a.npy": "outside", "b.npy": "outside", "c.npy": "of shape", "d.json": "expected float",
+        "e.safetensors": "no safetensors", "f.txt": "are read from", "g.npy": "no such file",
+        "h.json": "expected float, got str", "i.safetensors": "one was",
     }  # fmt: skip
     np.save(tmp_path / "a.npy", [0.1, np.nan])
     np.save(tmp_path / "b.npy", [0.1, -0.1])

@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -432,3 +433,15 @@ def test_boundaries_can_be_fitted_with_fewer_trials(run, tmp_path):
     assert "bracketed with 95 % confidence" in run("sweep", str(tmp_path / "bracket"), *options).out
     error = run("sweep", str(tmp_path / "x"), "--boundary-method", "fit", expect=2).err
     assert "boundary-method = fit: goes with --boundary" in error
+
+
+def test_the_hint_at_the_end_draws_what_was_run(tmp_path, run, capsys):
+    said = run("sweep", tmp_path / "s", *SMALL).out
+    (hint,) = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("to draw the phase diagram")]
+    main(shlex.split(hint)[1:])
+    assert "phase_diagram.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shard", ["1/999999999999", "1/" + "9" * 5000, "0/3", "4/3", "1.5/3"])
+def test_shards_that_cannot_be_are_refused_at_once(tmp_path, run, shard):
+    assert "shard" in run("sweep", tmp_path / "s", *SMALL, "--shard", shard, expect=2).err

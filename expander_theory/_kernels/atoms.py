@@ -6,7 +6,8 @@ Columns are ``values`` (n, d) with ``rows`` (n, d), or ``values`` (n, m) with em
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 SPARSITY_REACHED, RESIDUAL_SMALL, DEPENDENT_ATOM, NO_CORRELATION = 0, 1, 2, 3
 SUPPORT_STABLE, ITERATION_LIMIT, NO_UPDATE = 5, 6, 7

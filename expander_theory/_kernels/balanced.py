@@ -1,6 +1,6 @@
 """Repair of a random assignment of row stubs to columns."""
 
-from numba import njit
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True)

@@ -1,7 +1,8 @@
 """Capital of two gamblers, one against "the mean is at most 1/2", one against "at least 1/2"."""
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True)

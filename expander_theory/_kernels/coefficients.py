@@ -1,7 +1,8 @@
 """Exact recovery coefficients and dynamic-range thresholds: loops over columns and over pairs of columns."""
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True)

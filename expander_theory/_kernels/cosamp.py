@@ -1,7 +1,6 @@
 """Compressive sampling matching pursuit."""
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels.atoms import (
     ITERATION_LIMIT,
@@ -12,6 +11,7 @@ from expander_theory._kernels.atoms import (
     norm,
     residual_of,
 )
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.least_squares import include, new_fit, significant, solve
 from expander_theory._kernels.select import k_largest
 

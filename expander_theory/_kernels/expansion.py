@@ -6,7 +6,8 @@ column l raises the loss by exactly ``hits[l]``.
 """
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 FINISHED, OUT_OF_BUDGET = 0, 1
 

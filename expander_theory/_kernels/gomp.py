@@ -1,7 +1,6 @@
 """Generalised OMP: several atoms a step, least squares on all of them, the largest k kept at the end."""
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels.atoms import (
     DEPENDENT_ATOM,
@@ -11,6 +10,7 @@ from expander_theory._kernels.atoms import (
     correlate,
     norm,
 )
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.least_squares import include, new_fit, significant, solve
 from expander_theory._kernels.select import k_largest
 

@@ -8,7 +8,6 @@ by at most ``tolerance`` times the sum of theirs.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels.atoms import (
     ITERATION_LIMIT,
@@ -19,6 +18,7 @@ from expander_theory._kernels.atoms import (
     residual_of,
     subtract,
 )
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.select import k_largest
 
 

@@ -7,9 +7,9 @@ it is left out. One step of iterative refinement makes up for the squared condit
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels.atoms import inner, residual_of, subtract
+from expander_theory._kernels.jit import njit
 
 
 class Fit(NamedTuple):

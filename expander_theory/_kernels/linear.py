@@ -1,8 +1,8 @@
 """Products with a masked dictionary: column j has values[j, i] at rows[j, i]."""
 
 import numpy as np
-from numba import njit
 
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.vectors import BLOCK_BYTES, correlations, correlations_of
 
 _FEW = 3  # signals for which a tile, most of it empty, does not pay

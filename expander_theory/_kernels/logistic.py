@@ -6,7 +6,8 @@ steep slopes, where every weight is tiny, do not underflow.
 """
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True)

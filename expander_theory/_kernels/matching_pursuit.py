@@ -1,7 +1,6 @@
 """Matching pursuit: one coefficient a step, no least squares."""
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels.atoms import (
     ITERATION_LIMIT,
@@ -13,6 +12,7 @@ from expander_theory._kernels.atoms import (
     residual_of,
     subtract,
 )
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True, nogil=True)

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels.atoms import (
     ITERATION_LIMIT,
@@ -15,6 +14,7 @@ from expander_theory._kernels.atoms import (
     residual_of,
     subtract,
 )
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.select import k_largest
 
 SMALL, SHRINK = 0.01, 2.0

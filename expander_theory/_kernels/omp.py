@@ -6,9 +6,9 @@ O(t^2 + td). Ties go to the lowest index.
 """
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels import pursuit as p
+from expander_theory._kernels.jit import njit
 
 MAGNITUDE, SIGNED, NONNEGATIVE = 0, 1, 2
 

@@ -15,9 +15,9 @@ screened anew.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels import pursuit as p
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.vectors import COMBINED, aligned, combine
 
 _HALF, _SINGLE = 2.0**-11, 2.0**-24

@@ -5,9 +5,9 @@ the block is done here, between two products.
 """
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels import pursuit as p
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True, nogil=True)

@@ -10,9 +10,9 @@ seldom meet (k d^2 / m up to 1).
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels import pursuit as p
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.vectors import aligned, correlations, correlations_one, lanes_of
 
 _BLOCK = 64

@@ -8,9 +8,9 @@ and signal at vector speed, plus the least squares of :mod:`pursuit`.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels import pursuit as p
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.vectors import aligned, correlate_best, lanes_of, squared_norms
 
 

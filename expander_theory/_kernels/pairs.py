@@ -5,7 +5,8 @@
 """
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True)

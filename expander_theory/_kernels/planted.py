@@ -1,7 +1,8 @@
 """Planted codes: their supports, the signals they give, and how a solver's codes compare with them."""
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True)

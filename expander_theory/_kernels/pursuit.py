@@ -12,7 +12,8 @@ whenever a tuple of arrays is taken apart, which costs more than these loops.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 SPARSITY_REACHED, RESIDUAL_SMALL, DEPENDENT_ATOM, NO_CORRELATION, FIRST_MISS = 0, 1, 2, 3, 4
 RUNNING = -1

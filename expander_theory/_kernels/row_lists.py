@@ -1,7 +1,8 @@
 """The columns that meet each row of a mask: the transposed order of its nonzeros."""
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True, nogil=True)

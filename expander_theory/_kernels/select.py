@@ -1,6 +1,6 @@
 """Choosing the largest scores."""
 
-from numba import njit
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True)

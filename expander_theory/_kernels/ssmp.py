@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels.atoms import ITERATION_LIMIT, RESIDUAL_SMALL, SUPPORT_STABLE, norm, residual_of, subtract
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.select import k_largest
 
 

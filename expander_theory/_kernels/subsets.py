@@ -1,7 +1,8 @@
 """Uniform subsets from raw random words."""
 
 import numpy as np
-from numba import njit
+
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True)

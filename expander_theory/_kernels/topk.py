@@ -1,9 +1,9 @@
 """The k best correlations of each signal."""
 
 import numpy as np
-from numba import njit
 
 from expander_theory._kernels.atoms import residual_of
+from expander_theory._kernels.jit import njit
 
 
 @njit(cache=True, nogil=True)

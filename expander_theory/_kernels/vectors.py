@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from expander_theory._kernels.jit import njit
+
 TILE_BYTES = 128
 """Bytes of one row of a tile: two cache lines."""
 BLOCK_BYTES = 64
@@ -235,19 +237,19 @@ def _transposed(builder, lines, kind):
     return lines
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def correlate_best(rows, values, tile, best, atoms, signed):
     """Raise ``best[lane]``, ``atoms[lane]`` to the largest |<w_j, r>| (signed: <w_j, r>) and its lowest j."""
     _correlate_best(rows, values, tile, best, atoms, signed)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def squared_norms(tile, out):
     """``out[lane] = ||r||^2``."""
     _squared_norms(tile, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def correlations(rows, values, tile, out):
     """``out[lane, j] = <w_j, r>``; the number of columns must be a multiple of :data:`BLOCK_BYTES` in elements.
 
@@ -256,19 +258,19 @@ def correlations(rows, values, tile, out):
     _correlations(rows, values, tile, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def correlations_one(rows, values, tile, lane, out):
     """One lane of :func:`correlations`, to the same last bit, for any number of columns."""
     _correlations_one(rows, values, tile, lane, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def correlations_of(rows, values, signal, out):
     """``out[j] = <w_j, signal>``, to the same last bit as :func:`correlations`, for any number of columns."""
     _correlations_of(rows, values, signal, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def combine(halves, rows, weights, count, start, out):
     """``out = start - weights[:count] @ halves[rows[:count]]``, in float32.
 

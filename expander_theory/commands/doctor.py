@@ -16,11 +16,12 @@ _SAE = ("torch", "transformers", "gguf", "accelerate", "matplotlib", "mwparserfr
 
 @dataclass(frozen=True)
 class Doctor:
-    """Print versions, cores, memory, GPU, the default model and text, and how to install what is missing."""
+    """Print versions, cores, memory, caches, GPU, the default model and text, and how to install what is missing."""
 
     def run(self) -> None:
         import psutil
 
+        from expander_theory._kernels.jit import ADVICE, cache_folder
         from expander_theory.executors import default_workers
 
         memory = psutil.virtual_memory()
@@ -29,6 +30,8 @@ class Doctor:
             ("cores", str(default_workers()), "ok"),
             ("memory", f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}", "ok"),
         ]
+        place, writable = cache_folder()
+        rows.append(("compiled loops", place or "no folder", "ok" if writable else f"not kept: {ADVICE}"))
         rows += [_package(name, "pip install -e .") for name in _CORE]
         rows += [_package(name, "pip install -e '.[sae]'") for name in _SAE]
         rows += _above()

@@ -62,6 +62,7 @@ def _facts(status: "Status") -> list[tuple[str, object]]:
         ("being written now", "yes, by another process" if status.being_written else "no"),
         ("torn last line", torn if contents.torn else "no"),
         ("format", contents.version),
+        ("checksums", "every line agrees with its own" if contents.checksums else "none: written by an older release"),
         ("content sha256", contents.sha256),
     ]
 

@@ -1,7 +1,6 @@
 """``expander recover``."""
 
 import io
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,8 +10,8 @@ import tyro
 
 from expander_theory.commands.output import require_new, table, write_json
 from expander_theory.dictionary import AnyDictionary, load_dictionary
-from expander_theory.errors import InvalidArgument, InvalidFile, require
-from expander_theory.files import atomic_write
+from expander_theory.errors import InvalidArgument, require
+from expander_theory.files import atomic_write, read_npy
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,7 @@ class Recover:
         if self.out is None:
             raise InvalidArgument("out", "not given", "--signals needs --out, where the codes are written")
         require(self.out.suffix == ".npz", "out", self.out, "must end in .npz for codes")
-        try:
-            signals = np.load(path, allow_pickle=False)
-        except FileNotFoundError:
-            raise InvalidFile(path, "no such file") from None
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InvalidFile(path, f"not a .npy file of numbers ({error})") from None
-        require(isinstance(signals, np.ndarray), "signals", path, "must be a .npy file, not an archive")
+        signals = read_npy(path)
         require(signals.size > 0, "signals", f"array of shape {signals.shape}", "must hold at least one signal")
         found = SOLVERS[self.solver](dictionary, signals, self.k[0])
         data = io.BytesIO()

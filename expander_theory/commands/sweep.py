@@ -24,6 +24,9 @@ class IncompleteSweep(ExpanderTheoryError):
     """Some blocks are quarantined; everything else is done."""
 
 
+_MOST_DRAWS = 100_000
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Recovery rates over a grid of cells, into a ledger that a second run resumes."""
@@ -46,7 +49,8 @@ class Sweep:
     def run(self) -> None:
         from expander_theory.commands.sweep_columns import grid_columns
 
-        require(self.certified_draws >= 0, "certified-draws", self.certified_draws, "must be at least 0")
+        draws = self.certified_draws
+        require(0 <= draws <= _MOST_DRAWS, "certified-draws", draws, f"must be between 0 and {_MOST_DRAWS}")
         self.execution.require_valid()
         schedule = self.effort.schedule()
         fine = self.effort.boundary
@@ -93,7 +97,7 @@ class Sweep:
         if suffix:
             print(f"when all shards are done: {_merge_command(self.out)}")
         else:
-            print(f"to draw the phase diagram: {shlex.join(['expander', 'figures', str(self.out)])}")
+            print(f"to draw the phase diagram: {shlex.join(['expander', 'figures', '--results', str(self.out)])}")
         if failures:
             raise IncompleteSweep(
                 f"{failures[0]}\n`expander ledger status` lists all; the same command tries them again"

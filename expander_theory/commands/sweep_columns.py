@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from expander_theory.commands.sweep_options import Dictionaries, Grid, Signals
 from expander_theory.errors import InvalidArgument, require
 from expander_theory.masks.algebraic import is_prime_power
+from expander_theory.masks.random import LIMIT
 from expander_theory.schedule import Column
 from expander_theory.trials import Codes, Ensemble, Noise, Success, Task
 
@@ -92,7 +93,7 @@ def _sizes(
     else:
         _require_absent(grid, ("ns", "ks"), "goes with --m")
         n = 512 if grid.n is None else grid.n
-        require(n >= 1, "n", n, "must be at least 1")
+        require(1 <= n < LIMIT, "n", n, "must be a positive 32-bit integer")
         for ratio in grid.m_over_n or _steps(0.1, 9):
             m = _rows(family, n * ratio, 8 if d is None else d)
             yield m, n, _sparsities(grid, m, resolution)

@@ -153,6 +153,9 @@ class Effort:
         return FixedTrials(50 if self.trials is None else self.trials)
 
 
+_LONGEST = 20  # characters of a shard
+
+
 @dataclass(frozen=True)
 class Shard:
     """Part ``index`` of ``count`` parts of a sweep, 1 <= index <= count."""
@@ -168,7 +171,7 @@ class Shard:
             InvalidArgument: of another form, or i outside 1..n.
         """
         index, _, count = text.partition("/")
-        numbers = index.isdecimal() and count.isdecimal()
+        numbers = index.isdecimal() and count.isdecimal() and len(text) <= _LONGEST
         require(numbers and 1 <= int(index) <= int(count), "shard", text, "must be i/n with 1 <= i <= n, such as 1/4")
         return cls(int(index), int(count))
 

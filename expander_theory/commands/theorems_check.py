@@ -41,8 +41,9 @@ class Check:
                     raise
                 rows.append({"statement": statement.id, "hypothesis": "not evaluated", "margin": "", "how": str(error)})
             else:
-                rows += [
-                    {"statement": statement.id, "hypothesis": name, "margin": str(slack), "how": slack.how}
-                    for name, slack in found.items()
-                ]
+                for name, slack in found.items():
+                    margin, how = (
+                        ("", "not evaluated: an earlier one is not met") if slack is None else (slack, slack.how)
+                    )
+                    rows.append({"statement": statement.id, "hypothesis": name, "margin": str(margin), "how": how})
         print(table(rows))

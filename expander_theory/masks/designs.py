@@ -125,10 +125,11 @@ def complete_graph_mask(v: int) -> Mask:
     pairwise certificates of THEORY.md EXP-3(a) are exact. The only stopping set is all v = d + 1 columns.
 
     Raises:
-        InvalidArgument: v below 2.
+        InvalidArgument: v below 2, or more than 2^27 entries.
     """
     v = require_int("v", v)
     require(v >= 2, "v", v, "must be at least 2")
+    require(v * (v - 1) <= _MOST_ENTRIES, "v", v, f"gives {v * (v - 1)} entries, more than {_MOST_ENTRIES}")
     ends = np.concatenate(np.triu_indices(v, 1))
     m = v * (v - 1) // 2
     edges = np.argsort(ends, kind="stable").reshape(v, v - 1) % m

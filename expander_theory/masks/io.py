@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from numpy.typing import NDArray
 
-from expander_theory.errors import InvalidFile
+from expander_theory.errors import InvalidArgument, InvalidFile
 from expander_theory.files import read_arrays, write_arrays
 from expander_theory.masks.mask import Mask
+from expander_theory.typed import Size, typed
 
 KIND, VERSION = "expander-mask", 1
 
@@ -26,16 +27,23 @@ def load_mask(path: str | os.PathLike[str]) -> Mask:
     """Load a mask and check it.
 
     Raises:
-        InvalidFile: missing, truncated, altered, newer than this release, or not a mask.
-        InvalidArgument: the stored rows are no left-d-regular mask.
+        InvalidFile: missing, truncated, altered, newer than this release, or not a left-d-regular mask.
     """
     fields, arrays = read_arrays(path, KIND, VERSION)
     return mask_from(path, fields, arrays)
 
 
 def mask_from(path: str | os.PathLike[str], fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Mask:
-    """The mask of a file that holds one; :class:`InvalidFile` if it lacks a part."""
+    """The mask of a file that holds one; :class:`InvalidFile` if it does not."""
+    about = typed(path, fields, _Fields)
+    if "rows" not in arrays:
+        raise InvalidFile(path, "damaged: it holds no rows")
     try:
-        return Mask(fields["m"], arrays["rows"], fields["recipe"])
-    except KeyError as missing:
-        raise InvalidFile(path, f"damaged: it holds no {missing}") from None
+        return Mask(about["m"], arrays["rows"], about["recipe"])
+    except InvalidArgument as error:
+        raise InvalidFile(path, f"damaged: {error}") from None
+
+
+class _Fields(TypedDict):
+    m: Size
+    recipe: str

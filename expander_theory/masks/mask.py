@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from expander_theory.errors import InvalidArgument, require, require_int
 from expander_theory.files import content_hash
+from expander_theory.immutable import Immutable
 
 if TYPE_CHECKING:
     import networkx
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Mask:
+class Mask(Immutable):
     """Supports N(j) of the n columns of an m x n dictionary, each of d rows (THEORY.md section 0).
 
     Attributes:
@@ -84,19 +85,19 @@ class Mask:
 
     @cached_property
     def row_degrees(self) -> NDArray[np.int64]:
-        """Number of columns through each row, shape (m,)."""
-        return np.bincount(self.rows.ravel(), minlength=self.m)
+        """Number of columns through each row, shape (m,); read-only."""
+        return _read_only(np.bincount(self.rows.ravel(), minlength=self.m))
 
     @cached_property
     def row_lists(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """The transposed graph: row i is met by ``columns[start[i]:start[i + 1]]``, increasing.
 
         Returns:
-            start (m + 1,) int64 and columns (n d,) int32.
+            start (m + 1,) int64 and columns (n d,) int32, read-only.
         """
         start = np.concatenate([[0], np.cumsum(self.row_degrees)])
         order = np.argsort(self.rows.ravel(), kind="stable")
-        return start, (order // self.d).astype(np.int32)
+        return _read_only(start), _read_only((order // self.d).astype(np.int32))
 
     def neighbours(self, columns: ArrayLike) -> NDArray[np.int32]:
         """N(S): the rows met by at least one of the given columns, increasing.
@@ -138,3 +139,8 @@ class Mask:
 
     def __repr__(self) -> str:
         return f"Mask(m={self.m}, n={self.n}, d={self.d}, recipe={self.recipe!r})"
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array

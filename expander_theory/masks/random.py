@@ -5,13 +5,17 @@ from expander_theory.masks.mask import Mask
 from expander_theory.seeds import Seed, generator
 from expander_theory.subsets import uniform_subsets
 
+LIMIT = 2**31
+"""Rows are stored as int32, and so are places among the nonzeros."""
+
 
 def require_sizes(m: int, n: int, d: int) -> tuple[int, int, int]:
     """m, n, d as plain ints, or :class:`InvalidArgument` if no left-d-regular mask has them."""
     m, n, d = require_int("m", m), require_int("n", n), require_int("d", d)
-    require(m >= 1, "m", m, "must be at least 1")
-    require(n >= 1, "n", n, "must be at least 1")
+    require(1 <= m < LIMIT, "m", m, "must be a positive 32-bit integer")
+    require(1 <= n < LIMIT, "n", n, "must be a positive 32-bit integer")
     require(1 <= d <= m, "d", d, f"must be between 1 and m = {m}")
+    require(n * d < LIMIT, "n d", n * d, f"must be below {LIMIT} nonzeros")
     return m, n, d
 
 

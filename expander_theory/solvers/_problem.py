@@ -32,6 +32,7 @@ class Problem:
     columns: Columns
     tolerance: float
     _exponents: NDArray[np.int32]
+    _code_exponents: NDArray[np.int32]
     _out: Recovery
 
     @property
@@ -48,7 +49,7 @@ class Problem:
 
     def recovery(self) -> Recovery:
         """What the kernel has filled, in the scale of the signals."""
-        return from_unit_range(self._out, self._exponents)
+        return from_unit_range(self._out, self._exponents, self._code_exponents)
 
 
 def checked_problem(
@@ -70,13 +71,28 @@ def checked_problem(
     require(0 <= tolerance < 1, name, relative_tolerance, "must be in [0, 1)")
     out = empty_recovery(dictionary.n, h.shape[0], int(k), h.dtype)
     out = replace(out, iterations=np.zeros(h.shape[0], np.int32))
-    return Problem(h, columns_of(dictionary, h.dtype), float(tolerance), exponents, out)
+    shift = _shift(dictionary)
+    columns = columns_of(dictionary, h.dtype, shift)
+    return Problem(h, columns, float(tolerance), exponents, exponents - shift, out)
 
 
-def columns_of(dictionary: AnyDictionary, dtype: np.dtype[Any]) -> Columns:
-    """The arrays that kernels take."""
-    typed = dictionary.astype(dtype)
-    return Columns(typed.mask.rows if isinstance(typed, Dictionary) else _NO_ROWS, typed.values)
+def _shift(dictionary: AnyDictionary) -> int:
+    """The power of two that brings very large or very small columns near 1; 0 for all others."""
+    exponent = int(np.frexp(np.abs(dictionary.values).max())[1])
+    return exponent if abs(exponent) > _EXTREME else 0
+
+
+_EXTREME = 24  # so far from 1, the values of a column and their ratios to signals fit float32 with room
+
+
+def columns_of(dictionary: AnyDictionary, dtype: np.dtype[Any], shift: int = 0) -> Columns:
+    """The arrays that kernels take, times 2^-shift."""
+    if shift:
+        values = np.ldexp(dictionary.values, -shift).astype(dtype)
+        values.flags.writeable = False
+    else:
+        values = dictionary.astype(dtype).values
+    return Columns(dictionary.mask.rows if isinstance(dictionary, Dictionary) else _NO_ROWS, values)
 
 
 _NO_ROWS = np.empty((0, 0), np.int32)

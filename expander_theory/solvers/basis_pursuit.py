@@ -40,7 +40,7 @@ def basis_pursuit(
     is exact: a noisy signal is fitted with its noise. A signal outside the range of W (of the cone of its columns)
     has status FAILED and the code zero, as has one on which HiGHS gives up. All others are OPTIMAL, also where the k
     entries kept leave a residual. ``iterations`` are those of HiGHS. Atoms are in the order of decreasing |x_j|, ties
-    to the lowest index. Recovery conditions: THEORY.md NSP-1 to NSP-3.
+    to the lowest index. Recovery conditions: THEORY.md NSP-1 to NSP-3, L1-ERC.
     Source: Chen, Donoho, Saunders 1998; one programme of 2n variables a signal, in float64.
 
     Args:
@@ -61,9 +61,9 @@ def basis_pursuit(
     matrix = dictionary.astype(np.float64).to_scipy()
     matrix.data = np.ldexp(matrix.data, -scale)
     solved = [_minimiser(matrix, dictionary.n, signal, nonnegative) for signal in h]
-    codes = np.stack([x for x, _, _ in solved])
-    codes[np.abs(codes) <= zero_tolerance * np.abs(codes).max(axis=1, keepdims=True)] = 0
-    width = int(k) if k is not None else int(np.count_nonzero(codes, axis=1).max())
+    codes = np.stack([x for x, _, _ in solved]) if solved else np.zeros((0, dictionary.n))
+    codes[np.abs(codes) <= zero_tolerance * np.abs(codes).max(axis=1, keepdims=True, initial=0)] = 0
+    width = int(k) if k is not None else int(np.count_nonzero(codes, axis=1).max(initial=0))
     out = empty_recovery(dictionary.n, len(h), width, h.dtype)
     for b, (_, status, _) in enumerate(solved):
         order = np.argsort(-np.abs(codes[b]), kind="stable")[:width]
@@ -72,8 +72,7 @@ def basis_pursuit(
         out.indices[b, :size], out.coefficients[b, :size] = order, codes[b, order]
         out.steps[b], out.status[b] = size, status
         out.residual_norms[b] = np.linalg.norm(h[b] - matrix[:, order] @ codes[b, order])
-    out.coefficients[:] = np.ldexp(out.coefficients, -scale)
-    out = from_unit_range(out, exponents)
+    out = from_unit_range(out, exponents, exponents - scale)
     return replace(
         out,
         coefficients=out.coefficients.astype(given.dtype),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory.dictionary import AnyDictionary, Dictionary, Floats
+from expander_theory.dictionary import AnyDictionary, Dictionary, Floats, real_array
 from expander_theory.errors import ExpanderTheoryError, require, require_choice
 from expander_theory.solvers.omp import Design, Selection, dense_signals, omp
-from expander_theory.solvers.prepared import Prepared, as_dictionary
+from expander_theory.solvers.prepared import Prepared, as_dictionary, require_sound
 from expander_theory.solvers.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -149,16 +149,18 @@ class OMPEncoder:
 
         Raises:
             NotFitted: before ``fit``.
-            InvalidArgument: codes of another width.
+            InvalidArgument: codes of another width, no real numbers, NaN or infinity.
         """
         import scipy.sparse
 
         self._require_fitted()
         w = self._dictionary
-        codes: Any = scipy.sparse.csr_array(X if scipy.sparse.issparse(X) else np.atleast_2d(np.asarray(X)))
+        given = require_sound("X", X) if scipy.sparse.issparse(X) else np.atleast_2d(real_array("X", X))
+        codes: Any = scipy.sparse.csr_array(given)
         require(
             codes.shape[1] == w.n, "X", f"codes of shape {codes.shape}", f"must have shape (batch, {w.n}) or ({w.n},)"
         )
+        require(bool(np.isfinite(codes.data).all()), "X", "codes with NaN or infinity", "must be finite")
         signals: Any = codes @ (w.to_scipy().T if isinstance(w, Dictionary) else w.values)
         dense = signals.toarray() if scipy.sparse.issparse(signals) else signals
         return dense.astype(np.float32 if codes.dtype == np.float32 else np.float64, copy=False)

@@ -14,7 +14,7 @@ from expander_theory.dictionary import AnyDictionary, checked_signals
 from expander_theory.errors import require, require_choice, require_int
 from expander_theory.executors import default_workers
 from expander_theory.solvers.designs import DESIGNS, SELECTIONS, resolve_design, signals_together
-from expander_theory.solvers.prepared import Prepared, as_dictionary
+from expander_theory.solvers.prepared import Prepared, as_dictionary, require_sound
 from expander_theory.solvers.recovery import Path, Recovery, unit_range_scales
 
 Selection = Literal["magnitude", "signed", "nonnegative"]
@@ -109,6 +109,7 @@ def _atoms(name: str, atoms: ArrayLike | None, batch: int, n: int) -> NDArray[np
     if atoms is None:
         return np.empty((batch, 0), np.int32)
     given = np.asarray(atoms)
+    given = given.astype(np.int64) if given.size == 0 else given
     require(np.issubdtype(given.dtype, np.integer), name, f"array of {given.dtype}", "must be integers")
     wide = given.ndim == 1 or (given.ndim == 2 and len(given) == batch)
     require(wide, name, f"array of shape {given.shape}", f"must have shape (p,) or ({batch}, p)")
@@ -128,7 +129,7 @@ def dense_signals(signals: Any) -> Any:
     """scipy.sparse signals as an array, others as they are."""
     import scipy.sparse
 
-    return signals.toarray() if scipy.sparse.issparse(signals) else signals
+    return require_sound("signals", signals).toarray() if scipy.sparse.issparse(signals) else signals
 
 
 def _empty(batch: int, k: int, dtype: np.dtype[Any], path: bool) -> pursuit.Found:
@@ -158,14 +159,20 @@ def _rows(arrays: Any, part: slice) -> Any:
 def _recovery(found: pursuit.Found, n: int, exponents: NDArray[np.int32], norms: Any) -> Recovery:
     """In the scale of the signals and columns as given."""
     scale = exponents[:, None]
-    coefficients = np.ldexp(found.coefficients, scale)
-    if norms is not None:
-        coefficients /= np.where(found.indices >= 0, norms[found.indices], 1).astype(coefficients.dtype)
+    # Mantissas and exponents of the norms; padding gets any column's, and stays 0.
+    parts = None if norms is None else [part[found.indices] for part in np.frexp(norms)]
+    coefficients = _divided(found.coefficients, parts, scale)
     path = None
     if found.residual_path.size:
-        codes = np.ldexp(found.coefficient_path, scale[:, :, None])
-        if norms is not None:
-            codes /= np.where(found.indices >= 0, norms[found.indices], 1).astype(codes.dtype)[:, None, :]
-        path = Path(codes, np.ldexp(found.residual_path, scale))
+        wide = None if parts is None else [part[:, None, :] for part in parts]
+        path = Path(_divided(found.coefficient_path, wide, scale[:, :, None]), np.ldexp(found.residual_path, scale))
     residuals = np.ldexp(found.residuals, exponents)
     return Recovery(n, found.indices, coefficients, found.steps, found.status, residuals, path=path)
+
+
+def _divided(values: Any, norms: Any, exponents: Any) -> Any:
+    """values 2^exponents / norms in the dtype of values: neither factor need fit it alone."""
+    if norms is None:
+        return np.ldexp(values, exponents)
+    mantissas, shifts = norms
+    return np.ldexp(values / mantissas, exponents - shifts).astype(values.dtype)

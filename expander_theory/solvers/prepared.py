@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels import omp_gram, vectors
 from expander_theory._kernels.row_lists import row_lists
-from expander_theory.dictionary import AnyDictionary, DenseDictionary, Dictionary, Floats
+from expander_theory.dictionary import AnyDictionary, DenseDictionary, Dictionary, Floats, real_array
 from expander_theory.errors import require
 from expander_theory.masks import Mask
 
@@ -28,7 +28,8 @@ class Prepared:
     """
 
     def __init__(self, dictionary: AnyDictionary, dtype: Any) -> None:
-        self.dictionary, self.dtype = dictionary, np.dtype(dtype)
+        self.dictionary, self.dtype = dictionary, np.dtype(dtype).newbyteorder("=")
+        require(self.dtype in (np.float32, np.float64), "dtype", self.dtype, "must be float32 or float64")
         wide = np.promote_types(dictionary.dtype, self.dtype)  # columns are rounded once, after they are divided
         unit = dictionary if self.norms is None else dictionary.astype(wide).normalised()
         self.values = _fixed(unit.values, self.dtype)
@@ -96,6 +97,20 @@ def _fixed(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return fixed
 
 
+def require_sound(name: str, matrix: Any) -> Any:
+    """The scipy.sparse matrix, if its indices lie in its shape: scipy's own loops believe them.
+
+    Raises:
+        InvalidArgument: they do not.
+    """
+    if hasattr(matrix, "check_format"):
+        try:
+            matrix.check_format(full_check=True)
+        except ValueError as error:
+            require(False, name, "a sparse matrix", f"must be sound: {error}")
+    return matrix
+
+
 def as_dictionary(matrix: AnyDictionary | ArrayLike | Any) -> AnyDictionary:
     """A dictionary of this project as it is; a scipy.sparse or NumPy (m, n) matrix as one.
 
@@ -109,12 +124,14 @@ def as_dictionary(matrix: AnyDictionary | ArrayLike | Any) -> AnyDictionary:
 
     if isinstance(matrix, Dictionary | DenseDictionary):
         return matrix
-    dense: Any = matrix if scipy.sparse.issparse(matrix) else np.asarray(matrix)
-    require(dense.dtype.kind in "biuf", "dictionary", f"array of {dense.dtype}", "must be real numbers")
     if not scipy.sparse.issparse(matrix):
+        dense = real_array("dictionary", matrix)
         require(dense.ndim == 2, "dictionary", f"array of shape {dense.shape}", "must be an (m, n) matrix")
-        dense = dense if dense.dtype == np.float32 else dense.astype(np.float64)
         return DenseDictionary(np.ascontiguousarray(dense.T))
+    given: Any = matrix
+    kind = given.dtype
+    require(kind.kind in "biuf", "dictionary", f"array of {kind}", "must be real numbers")
+    require_sound("dictionary", matrix)
     compressed: Any = scipy.sparse.csc_array(matrix, copy=True)  # what follows writes into it
     compressed.sum_duplicates()
     compressed.eliminate_zeros()

@@ -91,11 +91,19 @@ class Recovery:
         return np.sort(self.indices, axis=1)
 
     def to_scipy(self) -> scipy.sparse.csr_array:
-        """The codes as a (batch, n) ``scipy.sparse.csr_array``."""
+        """The codes as a (batch, n) ``scipy.sparse.csr_array``.
+
+        Raises:
+            InvalidArgument: steps outside 0..k, or an index among them outside 0..n-1 (of a recovery made by hand).
+        """
         import scipy.sparse
 
         batch, k = self.indices.shape
+        counted = self.steps.shape == (batch,) and bool(((self.steps >= 0) & (self.steps <= k)).all())
+        require(counted, "steps", self.steps, f"must be {batch} numbers in 0..k = {k}")
         used = np.arange(k) < self.steps[:, None]
+        outside = used & ((self.indices < 0) | (self.indices >= self.n))
+        require(not outside.any(), "indices", self.indices[outside][:1].tolist(), f"must lie in 0..{self.n - 1}")
         starts = np.concatenate([[0], np.cumsum(self.steps)])
         matrix = scipy.sparse.csr_array((self.coefficients[used], self.indices[used], starts), shape=(batch, self.n))
         matrix.sort_indices()
@@ -136,9 +144,12 @@ def unit_range_scales(h: Floats) -> tuple[Floats, Floats, NDArray[np.int32]]:
     return h, np.ldexp(h.dtype.type(1), np.where(extreme, 0, -exponents)), exponents
 
 
-def from_unit_range(found: Recovery, exponents: NDArray[np.int32]) -> Recovery:
-    """The recovery of the signals before :func:`to_unit_range`."""
-    found.coefficients[:] = np.ldexp(found.coefficients, exponents)
+def from_unit_range(
+    found: Recovery, exponents: NDArray[np.int32], of_codes: NDArray[np.int32] | None = None
+) -> Recovery:
+    """The recovery of the signals before :func:`to_unit_range`; codes have exponents of their own where columns were
+    scaled too."""
+    found.coefficients[:] = np.ldexp(found.coefficients, exponents if of_codes is None else of_codes)
     found.residual_norms[:] = np.ldexp(found.residual_norms, exponents[:, 0])
     return found
 

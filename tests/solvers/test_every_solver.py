@@ -154,7 +154,7 @@ def test_duplicate_columns(solver):
         (np.ones(128), 1.5, "k"),
         (np.ones(127), 1, "signals"),
         (np.ones((2, 2, 128)), 1, "signals"),
-        (np.ones(128, int), 1, "signals"),
+        (np.ones(128, complex), 1, "signals"),
         (np.array([1.0] * 127 + [np.nan]), 1, "signals"),
     ],
 )

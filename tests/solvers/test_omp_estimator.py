@@ -222,8 +222,8 @@ def test_bad_signals_are_named():
         OMPEncoder(W, 4).fit(1.0)
     with pytest.raises(InvalidArgument, match=r"^signals = array of shape \(50, 90\)"):
         OMPEncoder(W, 4).fit().transform(X)
-    with pytest.raises(InvalidArgument, match=r"^signals = array of int64: must be float32 or float64"):
-        OMPEncoder(W, 4).fit(np.ones((2, 40), int))
+    with pytest.raises(InvalidArgument, match=r"^signals = array of complex128: must be real numbers"):
+        OMPEncoder(W, 4).fit(np.ones((2, 40), complex))
 
 
 def test_scikit_learn_is_not_imported():
