@@ -11,6 +11,9 @@ def geometric_median(points: Tensor) -> Tensor:
 
     It stops when a step is shorter than 1e-6 of the mean distance, after 100 steps at most.
     """
+    # Squares of very large or very small activations would overflow or vanish; a power of two changes no digit.
+    power = 2.0 ** float(torch.frexp(points.abs().max()).exponent) if points.numel() else 1.0
+    points = points / power
     centre = points.mean(dim=0)
     for _ in range(_ITERATIONS):
         distances = torch.linalg.vector_norm(points - centre, dim=1)
@@ -20,4 +23,4 @@ def geometric_median(points: Tensor) -> Tensor:
         centre = moved
         if step <= _TOLERANCE * float(distances.mean()):
             break
-    return centre
+    return centre * power

@@ -19,7 +19,7 @@ from expander_theory.solvers import SOLVERS, Recovery, omp
 from expander_theory.solvers.prepared import Prepared
 from sae_bridge import ops
 from sae_bridge.omp import torch_omp
-from sae_bridge.sae import SparseAutoencoder
+from sae_bridge.sae import SparseAutoencoder, storable
 from sae_bridge.support_fit import fit_on_support
 from sae_bridge.tensor_dictionary import TensorDictionary
 
@@ -170,13 +170,13 @@ class Coder:
         acts, indices = x.new_zeros(len(x), self.sae.k), torch.full((len(x), self.sae.k), -1, device=x.device)
         for step in range(self.sae.k):
             score, atom = ops.encode(residual, unit.values, bias, unit.rows, 1, magnitude=True)
-            residual = residual - ops.decode(score, atom, unit.values, unit.rows, unit.m)
+            residual = residual - ops.decode(score, atom, unit.values, unit.rows, unit.m, trusted=True)
             again = indices == atom
             place = torch.where(again.any(1), again.int().argmax(1), step)[:, None]
             indices.scatter_(1, place, atom)
             acts.scatter_add_(1, place, score)
         indices.clamp_min_(0)
-        return acts / self._tensor_dictionary.norms[indices].to(acts), indices
+        return (acts.double() / self._tensor_dictionary.norms[indices]).to(acts), indices
 
     def _tensors(self, found: Recovery, norms: np.ndarray | None) -> tuple[Tensor, Tensor]:
         indices = np.maximum(found.indices, 0).astype(np.int64)
@@ -223,5 +223,5 @@ def decoder_of(sae: Autoencoder) -> AnyDictionary:
     """The decoder's columns as ``decode`` uses them, not normalised, in the SAE's dtype."""
     if not isinstance(sae, SparseAutoencoder):
         return sae.dictionary()
-    values = sae.weight.detach().cpu().numpy()
+    values = storable(sae.weight)
     return DenseDictionary(values) if sae.mask is None else Dictionary(sae.mask, values)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from expander_theory.errors import InvalidFile
 from expander_theory.files import atomic_write, canonical_json
+from expander_theory.typed import Count, Hex, Integer, Positive, Size, read_json, typed
 
 KIND, VERSION = "expander-activations", 2
 SPLITS = ("train", "held_out")
@@ -18,11 +19,40 @@ _SPELLINGS = ("model", "text", "tokenizer")
 """Names and paths, which say nothing about the content: fingerprints and hashes do."""
 _OURS = (f".{NAME}.", ".harvest.lock")
 """What a harvest that was killed before it wrote its description may have left."""
-_NEEDED = {
-    **dict.fromkeys(("m", "context", "contexts_per_shard", "layer"), int),
-    **dict.fromkeys(("contexts", "tokens_sha256", "policy"), dict),
-    **dict.fromkeys(("model_fingerprint", "hook", "dtype"), str),
-}
+
+
+class _Policy(TypedDict):
+    bos_id: Integer | None
+    drop_first: bool
+    special_ids: list[Integer]
+    outlier_ratio: Positive | None
+
+
+class _Splits(TypedDict):
+    train: Size
+    held_out: Size
+
+
+class _Hashes(TypedDict):
+    train: Hex
+    held_out: Hex
+
+
+class Description(TypedDict):
+    """What is read of ``activations.json``."""
+
+    m: Size
+    context: Size
+    contexts_per_shard: Size
+    layer: Count
+    hook: Literal["resid_pre", "resid_post"]
+    dtype: Literal["float32", "bfloat16"]
+    model: str
+    model_fingerprint: str
+    policy: _Policy
+    contexts: _Splits
+    documents: _Splits
+    tokens_sha256: _Hashes
 
 
 def identity(description: dict[str, Any]) -> dict[str, Any]:
@@ -64,11 +94,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     path = folder / NAME
     if not path.is_file():
         raise InvalidFile(folder, f"holds no activations ({NAME} is missing): run `expander sae harvest`")
-    try:
-        description = json.loads(path.read_text())
-        kind, version = description["kind"], description["version"]
-    except (ValueError, KeyError, TypeError):
-        raise InvalidFile(path, "damaged") from None
+    description: dict[str, Any] = read_json(path, dict[str, Any])
+    kind, version = description.get("kind"), description.get("version")
     if kind != KIND:
         raise InvalidFile(path, f"holds {kind!r}, expected {KIND!r}")
     if not isinstance(version, int) or version > VERSION:
@@ -76,10 +103,20 @@ def read_description(folder: Path) -> dict[str, Any]:
     if version < VERSION:
         old = f"format version {version} is older than {VERSION}, which this release reads"
         raise InvalidFile(path, f"{old}: harvest again into another folder")
-    missing = [key for key, type_ in _NEEDED.items() if not isinstance(description.get(key), type_)]
-    if missing:
-        raise InvalidFile(path, f"damaged: it lacks {', '.join(missing)}")
+    typed(path, description, Description)
+    _require_shards(path, description)
     return description
+
+
+def _require_shards(path: Path, description: dict[str, Any]) -> None:
+    """The shards that it speaks of must not be far more than there are files: they are going to be listed."""
+    shards = sum(-(-count // description["contexts_per_shard"]) for count in description["contexts"].values())
+    files = sum(1 for _ in path.parent.iterdir())
+    if shards > _MOST_MISSING + files:
+        raise InvalidFile(path, f"damaged: it speaks of {shards} shards, and the folder holds {files} files")
+
+
+_MOST_MISSING = 1_000_000  # 64 contexts each, or 64 MiB of activations: more than anyone harvests
 
 
 def _flat(fields: dict[str, Any]) -> dict[str, Any]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import hashlib
 import importlib
-import json
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from expander_theory.errors import InvalidArgument, InvalidFile, MissingResource, require
+from expander_theory.files import files_below
+from expander_theory.typed import parsed, typed
 from sae_bridge.resources import TEXT, find
+from sae_bridge.text_files import Span, decoded, opened, sections, unified
 
 HELD_OUT_SHARE = 10
 """One document in this many is held out, decided by a hash of its text: copies fall on the same side."""
@@ -25,19 +26,25 @@ _SHORTEST_ARTICLE = 2000  # characters of wiki markup: leaves out redirects and 
 _SHORTEST_LINE = 40  # characters: leaves out headings and list items
 _NAMESPACE = "{http://www.mediawiki.org/xml/export-0.3/}"
 _HUB = re.compile(r"hf:(?P<name>[^:]+)(:(?P<split>[^:\[]+(\[[^\]]*\])?)?)?(:(?P<field>.+))?")
-_MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
-@dataclass(frozen=True)
 class Document:
-    """A text, or wiki markup that is stripped when it is read."""
+    """A text, or wiki markup that is stripped when it is read; held as its hash and the way to read it again.
 
-    raw: str
-    is_wiki: bool = False
+    Args:
+        read: gives the text, the same whenever it is asked.
+        is_wiki: whether it is markup.
+        sha256: its hash (hex) where it is known.
 
-    @cached_property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.raw.encode()).hexdigest()
+    Attributes:
+        sha256: of the text as it is stored.
+    """
+
+    __slots__ = ("_read", "is_wiki", "sha256")
+
+    def __init__(self, read: Callable[[], str], is_wiki: bool = False, sha256: str | None = None) -> None:
+        self._read, self.is_wiki = read, is_wiki
+        self.sha256 = _sha256([read()]) if sha256 is None else sha256
 
     @property
     def held_out(self) -> bool:
@@ -45,7 +52,35 @@ class Document:
 
     @property
     def text(self) -> str:
-        return _prose(self.raw) if self.is_wiki else self.raw
+        """The text, read again.
+
+        Raises:
+            InvalidFile: its file has changed since it was listed.
+        """
+        raw = self._read()
+        if _sha256([raw]) != self.sha256:
+            where = getattr(getattr(self._read, "__self__", None), "path", "the text")
+            raise InvalidFile(where, "has changed since it was listed; start again")
+        return _prose(raw) if self.is_wiki else raw
+
+    def sections(self) -> Iterator[Document]:
+        """The document in sections of about 8,000 characters."""
+        span = getattr(self._read, "__self__", None)
+        if isinstance(span, Span) and not self.is_wiki:
+            yield from (Document(part.read) for part in span.sections())
+            return
+        start = 0
+        for section in sections(iter([self.text])):
+            part = slice(start, start + len(section))
+            yield Document(lambda part=part: self.text[part], sha256=_sha256([section]))
+            start = part.stop
+
+
+def _sha256(parts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode())
+    return digest.hexdigest()
 
 
 def read_documents(name: str) -> Iterator[Document]:
@@ -68,53 +103,65 @@ def read_documents(name: str) -> Iterator[Document]:
 
 def _files(path: Path) -> Iterator[Document]:
     if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.suffix in (".txt", ".jsonl"))
+        inside = files_below(path, (".txt", ".jsonl"))
         if not inside:
             raise InvalidFile(path, "holds no .txt or .jsonl file")
         for file in inside:
             yield from _files(file)
         return
-    try:
-        with path.open("rb") as file:
-            if path.suffix == ".jsonl":
-                yield from _lines(path, file)
-            else:
-                text = _decoded(path, file.read(), 0)
-                yield Document(text.replace("\r\n", "\n").replace("\r", "\n"))
-    except FileNotFoundError:
-        raise InvalidFile(path, "no such text file") from None
+    if path.suffix == ".jsonl":
+        yield from _lines(path)
+        return
+    span = Span(path)
+    yield Document(span.read, sha256=_sha256(_unified(span.blocks())))
 
 
-def _lines(path: Path, file: Any) -> Iterator[Document]:
+def _unified(blocks: Iterator[str]) -> Iterator[str]:
+    """Blocks with normalised newlines, of which none is cut in two."""
+    held = ""
+    for block in blocks:
+        whole = held + block
+        held = "\r" if whole.endswith("\r") else ""
+        yield unified(whole.removesuffix("\r"))
+    yield unified(held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a .jsonl file."""
+
+    path: Path
+    number: int
+    start: int
+    length: int
+
+    def read(self) -> str:
+        with opened(self.path) as file:
+            file.seek(self.start)
+            return _text_field(self.path, self.number, decoded(self.path, file.read(self.length), self.start))
+
+
+def _lines(path: Path) -> Iterator[Document]:
     offset = 0
-    for number, line in enumerate(file, 1):
-        text = _decoded(path, line, offset)
-        offset += len(line)
-        if text.strip():
-            yield Document(_text_field(path, number, text))
-
-
-def _decoded(path: Path, data: bytes, offset: int) -> str:
-    """UTF-8 text that begins at byte ``offset`` of the file."""
-    start = data.removeprefix(codecs.BOM_UTF8) if offset == 0 else data
-    try:
-        return start.decode()
-    except UnicodeDecodeError as error:
-        place = offset + len(data) - len(start) + error.start
-        mark = _MARKS.get(data[:2], "") if offset == 0 else ""
-        like = f"; it begins as {mark} does" if mark else ""
-        problem = f"is not UTF-8 text: byte {start[error.start]:#04x} at offset {place} ({error.reason}){like}"
-        raise InvalidFile(path, f"{problem}; convert it first, as `iconv -t UTF-8` does") from None
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            text, place = decoded(path, line, offset), _Line(path, number, offset, len(line))
+            offset += len(line)
+            if text.strip():
+                yield Document(place.read, sha256=_sha256([_text_field(path, number, text)]))
 
 
 def _text_field(path: Path, number: int, line: str) -> str:
+    record = typed(path, parsed(path, line, f"line {number}"), _TextRecord, f"line {number}")
     try:
-        text = json.loads(line)["text"]
-        text.encode()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = f'line {number} is no JSON object with a string "text" ({type(error).__name__}: {error})'
-        raise InvalidFile(path, problem) from None
-    return text
+        record["text"].encode()
+    except UnicodeEncodeError as error:
+        raise InvalidFile(path, f"line {number}: text: {error}") from None
+    return record["text"]
+
+
+class _TextRecord(TypedDict):
+    text: str
 
 
 def _hub(name: str) -> Iterator[Document]:
@@ -134,16 +181,25 @@ def _hub(name: str) -> Iterator[Document]:
         raise InvalidArgument("text", name, f"cannot be loaded: {type(error).__name__}: {said}") from error
     columns = ", ".join(rows.column_names)
     require(field in rows.column_names, "text", name, f"has no field {field!r}; it has {columns}")
-    for number, text in enumerate(rows[field]):
+    for number, row in enumerate(rows):
+        text = row[field]
         require(isinstance(text, str), "text", name, f"its field {field!r} holds no string in row {number}")
         if text.strip():
-            yield Document(text)
+            yield Document(lambda number=number: rows[number][field], sha256=_sha256([text]))
 
 
 def _enwik8() -> Iterator[Document]:
     """Articles of enwik8 in wiki markup; the archive's last page is cut short and is left out."""
+    path = find(TEXT)
+    try:
+        yield from _articles(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile, ElementTree.ParseError) as error:
+        raise InvalidFile(path, f"damaged ({error}): delete it and run `expander fetch`") from None
+
+
+def _articles(path: Path) -> Iterator[Document]:
     parser = ElementTree.XMLPullParser(["end"])
-    with gzip.open(find(TEXT), "rb") as file:
+    with gzip.open(path, "rb") as file:
         while block := file.read(1 << 20):
             parser.feed(block)
             for _, element in cast(Iterator[tuple[str, ElementTree.Element]], parser.read_events()):
@@ -154,7 +210,7 @@ def _enwik8() -> Iterator[Document]:
                 element.clear()
                 redirect = text[:9].lower() == "#redirect"
                 if ":" not in title and len(text) >= _SHORTEST_ARTICLE and not redirect:
-                    yield Document(text, is_wiki=True)
+                    yield Document(text.encode().decode, is_wiki=True)  # bytes: one a letter, whatever the text
 
 
 def _prose(markup: str) -> str:

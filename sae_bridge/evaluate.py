@@ -88,12 +88,45 @@ def evaluation_row(name: str, sae: AnySAE, kept: Reconstruction, to_model: Fidel
     }
 
 
-def require_trained_on(store: ActivationStore, training: Mapping[str, Any], path: object) -> None:
-    """Raise :class:`InvalidFile` unless an SAE's training fields name the activations of ``store``.
+def require_trained_on(
+    store: ActivationStore,
+    training: Mapping[str, Any],
+    path: object,
+    *,
+    other_activations: bool = False,
+    other_place: bool = False,
+) -> None:
+    """Raise :class:`InvalidFile` unless an SAE's training fields fit the activations of ``store``.
 
-    Its training documents might be held-out ones elsewhere.
+    Args:
+        store: where it is to be evaluated.
+        training: its training fields; what they do not say is not compared.
+        path: of the SAE, for the message.
+        other_activations: accept other text, or fields that name no activations. Its training documents might be
+            held-out ones here.
+        other_place: accept another layer, hook or language model.
     """
-    if training.get("activations_sha256") != store.sha256:
+    there = store.description
+    differences = [
+        f"{name} is {training[name]!r} there and {there[name]!r} here"
+        for name in ("layer", "hook")
+        if name in training and training[name] != there[name]
+    ]
+    if "model_fingerprint" in training:
+        same = training["model_fingerprint"] == there["model_fingerprint"]
+    else:
+        same = "language_model" not in training or _tail(training["language_model"]) == _tail(there["model"])
+    if not same:
+        theirs = training.get("language_model", training.get("model_fingerprint"))
+        differences.append(f"the language model is {theirs!r} there and {there['model']!r} here")
+    if differences and not other_place:
+        raise InvalidFile(path, f"was trained at another place: {'; '.join(differences)} (--other-place accepts it)")
+    if training.get("activations_sha256") != store.sha256 and not (other_activations or other_place):
         raise InvalidFile(
             path, f"was trained on other activations than {store.folder} (--other-activations accepts it)"
         )
+
+
+def _tail(name: Any) -> str:
+    """A model's name without the folder or the owner."""
+    return str(name).rstrip("/").rpartition("/")[2].lower()

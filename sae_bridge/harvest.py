@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from filelock import FileLock, Timeout
 
 from expander_theory.errors import InvalidFile, require, require_choice
 from expander_theory.files import canonical_json, stored_sha256
+from expander_theory.locks import locked
 from expander_theory.progress import progress_bar
 from sae_bridge.description import KIND, NAME, SPLITS, VERSION, require_claimable, write_description
 from sae_bridge.estimate import Estimate, free_bytes, parameter_bytes, require_space, seconds_per_token
@@ -66,11 +66,11 @@ class Harvest:
         """Where and what in this model.
 
         Raises:
-            InvalidArgument: no such layer, a context longer than the model's, or no BOS token though the policy
-                asks for it.
+            InvalidArgument: no such layer, or one that the logits do not depend on; a context longer than the model's;
+                no BOS token though the policy asks for it.
         """
         layer = len(model.layers) // 2 - 1 if self.layer is None else self.layer
-        model.block(layer)
+        model.require_steerable(layer, self.hook)
         longest = model.longest_context
         allowed = f"must be at most {longest}, the positions of {model.name}"
         require(longest is None or self.context <= longest, "context", self.context, allowed)
@@ -121,15 +121,12 @@ def harvest(
     shards = Shards(folder, description)
     require_space(folder, _disk(shards, tap, what))
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".harvest.lock", timeout=0):
-            require_claimable(folder, description)
-            _clear(folder)
-            write_description(folder, description)
-            _check(shards)
-            _run(shards, tap, what, contexts, progress)
-    except Timeout:
-        raise InvalidFile(folder, "another process is harvesting into it") from None
+    with locked(folder, "is harvesting into it", folder / ".harvest.lock"):
+        require_claimable(folder, description)
+        _clear(folder)
+        write_description(folder, description)
+        _check(shards)
+        _run(shards, tap, what, contexts, progress)
     return ActivationStore(folder)
 
 

@@ -43,16 +43,57 @@ class LanguageModel:
 
     @cached_property
     def layers(self) -> nn.ModuleList:
-        """The decoder blocks: the outermost list of as many modules as the configuration has hidden layers.
+        """The decoder blocks: the outermost list of as many modules as the text configuration has hidden layers.
+
+        Where there are several such lists (a model that sees or hears may have a tower of as many blocks), the first
+        whose blocks a text runs through.
 
         Raises:
             InvalidArgument: an architecture without such a list.
         """
         count = getattr(self._config, "num_hidden_layers", None)
-        for module in self.model.modules():  # in pre-order: a list comes before what it holds
-            if isinstance(module, nn.ModuleList) and len(module) == count:
-                return module
-        raise InvalidArgument("model", self.name, f"holds no list of {count} decoder blocks: not a decoder-only LM")
+        lists = [
+            module  # in pre-order: a list comes before what it holds
+            for module in self.model.modules()
+            if isinstance(module, nn.ModuleList) and len(module) == count
+        ]
+        found = lists[0] if len(lists) == 1 else next(filter(self._runs_through, lists), None)
+        if found is None:
+            raise InvalidArgument("model", self.name, f"holds no list of {count} decoder blocks: not a decoder-only LM")
+        return found
+
+    def _runs_through(self, blocks: nn.ModuleList) -> bool:
+        """Whether a text visits these modules, with the residual stream as what they are given."""
+        seen: list[bool] = []
+
+        def look(_: nn.Module, args: Any, kwargs: Any) -> None:
+            hidden = args[0] if args else kwargs.get("hidden_states")
+            seen.append(isinstance(hidden, Tensor) and hidden.shape == (1, 1, self.m))
+
+        handles = [block.register_forward_pre_hook(look, with_kwargs=True) for block in blocks]
+        try:
+            self._run_one_token()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return len(seen) == len(blocks) and all(seen)
+
+    @torch.no_grad()
+    def _run_one_token(self) -> Tensor:
+        return self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device), use_cache=False).logits
+
+    @torch.no_grad()
+    def require_steerable(self, layer: int, hook: Hook) -> None:
+        """Check, with one token, that what is put at a hook point reaches the logits: all measures there rest on it.
+
+        Raises:
+            InvalidArgument: no such layer or hook, or an intervention that changes nothing.
+        """
+        with self.intervene(layer, hook, _tilted):  # zeros may be what is there: a padding token's embedding
+            changed = self._run_one_token()
+        reached = not torch.equal(changed, self._run_one_token())
+        allowed = "is no place that the logits depend on: an intervention there changes nothing"
+        require(reached, "hook", f"{hook} of layer {layer} of {self.name}", allowed)
 
     @property
     def m(self) -> int:
@@ -209,6 +250,12 @@ class LanguageModel:
             yield
         finally:
             handle.remove()
+
+
+def _tilted(hidden: Tensor) -> Tensor:
+    """Moved in a direction that no normalisation removes."""
+    ramp = torch.linspace(-1, 1, hidden.shape[-1], device=hidden.device, dtype=hidden.dtype)
+    return hidden + ramp * hidden.abs().amax().clamp_min(1)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ int32 longest token, and for each token float32 score, int32 length, bytes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class _Sizes:
     def valid(self) -> bool:
         """Whether a model may have them."""
         positive = min(abs(size) for size in astuple(self)) > 0 and min(astuple(self)[:5]) > 0 and self.context > 0
-        return positive and self.dim % self.heads == 0 and self.heads % self.kv_heads == 0
+        return positive and self.dim % (2 * self.heads) == 0 and self.heads % self.kv_heads == 0
 
 
 def read_llama2c(path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -81,7 +82,10 @@ class _Reader:
 
     def floats(self, *shape: int) -> NDArray[np.float32]:
         """The next values."""
-        return np.frombuffer(self._take(4 * int(np.prod(shape))), "<f4").reshape(shape).astype(np.float32)
+        found = np.frombuffer(self._take(4 * math.prod(shape)), "<f4").reshape(shape).astype(np.float32)
+        if not np.isfinite(found).all():
+            raise InvalidFile(self._path, "holds NaN or infinite weights")
+        return found
 
     def tokens(self, count: int) -> list[bytes]:
         """The tokenizer's, by id, which is their order of merging."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory.errors import InvalidArgument, require, require_choice
+from expander_theory.typed import Count
 from sae_bridge.intervals import Bootstrap, Interval, Resample
 
 Positions = Literal["kept", "all"]
@@ -144,19 +146,38 @@ class Losses:
         Raises:
             InvalidArgument: other fields.
         """
-        arrays = dict(fields)
         try:
-            for name in ("documents", "predictions", "distributions"):
-                arrays[name] = np.asarray(arrays[name], np.int64)
-            shape = arrays["documents"].shape
-            for name in ("ce", "kl"):
-                arrays[name] = {run: np.asarray(values, float) for run, values in arrays[name].items()}
-                require(set(BASELINES) <= set(arrays[name]), name, sorted(arrays[name]), f"must have {BASELINES}")
-                same = all(values.shape == shape for values in arrays[name].values())
-                require(same, name, "of mixed lengths", f"must have one value for each of {shape} contexts")
-            return cls(**arrays)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InvalidArgument("fields", sorted(fields), f"are not those of losses ({error})") from None
+            msgspec.convert(fields, _Fields)
+        except msgspec.ValidationError as error:
+            raise InvalidArgument("fields", "given", f"are not those of losses: {error}") from None
+        more = sorted(set(fields) - set(_Fields.__annotations__))
+        require(not more, "fields", more, "are not those of losses")
+        arrays: dict[str, Any] = {name: fields[name] for name in _Fields.__annotations__}
+        for name in ("documents", "predictions", "distributions"):
+            arrays[name] = np.asarray(arrays[name], np.int64)
+        shape = arrays["documents"].shape
+        counts = [arrays[name].shape == shape for name in ("predictions", "distributions")]
+        require(all(counts), "predictions", "of another length", f"must have one value for each of {shape} contexts")
+        for name in ("ce", "kl"):
+            arrays[name] = {run: np.asarray(values, float) for run, values in arrays[name].items()}
+            require(set(BASELINES) <= set(arrays[name]), name, sorted(arrays[name]), f"must have {BASELINES}")
+            same = all(values.shape == shape and np.isfinite(values).all() for values in arrays[name].values())
+            require(same, name, "of mixed lengths", f"must have one finite value for each of {shape} contexts")
+        return cls(**arrays)
+
+
+class _Fields(TypedDict):
+    """Losses as JSON."""
+
+    store_sha256: str
+    model_fingerprint: str
+    positions: Literal["kept", "all"]
+    baseline: Literal["kept", "all"]
+    documents: list[Count]
+    predictions: list[Count]
+    distributions: list[Count]
+    ce: dict[str, list[float]]
+    kl: dict[str, list[float]]
 
 
 def conventions(positions: Positions, baseline: Positions, resample: Resample) -> str:

@@ -98,7 +98,10 @@ def measure_losses(
     about = store.description
     if model.fingerprint != about["model_fingerprint"]:
         raise InvalidFile(store.folder, f"was harvested from another model ({about['model']}, not {model.name})")
+    model.require_steerable(about["layer"], about["hook"])
     tokens, kept = store.tokens("held_out"), store.kept("held_out")
+    if int(tokens.max()) >= model.vocabulary:
+        raise InvalidFile(store.folder, f"holds token ids beyond the model's vocabulary of {model.vocabulary}")
     at = torch.ones_like(kept) if positions == "all" else kept
     ablated = torch.ones_like(kept) if baseline == "all" else at
     require(bool(at[:, :-1].any()), "positions", repr(positions), "leaves no prediction of a next token")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 
 from expander_theory.errors import InvalidArgument, InvalidFile, require, require_choice
+from expander_theory.typed import read_json
 from sae_bridge.gguf_models import cannot_load, read_gguf, require_all_parameters
 from sae_bridge.named_models import NAMED, converted_folder
 
@@ -73,6 +73,10 @@ def _looks_local(source: str) -> bool:
     return source.startswith((".", "/", "~")) or source.endswith(".gguf") or nested
 
 
+class _Index(TypedDict):
+    weight_map: dict[str, str]
+
+
 def _require_complete(folder: Path) -> None:
     """Name the file that a model folder lacks, before the library says something longer."""
     if not (folder / "config.json").is_file():
@@ -83,10 +87,7 @@ def _require_complete(folder: Path) -> None:
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise InvalidFile(folder, f"holds no tokenizer: none of {', '.join(_TOKENIZERS)}")
     if weights.suffix == ".json":
-        try:
-            shards = sorted(set(json.loads(weights.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidFile(weights, f"no index of weights: {error!r}") from error
+        shards = sorted(set(read_json(weights, _Index)["weight_map"].values()))
         for shard in shards:
             if not (folder / shard).is_file():
                 raise InvalidFile(folder / shard, f"this shard of the weights is missing ({len(shards)} in all)")

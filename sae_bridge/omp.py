@@ -106,8 +106,8 @@ def torch_omp(
     require(fits, "signals", f"tensor of shape {shape}", f"must have shape (batch, {m}) or ({m},)")
     h = torch.atleast_2d(signals.detach())
     require(bool(h.isfinite().all()), "signals", "tensor with NaN or infinity", "must be finite")
-    typed = dictionary.to(h) if isinstance(dictionary, TensorDictionary) else TensorDictionary.of(dictionary, h)
-    k, limit = require_int("k", k), min(typed.m, typed.n)
+    unit, norms = _unit(dictionary, h)
+    k, limit = require_int("k", k), min(unit.m, unit.n)
     require(1 <= k <= limit, "k", k, f"must be an integer between 1 and min(m, n) = {limit}")
     epsilon = torch.finfo(h.dtype).eps
     tolerance = 100 * epsilon if relative_tolerance is None else relative_tolerance
@@ -115,28 +115,50 @@ def torch_omp(
     require_choice("selection", selection, get_args(Selection))
     require_choice("correlation", correlation, get_args(Correlation))
     limits = Limits(k, tolerance, 10 * k * epsilon, selection == "magnitude", selection == "nonnegative")
-    unit = typed.unit
     size = _batch_size(unit, h, limits) if batch_size is None else require_int("batch_size", batch_size)
     require(size >= 1, "batch_size", size, "must be at least 1")
     correlate = _correlate(unit, h, correlation)
     with exact_products():
-        chunks = [_chunk(unit, part, correlate, limits) for part in h.split(size)]
+        chunks = [_chunk(unit, norms, part, correlate, limits) for part in h.split(size)]
     indices, coefficients, *others = (torch.cat(parts) for parts in zip(*chunks, strict=True))
-    if unit is not typed:
-        coefficients /= torch.where(indices >= 0, typed.norms[indices], 1.0).to(h.dtype)
     return TorchRecovery(unit.n, indices, coefficients, *others)
 
 
-def _chunk(dictionary: TensorDictionary, h: Tensor, correlate: Correlate, limits: Limits) -> tuple[Tensor, ...]:
+def _unit(dictionary: AnyDictionary | TensorDictionary, h: Tensor) -> tuple[TensorDictionary, Tensor | None]:
+    """Unit columns in the dtype of the signals, and the norms (n,), float64, that they had; None if these are all 1.
+
+    Columns are rounded once, after they are divided: as given they may not fit the dtype.
+    """
+    if not isinstance(dictionary, TensorDictionary):
+        wide = torch.float64 if torch.float64 in (h.dtype, _torch_dtype(dictionary)) else torch.float32
+        dictionary = TensorDictionary.of(dictionary, h.new_empty(0, dtype=wide))
+    elif dictionary.values.dtype == torch.float32:
+        dictionary = dictionary.to(h)
+    unit = dictionary.unit
+    norms = None if unit is dictionary else dictionary.norms.to(h.device)
+    return unit.to(h), norms
+
+
+def _torch_dtype(dictionary: AnyDictionary) -> torch.dtype:
+    return torch.float64 if dictionary.dtype == np.float64 else torch.float32
+
+
+def _chunk(
+    unit: TensorDictionary, norms: Tensor | None, h: Tensor, correlate: Correlate, limits: Limits
+) -> tuple[Tensor, ...]:
     # Squares of very large or very small signals would overflow or vanish.
     exponents = torch.frexp(h.abs().amax(1, keepdim=True)).exponent
     scaled = _times_power_of_two(h, -exponents)
-    if dictionary.rows is None:
-        atoms = DenseAtoms(dictionary.values, scaled, limits.k)
+    if unit.rows is None:
+        atoms = DenseAtoms(unit.values, scaled, limits.k)
     else:
-        atoms = MaskedAtoms(dictionary.rows, dictionary.values, scaled, limits.k)
+        atoms = MaskedAtoms(unit.rows, unit.values, scaled, limits.k)
     found = pursue(atoms, correlate, limits, torch.linalg.vector_norm(scaled, dim=1))
-    coefficients = _times_power_of_two(found.coefficients, exponents)
+    coefficients, powers = found.coefficients, exponents
+    if norms is not None:  # neither norms nor exponents need fit the dtype of the signals alone
+        mantissas, shifts = torch.frexp(torch.where(found.indices >= 0, norms[found.indices], 1.0))
+        coefficients, powers = coefficients / mantissas, exponents - shifts
+    coefficients = _times_power_of_two(coefficients, powers).to(h.dtype)
     residual_norms = _times_power_of_two(found.residual_norms, exponents[:, 0])
     return found.indices, coefficients, found.steps, found.status, residual_norms
 
@@ -175,6 +197,7 @@ def _batch_size(dictionary: TensorDictionary, h: Tensor, limits: Limits) -> int:
 def _times_power_of_two(x: Tensor, exponents: Tensor) -> Tensor:
     """x 2^e, rounded once. Two factors, since one can be out of range; torch.ldexp forms it in float32."""
     kind, bits, bias = (torch.int32, 23, 127) if x.dtype == torch.float32 else (torch.int64, 52, 1023)
+    exponents = exponents.clamp(2 - 2 * bias, 2 * bias)  # beyond, all is zero or infinite
     half = exponents.div(2, rounding_mode="floor")
     low, high = (((part + bias).to(kind) << bits).view(x.dtype) for part in (half, exponents - half))
     return x * low * high

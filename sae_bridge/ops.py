@@ -20,10 +20,18 @@ from torch import Tensor
 
 from expander_theory.errors import InvalidArgument
 from sae_bridge import kernels
+from sae_bridge.kernels.checks import require_features, require_rows
 
 
 def encode(
-    x: Tensor, weight: Tensor, bias: Tensor, rows: Tensor | None, k: int, magnitude: bool = False
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    rows: Tensor | None,
+    k: int,
+    magnitude: bool = False,
+    *,
+    trusted: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The k largest of E x + bias for every token, and where they are; differentiable in x, weight and bias.
 
@@ -34,13 +42,14 @@ def encode(
         rows: rows of the mask, integer (n, d); None where dense.
         k: how many, 1 <= k <= n.
         magnitude: choose by magnitude instead of by value.
+        trusted: the rows are those of a mask; see :func:`decode`.
 
     Returns:
         Scores (B, k), decreasing in value (in magnitude), with their signs and without ReLU; and the indices of the
         features, (B, k) int64, which have no gradient.
 
     Raises:
-        InvalidArgument: shapes, types or devices that do not fit, k out of range.
+        InvalidArgument: shapes, types or devices that do not fit, k out of range, a row that is none.
     """
     device = x.device.type
     mixed = torch.is_autocast_enabled(device)
@@ -50,11 +59,14 @@ def encode(
         raise InvalidArgument("bias", tuple(bias.shape), f"must have n = {weight.shape[0]} entries")
     if not 1 <= k <= weight.shape[0]:
         raise InvalidArgument("k", k, f"must be between 1 and n = {weight.shape[0]}")
+    _check_values(None, weight, rows, x.shape[1], trusted)
     product = torch.get_autocast_dtype(device) if mixed and rows is None and x.dtype != torch.float64 else None
     return _encode(x, weight, bias, rows, k, magnitude, product)
 
 
-def decode(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int) -> Tensor:
+def decode(
+    acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int, *, trusted: bool = False
+) -> Tensor:
     """sum_i acts[:, i] w_{indices[:, i]}, shape (B, m); differentiable in acts and weight.
 
     Args:
@@ -63,9 +75,12 @@ def decode(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m
         weight: stored values of the columns, (n, d) on a mask, (n, m) dense.
         rows: rows of the mask, integer (n, d); None where dense.
         m: entries of a column.
+        trusted: the indices come from :func:`encode` and the rows from a mask: the check, for which CUDA waits for the
+            device, is left out there. On a CPU it always runs, at a cost too small to measure.
 
     Raises:
-        InvalidArgument: shapes, types or devices that do not fit.
+        InvalidArgument: shapes, types or devices that do not fit, an index that is no feature, or a row that is none
+            (in a compiled graph on CUDA these two are not checked).
     """
     _check_weight(weight, rows, m, ("m", m))
     _check_alike(weight, torch.is_autocast_enabled(acts.device.type), acts=acts)
@@ -75,6 +90,7 @@ def decode(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m
         )
     if indices.dtype != torch.int64 or indices.device != acts.device:
         raise InvalidArgument("indices", f"{indices.dtype} on {indices.device}", f"must be int64 on {acts.device}")
+    _check_values(indices, weight, rows, m, trusted)
     return _decode(acts, indices, weight, rows, m)
 
 
@@ -89,8 +105,20 @@ def _check_weight(weight: Tensor, rows: Tensor | None, m: int, source: tuple[str
     if rows is not None:
         if rows.shape != weight.shape or rows.ndim != 2:
             raise InvalidArgument("rows", tuple(rows.shape), f"must be (n, d) as weight {tuple(weight.shape)}")
+        if rows.dtype not in (torch.int32, torch.int64):
+            raise InvalidArgument("rows", rows.dtype, "must be int32 or int64")
         if rows.device != weight.device:
             raise InvalidArgument("rows", rows.device, f"must be on the device of weight, {weight.device}")
+
+
+def _check_values(indices: Tensor | None, weight: Tensor, rows: Tensor | None, m: int, trusted: bool) -> None:
+    """Indices and rows, which the loops believe; those of :mod:`sae_bridge.kernels.cpu` check theirs."""
+    if torch.compiler.is_compiling() or kernels.backend(weight) is kernels.cpu or (trusted and weight.is_cuda):
+        return
+    if indices is not None:
+        require_features(indices, weight.shape[0])
+    if rows is not None:
+        require_rows(rows, m)
 
 
 def _check_alike(weight: Tensor, mixed: bool, **tensors: Tensor) -> None:

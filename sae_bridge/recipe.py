@@ -128,9 +128,14 @@ class Training:
             return TopKSAE(m, self.n, self.k, **how)
         return ExpanderSAE(mask, self.k, **how)
 
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps over which the rate rises."""
+        return round(self.warm_up * self.steps)
+
     def rate_at(self, step: int) -> float:
         """Share of the peak rate at ``step``: linear warm-up, then a cosine to ``final_rate``."""
-        warm_up = round(self.warm_up * self.steps)
+        warm_up = self.warm_up_steps
         if step < warm_up:
             return (step + 1) / warm_up
         progress = (step - warm_up) / max(1, self.steps - warm_up)

@@ -78,10 +78,10 @@ class AuxK(DeadFeatures):
         k = min(self.k, len(dead))
         target = -residual.detach()
         magnitude = sae.selection == "magnitude"
-        acts, indices = ops.encode(x.detach(), encoder, bias, rows, k, magnitude=magnitude)
+        acts, indices = ops.encode(x.detach(), encoder, bias, rows, k, magnitude=magnitude, trusted=True)
         if not magnitude:
             acts = acts.relu()
-        missed = target - ops.decode(acts, indices, weight, rows, sae.m)
+        missed = target - ops.decode(acts, indices, weight, rows, sae.m, trusted=True)
         power = world.mean(target.square().mean())
         return AUX_WEIGHT * missed.square().mean() / power.clamp_min(torch.finfo(power.dtype).tiny)
 

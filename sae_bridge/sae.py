@@ -10,16 +10,18 @@ largest of a batch of B tokens in training, and in evaluation what exceeds a thr
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from expander_theory.dictionary import AnyDictionary, DenseDictionary, Dictionary
-from expander_theory.errors import require, require_choice
+from expander_theory.errors import InvalidArgument, InvalidFile, require, require_choice
 from expander_theory.masks import Mask
 from sae_bridge import ops
 from sae_bridge.initial import initial_weight
@@ -127,7 +129,7 @@ class SparseAutoencoder(nn.Module, ABC):
         batch_topk = self.activation == "batch_topk"
         most = min(self.n, BATCH_TOPK_SHARE * self.k) if batch_topk else self.k
         acts, indices = ops.encode(
-            x, self.encoder_weight, self.b_enc, self.rows, most, magnitude=self.selection == "magnitude"
+            x, self.encoder_weight, self.b_enc, self.rows, most, magnitude=self.selection == "magnitude", trusted=True
         )
         if self.selection == "signed":
             acts = acts.relu()
@@ -141,31 +143,46 @@ class SparseAutoencoder(nn.Module, ABC):
         magnitude = self.selection == "magnitude"
         for step in range(self.pursuit_steps):
             acts, indices = ops.encode(
-                left, self.encoder_weight, self.b_enc, self.rows, self.k // self.pursuit_steps, magnitude=magnitude
+                left,
+                self.encoder_weight,
+                self.b_enc,
+                self.rows,
+                self.k // self.pursuit_steps,
+                magnitude=magnitude,
+                trusted=True,
             )
             acts = acts if magnitude else acts.relu()
             found.append((acts, indices))
             if step + 1 < self.pursuit_steps:
-                left = left - self.combine(acts, indices)
+                left = left - self.combine(acts, indices, trusted=True)
         acts, indices = zip(*found, strict=True)
         return torch.cat(acts, dim=1), torch.cat(indices, dim=1)
 
-    def combine(self, acts: Tensor, indices: Tensor) -> Tensor:
-        """W code, shape (B, m), for scaled activations and without b_dec."""
-        return ops.decode(acts, indices, self.weight, self.rows, self.m)
+    def combine(self, acts: Tensor, indices: Tensor, *, trusted: bool = False) -> Tensor:
+        """W code, shape (B, m), for scaled activations and without b_dec; see :func:`sae_bridge.ops.decode`."""
+        return ops.decode(acts, indices, self.weight, self.rows, self.m, trusted=trusted)
 
     def encode(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of activations h (B, m): acts (B, K), feature indices (B, K) int64."""
         return self.code(self.centred(h))
 
-    def decode(self, acts: Tensor, indices: Tensor) -> Tensor:
-        """Reconstruction (B, m) in the units of h."""
-        return (self.combine(acts, indices) + self.b_dec) / self.scale
+    def decode(self, acts: Tensor, indices: Tensor, *, trusted: bool = False) -> Tensor:
+        """Reconstruction (B, m) in the units of h.
+
+        Args:
+            acts: (B, K); zeros are padding.
+            indices: features, (B, K) int64 in 0..n-1, padding included.
+            trusted: see :func:`sae_bridge.ops.decode`.
+
+        Raises:
+            InvalidArgument: shapes that do not fit, or an index that is no feature.
+        """
+        return (self.combine(acts, indices, trusted=trusted) + self.b_dec) / self.scale
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(reconstruction (B, m), acts (B, K), indices (B, K))."""
         acts, indices = self.encode(h)
-        return self.decode(acts, indices), acts, indices
+        return self.decode(acts, indices, trusted=True), acts, indices
 
     @torch.no_grad()
     def _batch_threshold(self, acts: Tensor) -> Tensor:
@@ -193,9 +210,12 @@ class SparseAutoencoder(nn.Module, ABC):
             centre: mean or geometric median of h, shape (m,).
             mean_square_norm: E ||h||^2, positive.
         """
-        require(mean_square_norm > 0, "mean_square_norm", mean_square_norm, "must be positive")
-        self.scale.fill_((self.m / mean_square_norm) ** 0.5)
-        self.b_dec.copy_(self.scale * centre)
+        scale = (self.m / mean_square_norm) ** 0.5 if 0 < mean_square_norm < math.inf else 0.0
+        tiny, huge = torch.finfo(self.scale.dtype).tiny, torch.finfo(self.scale.dtype).max
+        allowed = f"must be positive, with a scale sqrt(m / it) that fits {self.scale.dtype}"
+        require(tiny <= scale <= huge, "mean_square_norm", mean_square_norm, allowed)
+        self.scale.fill_(scale)
+        self.b_dec.copy_(scale * centre.double())
 
     @torch.no_grad()
     def normalise_columns(self) -> None:
@@ -220,7 +240,10 @@ class SparseAutoencoder(nn.Module, ABC):
         return None
 
     def save(self, folder: str | os.PathLike[str], fields: dict[str, Any]) -> None:
-        """Save as a folder of ``cfg.json`` and safetensors; ``fields`` (JSON) say how it was trained."""
+        """Save as a folder of ``cfg.json`` and safetensors; ``fields`` (JSON) say how it was trained.
+
+        Parameters of 16 bits are stored as float32, which changes none of them.
+        """
         configuration = {
             "architecture": "dense" if self.mask is None else "expander",
             "m": self.m,
@@ -232,7 +255,7 @@ class SparseAutoencoder(nn.Module, ABC):
             "selection": self.selection,
             **({"pursuit_steps": self.pursuit_steps} if self.pursuit_steps > 1 else {}),
         }
-        arrays = {name: value.detach().cpu().numpy() for name, value in self.state_dict().items() if name != "rows"}
+        arrays = {name: storable(value) for name, value in self.state_dict().items() if name != "rows"}
         write_sae(folder, configuration, self.mask, arrays, fields)
 
 
@@ -309,15 +332,30 @@ class ExpanderSAE(SparseAutoencoder):
             return values("initial encoder")
 
         super().__init__(values("initial decoder"), mask.m, k, encoder, start, activation, selection, pursuit_steps)
-        self._mask = mask
+        self._recipe_of = mask
         self.register_buffer("rows", torch.from_numpy(mask.rows.copy()))
 
     @property
     def mask(self) -> Mask:
-        return self._mask
+        """The mask of ``rows``, which alone say what it is: a loaded state brings its own."""
+        assert self.rows is not None
+        rows = self.rows.cpu().numpy()
+        if not np.array_equal(rows, self._recipe_of.rows):
+            self._recipe_of = Mask(self.m, rows)
+        return self._recipe_of
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        rows, errors = state_dict.get(f"{prefix}rows"), args[-1]
+        if isinstance(rows, Tensor) and rows.shape == self.weight.shape:
+            try:
+                Mask(self.m, rows.cpu().numpy())  # the loops believe it
+            except InvalidArgument as error:
+                errors.append(f"rows are no mask of m = {self.m} rows: {error}")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def dictionary(self) -> Dictionary:
-        return Dictionary(self._mask, self.weight.detach().cpu().double().numpy()).normalised()
+        return Dictionary(self.mask, self.weight.detach().cpu().double().numpy()).normalised()
 
 
 def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[str, Any]]:
@@ -331,7 +369,12 @@ def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[st
     how: dict[str, Any] = {"encoder": encoder, "activation": about["activation"], "selection": about["selection"]}
     how["pursuit_steps"] = about.get("pursuit_steps", 1)
     k = about["k"]
-    sae: SparseAutoencoder = TopKSAE(about["m"], about["n"], k, **how) if mask is None else ExpanderSAE(mask, k, **how)
+    try:
+        sae: SparseAutoencoder = (
+            TopKSAE(about["m"], about["n"], k, **how) if mask is None else ExpanderSAE(mask, k, **how)
+        )
+    except InvalidArgument as error:  # options that do not go together
+        raise InvalidFile(folder, f"damaged: {error}") from None
     stored = {name: torch.from_numpy(value) for name, value in arrays.items()}
     if any(value.dtype == torch.float64 for value in stored.values()):
         sae = sae.double()
@@ -341,6 +384,12 @@ def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[st
 
 def _unit(weight: Tensor) -> Tensor:
     return weight / torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+
+
+def storable(value: Tensor) -> np.ndarray[Any, Any]:
+    """A parameter as NumPy has it; 16 bits become float32, exactly."""
+    here = value.detach().cpu()
+    return (here.float() if here.is_floating_point() and here.dtype != torch.float64 else here).numpy()
 
 
 def _identity(x: Tensor) -> Tensor:

@@ -8,17 +8,40 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
+import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory.errors import InvalidArgument, InvalidFile
 from expander_theory.files import atomic_write, read_arrays, stored_sha256, write_arrays
 from expander_theory.masks import Mask
+from expander_theory.typed import Hex, Size, read_json, typed
 
 KIND, VERSION = "expander-sae", 2
 CONFIGURATION, WEIGHTS = "cfg.json", "sae_weights.safetensors"
-_FIELDS = {"architecture": str, "m": int, "n": int, "d": int, "k": int, "encoder": str, "activation": str}
+
+_WEIGHTS_FIELDS = ("architecture", "m", "n", "d", "k", "encoder", "activation", "selection", "pursuit_steps")
+
+
+class _About(TypedDict):
+    """The configuration, as far as it is read."""
+
+    version: Size
+    architecture: Literal["expander", "dense"]
+    m: Size
+    n: Size
+    d: Size
+    k: Size
+    encoder: Literal["tied", "untied"]
+    activation: Literal["topk", "batch_topk"]
+    selection: Literal["signed", "magnitude"]
+    pursuit_steps: NotRequired[Size]
+    weights_sha256: Hex
+    mask_recipe: NotRequired[str]
+    mask_sha256: NotRequired[Hex]
+    training: dict[str, Any]
+
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -50,11 +73,11 @@ def write_sae(
     atomic_write(folder / CONFIGURATION, json.dumps(about, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def read_sae(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], Mask | None, Arrays, dict[str, Any]]:
-    """(configuration, mask or None, arrays without the mask's, training fields).
+def read_sae(folder: str | os.PathLike[str]) -> tuple[_About, Mask | None, Arrays, dict[str, Any]]:
+    """(configuration, mask or None, arrays without the mask's, training fields); the arrays are those of such an SAE.
 
     Raises:
-        InvalidFile: missing, truncated, altered, newer than this release, or not an SAE.
+        InvalidFile: missing, truncated, altered, newer than this release, or not an SAE; says what is wrong with it.
     """
     folder = Path(folder)
     about = _configuration(folder)
@@ -62,12 +85,9 @@ def read_sae(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], Mask | Non
     stored, arrays = read_arrays(path, KIND, VERSION)
     if stored_sha256(path) != about["weights_sha256"]:
         raise InvalidFile(path, f"is not the file that {CONFIGURATION} was written with")
-    changed = sorted(key for key, value in stored.items() if about.get(key) != value)
+    changed = sorted(key for key in {*stored, *_WEIGHTS_FIELDS} if about.get(key) != stored.get(key))
     if changed:
         raise InvalidFile(folder / CONFIGURATION, f"altered: {', '.join(changed)} differ from what {WEIGHTS} holds")
-    shape = (about["n"], about["d"])
-    if arrays["weight"].shape != shape:
-        raise InvalidFile(path, f"holds weights of shape {arrays['weight'].shape}, expected {shape}")
     mask = None
     if about["architecture"] == "expander":
         try:
@@ -76,27 +96,43 @@ def read_sae(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], Mask | Non
             raise InvalidFile(path, f"holds no mask: {error}") from None
         if mask.sha256 != about.get("mask_sha256"):
             raise InvalidFile(path, f"altered: its mask is not the one that {CONFIGURATION} names")
-    elif about["architecture"] != "dense":
-        raise InvalidFile(folder / CONFIGURATION, f"unknown architecture {about['architecture']!r}")
+    elif about["d"] != about["m"]:
+        raise InvalidFile(folder / CONFIGURATION, f"has d = {about['d']}, expected m = {about['m']} of a dense SAE")
+    _require_sae(path, about, arrays)
     return about, mask, arrays, about["training"]
 
 
-def _configuration(folder: Path) -> dict[str, Any]:
+def _require_sae(path: Path, about: _About, arrays: Arrays) -> None:
+    """The arrays must be those of an SAE of these sizes: what is made of them is believed from here on."""
+    n, m, columns = about["n"], about["m"], (about["n"], about["d"])
+    shapes: dict[str, tuple[int, ...]] = {"weight": columns, "b_enc": (n,), "b_dec": (m,), "scale": (), "threshold": ()}
+    if about["encoder"] == "untied":
+        shapes["encoder"] = columns
+    if arrays.keys() != shapes.keys():
+        raise InvalidFile(path, f"lacks or adds {', '.join(sorted(arrays.keys() ^ shapes.keys()))}")
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype not in (np.float32, np.float64) or array.dtype != arrays["weight"].dtype:
+            found = f"{name} of {array.dtype} and shape {array.shape}"
+            raise InvalidFile(path, f"holds {found}, expected shape {shape} and one floating type for all")
+        if not np.isfinite(array).all():
+            raise InvalidFile(path, f"holds NaN or infinity in {name}")
+    if not arrays["scale"] > 0:
+        raise InvalidFile(path, f"holds the scale {arrays['scale']}, which must be positive")
+    if about["k"] > n:
+        raise InvalidFile(path, f"has k = {about['k']}, more than its n = {n} features")
+
+
+def _configuration(folder: Path) -> _About:
     path = folder / CONFIGURATION
     if not path.is_file():
         raise InvalidFile(folder, f"holds no SAE ({CONFIGURATION} is missing)")
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        kind = about.get("kind")
-    except (ValueError, AttributeError) as error:
-        raise InvalidFile(path, f"damaged: {error}") from None
-    if kind != KIND:
+    about: dict[str, Any] = read_json(path, dict[str, Any])
+    if about.get("kind") != KIND:
         hint = "; `expander sae import` reads those of SAELens and sparsify" if "d_in" in about else ""
+        kind = about.get("kind")
         raise InvalidFile(path, f"is not the configuration of an SAE of this project (kind is {kind!r}){hint}")
-    if not isinstance(about.get("version"), int) or about["version"] > VERSION:
-        raise InvalidFile(path, f"format version {about.get('version')!r} is newer than {VERSION}: upgrade")
-    wrong = [name for name, type_ in _FIELDS.items() if not isinstance(about.get(name), type_)]
-    wrong += [name for name in ("selection", "weights_sha256", "training") if name not in about]
-    if wrong:
-        raise InvalidFile(path, f"damaged: it lacks {', '.join(wrong)}")
-    return about
+    version = about.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise InvalidFile(path, f"format version {version} is newer than {VERSION}: upgrade")
+    return typed(path, about, _About)

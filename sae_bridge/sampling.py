@@ -16,9 +16,11 @@ from expander_theory.errors import InvalidFile, require, require_int
 from expander_theory.files import atomic_write
 from expander_theory.progress import progress_bar
 from expander_theory.seeds import generator
+from expander_theory.typed import read_json
 from sae_bridge.language_models import LanguageModel
 
 ABOUT = "sampling.json"
+_MOST = 1_000_000
 _AT_ONCE = 32
 """Documents in one file, sampled together: what an interruption can lose."""
 
@@ -40,7 +42,7 @@ def sample_text(
 
     Args:
         folder: for the files and :data:`ABOUT`; the same call resumes it, another one is refused.
-        documents: how many, at least 1; rounded up to whole files of 32.
+        documents: how many, 1 to a million; rounded up to whole files of 32.
         tokens: of a document at most, the first included; within the model's context.
         temperature: of the distribution of the next token, above 0; 1 is the model's own.
         seed: of the draws.
@@ -51,6 +53,7 @@ def sample_text(
     """
     documents, tokens = require_int("documents", documents), require_int("tokens", tokens)
     require(documents >= 1, "documents", documents, "must be at least 1")
+    require(documents <= _MOST, "documents", documents, f"must be at most {_MOST}")
     longest = model.longest_context or tokens
     require(2 <= tokens <= longest, "tokens", tokens, f"must be between 2 and the model's context of {longest}")
     require(0 < temperature < np.inf, "temperature", temperature, "must be positive")
@@ -78,7 +81,7 @@ def _claim(folder: Path, about: dict[str, object]) -> None:
     path = folder / ABOUT
     if not path.is_file():
         atomic_write(path, json.dumps(about, indent=1).encode())
-    elif json.loads(path.read_bytes()) != about:
+    elif read_json(path, dict[str, Any]) != about:
         raise InvalidFile(path, "belongs to text of another model, length, temperature or seed: choose another folder")
 
 

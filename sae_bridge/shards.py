@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from expander_theory.errors import InvalidFile
 from expander_theory.files import read_arrays, write_arrays
+from expander_theory.typed import Count, Hex, Positive, typed
 from sae_bridge.description import KIND, SPLITS, VERSION, harvest_id
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -31,6 +32,13 @@ _MOST_CONTEXTS = 64
 def contexts_per_shard(m: int, context: int, dtype: str) -> int:
     """Contexts of one shard: 64, or as many as make 64 MiB of activations."""
     return max(1, min(_MOST_CONTEXTS, _SHARD_BYTES // (m * context * _STORED[dtype].itemsize)))
+
+
+class _Fields(TypedDict):
+    split: str
+    index: Count
+    harvest: Hex
+    norm_limit: Positive | None
 
 
 @dataclass(frozen=True)
@@ -106,26 +114,29 @@ class Shards:
         """
         path = self.path(split, index)
         fields, arrays = read_arrays(path, KIND, VERSION)
+        limit = typed(path, fields, _Fields, "fields")["norm_limit"]
         if (fields.get("split"), fields.get("index")) != (split, index):
             raise InvalidFile(path, f"holds shard {fields.get('index')} of split {fields.get('split')!r}")
         if fields.get("harvest") != self._id:
             raise InvalidFile(path, "belongs to another harvest than activations.json; delete it and harvest again")
         part = self.contexts(split, index)
         shape = (part.stop - part.start, self._description["context"])
-        kept = arrays.get("kept", np.zeros(0))
+        kept = arrays.get("kept", np.zeros(0, np.bool_))
+        rows = int(np.count_nonzero(kept))
         expected = {
             "tokens": (shape, np.dtype(np.int32)),
             "documents": (shape[:1], np.dtype(np.int32)),
             "kept": (shape, np.dtype(np.bool_)),
-            "activations": ((int(kept.sum()), self._description["m"]), _STORED[self._description["dtype"]]),
+            "activations": ((rows, self._description["m"]), _STORED[self._description["dtype"]]),
         }
         if {name: (array.shape, array.dtype) for name, array in arrays.items()} != expected:
             raise InvalidFile(path, "damaged: its arrays have other shapes or types than activations.json says")
-        rows = self._tensor(arrays["activations"])
-        if not bool(torch.isfinite(rows).all()):
+        if arrays["tokens"].min() < 0 or arrays["documents"].min() < 0:
+            raise InvalidFile(path, "damaged: it holds a negative token id or number of a document")
+        activations = self._tensor(arrays["activations"])
+        if not bool(torch.isfinite(activations).all()):
             raise InvalidFile(path, "damaged: it holds NaN or infinite activations; delete it and harvest again")
-        limit = fields.get("norm_limit")
-        return Shard(arrays["tokens"], arrays["documents"], kept, rows, math.inf if limit is None else limit)
+        return Shard(arrays["tokens"], arrays["documents"], kept, activations, math.inf if limit is None else limit)
 
     def read_rows(self, split: str, index: int, first: int, last: int) -> Tensor:
         """Rows first..last - 1 of a shard in the stored dtype; only they are read, unchecked.
@@ -138,9 +149,13 @@ class Shards:
         path = self.path(split, index)
         try:
             with safe_open(path, framework="numpy") as file:
-                return self._tensor(file.get_slice("activations")[first:last])
-        except (OSError, SafetensorError) as error:
+                found = file.get_slice("activations")[first:last]
+        except (OSError, SafetensorError, TypeError, AttributeError) as error:
             raise InvalidFile(path, f"cannot be read any more ({error})") from None
+        expected = (last - first, self._description["m"]), _STORED[self._description["dtype"]]
+        if (found.shape, found.dtype) != expected:
+            raise InvalidFile(path, "cannot be read any more (its activations have another shape or type than before)")
+        return self._tensor(found)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         if array.dtype == np.uint16:

@@ -55,9 +55,9 @@ class ActivationStore:
         self.description: dict[str, Any] = read_description(self.folder)
         try:
             self.policy = Positions.from_fields(self.description["policy"])
-            self.dtype = DTYPES[self.description["dtype"]]
-        except (KeyError, TypeError):
-            raise InvalidFile(self.folder / NAME, "damaged: it has another policy or dtype than is known") from None
+        except TypeError:
+            raise InvalidFile(self.folder / NAME, "damaged: it has another policy than is known") from None
+        self.dtype = DTYPES[self.description["dtype"]]
         self._shards = Shards(self.folder, self.description)
         self._tables: dict[str, _Table] = {}
         self._rows: dict[str, Tensor] = {}
@@ -135,8 +135,15 @@ class ActivationStore:
 
         Args:
             contexts: numbers of contexts, ascending. Only their part of the shards is read.
+
+        Raises:
+            InvalidArgument: contexts that are not there, or not ascending.
         """
         kept = self._table(split).kept.sum(axis=1)
+        contexts = np.asarray(contexts)
+        ascending = contexts.ndim == 1 and contexts.dtype.kind in "iu" and bool((np.diff(contexts) > 0).all())
+        inside = ascending and (contexts.size == 0 or (contexts[0] >= 0 and contexts[-1] < len(kept)))
+        require(inside, "contexts", contexts, f"must be ascending integers in 0..{len(kept) - 1}")
         rows = torch.empty(int(kept[contexts].sum()), self.m, dtype=self.dtype)
         filled = 0
         for index in range(self._shards.count(split)):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from expander_theory.errors import require
+from sae_bridge.kernels.checks import require_features
 from sae_bridge.kernels.nonnegative import nonnegative_least_squares
 from sae_bridge.tensor_dictionary import TensorDictionary
 
@@ -34,12 +35,14 @@ def fit_on_support(
         coefficients (B, K) for the same indices, in the dtype of ``acts``.
 
     Raises:
-        InvalidArgument: shapes that do not fit.
+        InvalidArgument: shapes that do not fit, or an index that is no column.
     """
     fits = x.ndim == 2 and x.shape[1] == dictionary.m
     require(fits, "x", f"tensor of shape {tuple(x.shape)}", f"must have shape (B, {dictionary.m})")
     fits = acts.ndim == 2 and acts.shape == indices.shape and len(acts) == len(x)
     require(fits, "acts", f"tensor of shape {tuple(acts.shape)}", f"must be ({len(x)}, K), as indices are")
+    require(indices.dtype == torch.int64, "indices", indices.dtype, "must be int64")
+    require_features(indices, dictionary.n)
     width = acts.shape[1]
     size = max(1, _BUDGET // (8 * width * (dictionary.m + 8 * width)))
     exact = dictionary.to(x.double())

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from expander_theory.dictionary import AnyDictionary, Dictionary
 from expander_theory.errors import require
+from expander_theory.immutable import Immutable
 
 _UNIT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class TensorDictionary:
+class TensorDictionary(Immutable):
     """A dictionary as tensors on one device: what many calls share, or an SAE's decoder. Copies are stored.
 
     Attributes:
@@ -98,7 +99,7 @@ class TensorDictionary:
     def to_dense(self) -> Tensor:
         """The columns as rows, (n, m)."""
         if self.rows is None:
-            return self.values
+            return self.values.clone()
         return self.values.new_zeros(self.n, self.m).scatter_(1, self.rows.long(), self.values)
 
 

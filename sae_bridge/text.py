@@ -14,7 +14,6 @@ from expander_theory.errors import InvalidArgument, require
 from sae_bridge.documents import HELD_OUT_SHARE, Document, read_documents
 
 _FEW = 20  # with fewer documents than this, each is cut into sections that count as documents
-_SECTION = 8000  # characters
 _AT_ONCE = 32  # documents a call of the tokenizer: it works on them in parallel
 
 
@@ -32,7 +31,9 @@ class TextSource:
     Args:
         names: sources as :func:`sae_bridge.documents.read_documents` takes them: "enwik8" (the default text),
             ``hf:NAME[:SPLIT[:FIELD]]``, or paths. Where there are fewer than 20 documents in all, each is cut at
-            line ends into sections of about 8,000 characters, which then count as documents.
+            line ends (a long line at spaces) into sections of about 8,000 characters, which then count as documents.
+
+    Files are read as often as they are needed; only hashes and places are kept in memory (of enwik8 its articles).
 
     Raises:
         MissingResource: the default text has not been fetched, or ``datasets`` is not installed.
@@ -45,7 +46,7 @@ class TextSource:
         self.names = tuple(names)
         found = [document for name in names for document in read_documents(name)]
         if len(found) < _FEW:
-            found = [Document(section) for d in found for section in _sections(d.text)]
+            found = [section for document in found for section in document.sections()]
         self.documents = sorted(found, key=lambda d: d.sha256[8:])  # the first digits decide the split
 
     @property
@@ -101,12 +102,10 @@ class TextSource:
             take(number, found)
         name = "held-out" if held_out else "training"
         if not tokens:
-            raise InvalidArgument(
-                "text",
-                ", ".join(self.names),
-                f"its {len(side)} {name} documents are all shorter than one context of {context} tokens "
-                f"(one document in {HELD_OUT_SHARE} is held out: give more or longer documents)",
-            )
+            short = f"its {len(side)} {name} documents are all shorter than one context of {context} tokens"
+            none = f"none of its {len(self.documents)} documents is a {name} one"
+            shares = f"(one document in {HELD_OUT_SHARE} is held out, by a hash: give more or longer documents)"
+            raise InvalidArgument("text", ", ".join(self.names), f"{short if side else none} {shares}")
         if len(tokens) < count:
             raise InvalidArgument(
                 "text",
@@ -126,16 +125,3 @@ def _tokenised(tokenizer: Any, documents: list[tuple[int, Document]]) -> Iterato
         texts = [document.text for _, document in part]
         ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         yield from zip((number for number, _ in part), ids, strict=True)
-
-
-def _sections(text: str) -> Iterator[str]:
-    section: list[str] = []
-    length = 0
-    for line in text.splitlines(keepends=True):
-        section.append(line)
-        length += len(line)
-        if length >= _SECTION:
-            yield "".join(section)
-            section, length = [], 0
-    if section:
-        yield "".join(section)

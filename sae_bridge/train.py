@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from expander_theory.errors import ExpanderTheoryError, InvalidFile, require
+from expander_theory.interrupts import Stop, stopping
 from expander_theory.ledger import Ledger
 from expander_theory.progress import progress_bar
 from sae_bridge.metrics import Sink, SinkName, sinks
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 METRICS, CHECKPOINT, DECODER = "metrics.jsonl", "checkpoint.safetensors", "dictionary.safetensors"
 SAMPLE = 32_768
 """Activations that s, b_dec and the variance in FVU are taken from."""
-EXPLODED = 10.0
-"""A batch FVU above this ends a run: predicting the mean has 1."""
 
 
 class Diverged(ExpanderTheoryError):
@@ -60,7 +59,8 @@ def train(
         device: torch device. Runs repeat to the bit on the CPU; CUDA sums in no fixed order.
         world: the processes of torchrun, from :func:`sae_bridge.parallel.world`.
         about: what else the SAE's configuration shall say, JSON-able: the language model, layer and hook.
-        log_every, checkpoint_every: steps between two records, and between two checkpoints.
+        log_every, checkpoint_every: steps between two records, and between two checkpoints. Ctrl-C and SIGTERM end
+            the step and save one more; a second one ends at once.
         report_to: "tensorboard", "wandb".
 
     Returns:
@@ -69,11 +69,14 @@ def train(
     Raises:
         InvalidArgument: d > m, a mask of another width, a batch that the processes cannot share equally.
         InvalidFile: a folder belongs to another run; says which fields differ.
-        Diverged: NaN or an exploding FVU; the last good checkpoint stays, the other runs are finished first.
+        Diverged: NaN or an FVU that grows (:meth:`sae_bridge.trainee.Trainee.exploded`); the last good checkpoint
+            stays, the other runs are finished first.
         OSError: full or read-only disk; the last checkpoints stay.
     """
     world, device, folder = world or World(), torch.device(device), Path(folder)
     require(len(runs) > 0, "runs", len(runs), "must name at least one SAE")
+    require(log_every >= 1, "log_every", log_every, "must be at least 1")
+    require(checkpoint_every >= 1, "checkpoint_every", checkpoint_every, "must be at least 1")
     size = stream.batch_size
     require(size % world.sharing == 0, "batch", size, f"must be a multiple of the {world.sharing} processes")
     if world.split == "saes":
@@ -90,7 +93,7 @@ def train(
         todo = {name: how for name, how in runs.items() if name not in finished}
         if todo:
             sample = stream.sample(SAMPLE)
-            trainees = {name: Trainee(how, sample, device, world) for name, how in todo.items()}
+            trainees = {name: Trainee(how, sample, device, world, identities[name]) for name, how in todo.items()}
             del sample
             for name, trainee in trainees.items():
                 if (path := folder / name / CHECKPOINT).is_file():
@@ -98,7 +101,8 @@ def train(
             world.wait()
             reports = stack.enter_context(sinks(report_to if world.writes else (), folder, identities))
             loop = _Loop(trainees, ledgers, folder, world, reports, log_every, checkpoint_every)
-            loop.run(stream, device, progress)
+            with stopping() as stop:
+                loop.run(stream, device, progress, stop)
             for name, trainee in trainees.items():
                 if name not in loop.diverged:
                     trainee.sae.eval()
@@ -129,7 +133,7 @@ class _Loop:
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self.diverged: dict[str, str] = {}
 
-    def run(self, stream: ActivationStream, device: torch.device, progress: bool) -> None:
+    def run(self, stream: ActivationStream, device: torch.device, progress: bool, stop: Stop) -> None:
         first = min(t.step for t in self.trainees.values())
         last = max(t.how.steps for t in self.trainees.values())
         label = f"train {len(self.trainees)} SAE{'s' * (len(self.trainees) > 1)}"
@@ -142,6 +146,9 @@ class _Loop:
             }
             if not going:
                 continue
+            if stop.asked:  # between two steps, where every SAE is whole
+                self._save(name for name in going if self.trainees[name].step > self.trainees[name].checkpointed)
+                stop.now()
             h = self.world.part(stream.batch(step)).to(device)
             for name, trainee in going.items():
                 trainee.advance(h)
@@ -152,12 +159,17 @@ class _Loop:
                     if not self._good(name, trainee, numbers):
                         continue
                     self._log(name, step, numbers)
-                if saves and not end and self.world.writes:
-                    trainee.save_checkpoint(self.folder / name / CHECKPOINT)
+                if saves and not end:
+                    self._save([name])
+
+    def _save(self, names: Iterable[str]) -> None:
+        for name in names:
+            if self.world.writes:
+                self.trainees[name].save_checkpoint(self.folder / name / CHECKPOINT)
 
     def _good(self, name: str, trainee: Trainee, numbers: dict[str, float]) -> bool:
         """Whether the run may go on; one that diverged is left at its last good checkpoint."""
-        if numbers["fvu"] <= EXPLODED and trainee.finite():
+        if not trainee.exploded(numbers["fvu"]) and trainee.finite():
             return True
         kept = trainee.checkpointed
         place = f"its checkpoint after {kept} steps is kept" if kept else "it had no checkpoint yet"

@@ -129,6 +129,29 @@ class TestCommand:
         with pytest.raises(InvalidFile, match="other activations"):
             Evaluate(store, (tmp_path / "foreign",)).run()
 
+    @pytest.mark.parametrize(
+        ("fields", "says"),
+        [
+            ({"layer": 2}, "layer is 2 there and 1 here"),
+            ({"hook": "resid_pre"}, "hook is 'resid_pre' there and 'resid_post' here"),
+            ({"language_model": "gpt2"}, "the language model is 'gpt2' there"),
+            ({"model_fingerprint": "0" * 16}, "the language model is '0000000000000000' there"),
+        ],
+    )
+    def test_other_text_is_accepted_and_another_place_named(self, tiny_store, fields, says):
+        store = tiny_store[1]
+        about = {"activations_sha256": "0", "layer": 1, "hook": "resid_post", **fields}
+        for accepted in (False, True):
+            with pytest.raises(InvalidFile, match=says):
+                require_trained_on(store, about, "x", other_activations=accepted)
+        require_trained_on(store, about, "x", other_place=True)
+
+    def test_what_an_sae_made_elsewhere_says_of_its_model_is_compared_by_name(self, tiny_store):
+        store = tiny_store[1]
+        here = str(store.description["model"])
+        fields = {"language_model": f"somebody/{here.rpartition('/')[2]}", "layer": 1}
+        require_trained_on(store, fields, "x", other_activations=True)
+
 
 class TestDefaultModel:
     def test_ablation_hurts_and_mean_ablation_less(self, default_model, tmp_path):

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.files import read_arrays, write_arrays
+from expander_theory.locks import locked
 from sae_bridge.activations import ActivationStore, Harvest, harvest
 from sae_bridge.stream import StoredStream
 from sae_bridge.text import TextSource
@@ -189,7 +189,10 @@ def test_too_small_a_disk_is_refused_before_anything_is_written(again, monkeypat
 def test_a_second_harvest_is_kept_out(again):
     folder, run = again
     run()
-    with FileLock(folder / ".harvest.lock"), pytest.raises(InvalidFile, match="another process is harvesting"):
+    with (
+        locked(folder, "", folder / ".harvest.lock"),
+        pytest.raises(InvalidFile, match=r"another process is harvesting.*process \d+ on"),
+    ):
         run()
 
 
@@ -302,10 +305,10 @@ def test_damaged_descriptions_are_reported(again):
         ({"version": 1}, "format version 1 is older than 2, which this release reads: harvest again"),
         ({"version": "2"}, "format version"),
         ({"kind": "x"}, "holds 'x'"),
-        ({"m": None}, "lacks m"),
-        ({"policy": {}}, "another policy or dtype"),
-        ({"policy": {**about["policy"], "drop_last": True}}, "another policy or dtype"),
-        ({"dtype": "float16"}, "another policy or dtype"),
+        ({"m": None}, "m: expected int, got null"),
+        ({"policy": {}}, "lacks policy.bos_id"),
+        ({"policy": {**about["policy"], "drop_last": True}}, "another policy than is known"),
+        ({"dtype": "float16"}, "dtype: invalid enum value"),
     ):
         path.write_text(json.dumps({**about, **change}))
         with pytest.raises(InvalidFile, match=says):

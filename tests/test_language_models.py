@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.errors import MissingResource
-from sae_bridge.language_models import HOOKS, load_language_model
+from sae_bridge.language_models import HOOKS, LanguageModel, load_language_model
 
 SIZES = {"vocab_size": 24, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
 ROTARY = {**SIZES, "intermediate_size": 64, "max_position_embeddings": 64}
@@ -231,7 +231,7 @@ def test_the_shard_that_a_folder_lacks_is_named(folder):
     with pytest.raises(InvalidFile, match=rf"{second.name}: this shard of the weights is missing"):
         load_language_model(str(shards))
     (shards / "model.safetensors.index.json").write_text("[]")
-    with pytest.raises(InvalidFile, match=r"model\.safetensors\.index\.json: no index of weights"):
+    with pytest.raises(InvalidFile, match=r"model\.safetensors\.index\.json: damaged"):
         load_language_model(str(shards))
 
 
@@ -354,3 +354,37 @@ class TestGemma:
         ids = gemma.tokenizer("Rain fell on the old town all day long.", return_tensors="pt")["input_ids"]
         norms = gemma.activations(ids, 8)[0].norm(dim=1)
         assert norms[0] > 8 * norms[1:].max()
+
+
+def vision_language_model(folder, layers=4):
+    """A Gemma 3 with a vision tower of as many blocks as its decoder."""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    text = AutoConfig.for_model("gemma3_text", **{**CONFIGS["gemma3_text"], "num_hidden_layers": layers})
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2,
+              "image_size": 28, "patch_size": 14}  # fmt: skip
+    config = Gemma3Config(text_config=text.to_dict(), vision_config=vision, mm_tokens_per_image=4)
+    torch.manual_seed(0)
+    return LanguageModel("tiny", Gemma3ForConditionalGeneration(config).eval(), None)
+
+
+def test_the_blocks_of_a_multimodal_model_are_those_of_its_text(tmp_path):
+    model = vision_language_model(tmp_path)
+    lists = [m for m in model.model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == 4]
+    assert len(lists) == 2
+    assert model.layers is not lists[0] or "vision" not in str(type(lists[0][0])).lower()
+    assert model.m == 32
+    for layer in range(4):
+        for hook in HOOKS:
+            assert model.activations(TOKENS, layer, hook).shape == (2, 6, 32)
+            model.require_steerable(layer, hook)
+    with model.intervene(1, "resid_post", torch.zeros_like):
+        changed = model.logits(TOKENS)
+    assert not torch.equal(changed, model.logits(TOKENS))
+
+
+def test_a_place_that_no_logit_depends_on_is_refused(model, monkeypatch):
+    model.require_steerable(1, "resid_post")
+    monkeypatch.setitem(vars(model), "layers", torch.nn.ModuleList([torch.nn.Identity() for _ in range(4)]))
+    with pytest.raises(InvalidArgument, match="an intervention there changes nothing"):
+        model.require_steerable(1, "resid_post")

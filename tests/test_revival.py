@@ -14,7 +14,7 @@ WORLD = World()
 
 
 def trainee(how=HOW):
-    return Trainee(how, MemoryStream().sample(4096), torch.device("cpu"), WORLD)
+    return Trainee(how, MemoryStream().sample(4096), torch.device("cpu"), WORLD, how.identity())
 
 
 def bury(one, features):

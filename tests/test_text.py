@@ -105,7 +105,7 @@ def test_jsonl(tmp_path):
 @pytest.mark.parametrize("line", ['{"txt": 1}', '{"text": null}', '{"text": 5}', '{"text": "\\ud800"}', "[1]", "{"])
 def test_a_bad_line_is_named(tmp_path, line):
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' + line)
-    with pytest.raises(InvalidFile, match=r"line 2 is no JSON object"):
+    with pytest.raises(InvalidFile, match=r"line 2[: ]"):
         TextSource([str(tmp_path / "a.jsonl")])
 
 
@@ -184,14 +184,14 @@ def hub(monkeypatch):
     """The package ``datasets`` with one data set of three rows."""
     asked = []
 
-    class Rows(dict):
+    class Rows(list):
         column_names = ("text", "body")
 
     def load_dataset(name, split):
         asked.append((name, split))
         if name != "owner/books":
             raise FileNotFoundError("no such data set\nand a traceback")
-        return Rows(text=["one", " ", "two"], body=["a", "b", 3])
+        return Rows([{"text": "one", "body": "a"}, {"text": " ", "body": "b"}, {"text": "two", "body": 3}])
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
     return asked
@@ -221,3 +221,103 @@ def test_without_the_package_datasets(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingResource, match="pip install datasets"):
         TextSource(["hf:owner/books"])
+
+
+def _texts(folder):
+    return sorted(document.text for document in TextSource([str(folder)]).documents)
+
+
+def test_links_to_folders_are_followed_once_and_in_no_circle(tmp_path):
+    corpus, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    for place, count in ((corpus / "own", 25), (elsewhere / "deep", 30)):
+        place.mkdir(parents=True)
+        for i in range(count):
+            (place / f"{i}.txt").write_text(f"{place.name} {i}")
+    (corpus / "linked").symlink_to(elsewhere)
+    assert len(_texts(corpus)) == 55
+    (corpus / "again").symlink_to(elsewhere / "deep")
+    (elsewhere / "up").symlink_to(corpus)
+    assert len(_texts(corpus)) == 55
+    (corpus / "one.txt").symlink_to(elsewhere / "deep" / "0.txt")
+    assert len(_texts(corpus)) == 56
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_folder(folder, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", denied)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        TextSource([str(folder)])
+
+
+@pytest.mark.parametrize("separator", [" ", ""])
+def test_a_text_without_line_breaks_has_sections_too(tmp_path, separator):
+    words = [f"word{i:05d}" for i in range(49_000)]
+    (tmp_path / "text8.txt").write_text(separator.join(words))
+    source = TextSource([str(tmp_path / "text8.txt")])
+    assert 40 < len(source.documents) < 120
+    sections = [document.text for document in source.documents]
+    assert max(map(len, sections)) <= 24_000
+    assert sum(map(len, sections)) == len(separator.join(words))
+    if separator:
+        assert all(piece.strip(" ").startswith("word") for piece in sections)
+        assert {w for piece in sections for w in piece.split()} == set(words)
+    for held_out in (False, True):
+        assert source.contexts(Letters(), context=20, count=8, held_out=held_out).tokens.shape == (8, 20)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_sections_do_not_depend_on_how_a_file_is_read(tmp_path, newline, monkeypatch):
+    rng = np.random.default_rng(0)
+    text = "".join(
+        chr(rng.choice([97, 233, 0x4E2D, 0x1F600, 0x20])) * int(rng.integers(1, 400)) + (newline if i % 3 else " ")
+        for i in range(900)
+    )
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = []
+    for block in (1 << 20, 7, 4096):
+        monkeypatch.setattr("sae_bridge.text_files._BLOCK", block)
+        found.append([(d.sha256, d.text) for d in TextSource([str(path)]).documents])
+    assert found[0] == found[1] == found[2]
+    joined = tmp_path / "one.txt"
+    joined.write_bytes(text.encode().replace(newline.encode(), b"\n"))
+    assert {sha for sha, _ in found[0]} == {d.sha256 for d in TextSource([str(joined)]).documents}
+    assert sum(len(t) for _, t in found[0]) == len(text.replace(newline, "\n"))
+
+
+def test_a_corpus_is_not_held_in_memory(tmp_path):
+    import tracemalloc
+
+    line = "The cat sat on the mat and looked at the dog. " * 200
+    for i in range(60):
+        (tmp_path / f"{i}.txt").write_text(f"{i}\n" + f"{line}\n" * 60)  # 33 MB in all
+    with (tmp_path / "more.jsonl").open("w") as file:
+        for i in range(2000):
+            file.write(json.dumps({"text": f"{i} {line}"}) + "\n")
+    tracemalloc.start()
+    try:
+        source = TextSource([str(tmp_path)])
+        source.contexts(Letters(), context=64, count=4, held_out=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert size > 50e6
+    assert peak < size / 2, peak
+
+
+def test_a_text_that_changes_under_us_is_refused(folder):
+    source = TextSource([str(folder)])
+    for path in folder.iterdir():
+        path.write_text("changed")
+    with pytest.raises(InvalidFile, match="has changed since it was listed"):
+        source.contexts(Letters(), context=20, count=8, held_out=False)
+
+
+def test_no_held_out_document_is_said_to_be_none(tmp_path):
+    (tmp_path / "a.txt").write_text("short " * 20)
+    source = TextSource([str(tmp_path / "a.txt")])
+    with pytest.raises(InvalidArgument, match="none of its 1 documents is a held-out one"):
+        source.contexts(Letters(), context=20, count=1, held_out=True)

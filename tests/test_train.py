@@ -16,12 +16,13 @@ from train_in_process import RUNS
 
 from expander_theory import Dictionary, InvalidArgument, InvalidFile, load_dictionary, polynomial_mask, save_mask
 from expander_theory.errors import MissingResource
+from expander_theory.files import read_arrays, write_arrays
 from expander_theory.ledger import read_ledger
 from sae_bridge.parallel import World
 from sae_bridge.recipe import Training
 from sae_bridge.sae import ExpanderSAE, TopKSAE, load_sae
 from sae_bridge.train import Diverged, train
-from sae_bridge.trainee import Trainee
+from sae_bridge.trainee import CHECKPOINT, VERSION, Trainee
 
 HOW = Training(d=4, n=64, k=4, steps=40, dead_after=1000)
 HERE = Path(__file__).parent
@@ -40,7 +41,7 @@ def same(a, b):
 
 
 def trainee(how=HOW, stream=None):
-    return Trainee(how, (stream or MemoryStream()).sample(4096), torch.device("cpu"), World())
+    return Trainee(how, (stream or MemoryStream()).sample(4096), torch.device("cpu"), World(), how.identity())
 
 
 @pytest.mark.parametrize(
@@ -255,6 +256,110 @@ def test_an_exploding_fvu_is_a_divergence(tmp_path):
 
     with pytest.raises(Diverged, match=r"diverged at step 25 .*it had no checkpoint yet\. Lower the learning rate"):
         run(tmp_path, stream=Louder())
+
+
+@pytest.mark.parametrize("how", [replace(HOW, n=2048, k=128, d=8), replace(HOW, n=2048, k=256, d=2)], ids=str)
+def test_a_run_is_not_judged_by_how_it_starts(tmp_path, how):
+    """An untrained SAE with tied columns and a large k counts what they share many times over."""
+    run(tmp_path, replace(how, steps=60, learning_rate=4e-3), log_every=1)
+    fvus = [record["fvu"] for record in read_ledger(tmp_path / "metrics.jsonl")[1]]
+    assert fvus[0] > 10
+    assert fvus[-1] < fvus[0] / 4
+
+
+def test_divergence_is_growth_beyond_the_best_after_the_warm_up():
+    one = trainee(replace(HOW, steps=100, warm_up=0.1))
+    assert not one.exploded(40.0)
+    one.step = 5
+    assert not one.exploded(300.0)  # the first was 40, and it warms up
+    assert not one.exploded(2.0)
+    assert one.exploded(401.0)
+    one.step = 11
+    assert not one.exploded(3.0)
+    assert not one.exploded(30.0)
+    assert one.exploded(30.1)
+    assert not one.exploded(0.1)
+    assert not one.exploded(9.9)  # a good run may have a bad batch
+    assert one.exploded(10.1)
+    assert one.exploded(float("nan"))
+
+
+def test_what_a_run_is_judged_by_survives_an_interruption(tmp_path):
+    one = trainee()
+    for step in range(5):
+        one.advance(MemoryStream().batch(step))
+        assert not one.exploded(one.numbers()["fvu"] * (7 if step == 0 else 1))
+    one.save_checkpoint(tmp_path / "checkpoint.safetensors")
+    other = trainee()
+    other.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert other.reference == one.reference
+
+
+def rewritten(path, change):
+    """The checkpoint with changed fields or arrays and a hash that is right again."""
+    fields, arrays = read_arrays(path, CHECKPOINT, VERSION)
+    change(fields, arrays)
+    write_arrays(path, CHECKPOINT, VERSION, fields, arrays)
+
+
+FORGERIES = {
+    "moments of another shape": (
+        lambda f, a: a.update({"weight.exp_avg": a["weight.exp_avg"][:3]}),
+        "weight.exp_avg is",
+    ),
+    "moments of another type": (
+        lambda f, a: a.update({"b_dec.exp_avg": a["b_dec.exp_avg"].astype(int)}),
+        "b_dec.exp_avg",
+    ),
+    "rows out of range": (lambda f, a: a["rows"].__setitem__(0, 10**6), "rows are not those of this run's mask"),
+    "counts of another shape": (lambda f, a: a.update({"dead.counts": a["dead.counts"][:-1]}), "dead.counts is"),
+    "counts that are negative": (lambda f, a: a["dead.counts"].__setitem__(0, -5), "dead.counts has negative"),
+    "a step beyond the end": (lambda f, a: f.update(step=41), "step = 41: must be at most steps = 40"),
+    "a step that is none": (lambda f, a: f.update(step="15"), "step: expected int, got str"),
+    "a step below 0": (lambda f, a: f.update(step=-1), "step: expected int >= 0"),
+    "a field missing": (lambda f, a: f.pop("variance"), "lacks variance"),
+    "weights that are NaN": (lambda f, a: a["weight"].__setitem__(0, np.nan), "weight holds NaN"),
+    "a missing array": (lambda f, a: a.pop("b_enc"), "lacks or adds b_enc"),
+    "another seed": (lambda f, a: f["identity"].update(seed=7), "seed is 7 there and 0 here"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_checkpoint_is_refused_by_field(tmp_path, name):
+    change, message = FORGERIES[name]
+    one = trainee()
+    for step in range(15):
+        one.advance(MemoryStream().batch(step))
+    path = tmp_path / "checkpoint.safetensors"
+    one.save_checkpoint(path)
+    rewritten(path, change)
+    with pytest.raises(InvalidFile, match=message):
+        trainee().load_checkpoint(path)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 1e-3}])
+def test_the_checkpoint_of_another_run_is_refused(tmp_path, change):
+    for folder, how in (("a", HOW), ("b", replace(HOW, **change))):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / folder, how, Interrupted(), checkpoint_every=15)
+    (tmp_path / "a" / "checkpoint.safetensors").write_bytes((tmp_path / "b" / "checkpoint.safetensors").read_bytes())
+    with pytest.raises(InvalidFile, match=rf"belongs to another run: {next(iter(change))} is .* there and .* here"):
+        run(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_stop_loses_no_step(tmp_path, number, error):
+    class Stopped(MemoryStream):
+        def batch(self, step):
+            if step == 22:
+                os.kill(os.getpid(), number)
+            return super().batch(step)
+
+    with pytest.raises(error):
+        run(tmp_path, stream=Stopped())
+    assert read_arrays(tmp_path / "checkpoint.safetensors", CHECKPOINT, VERSION)[0]["step"] == 23
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    assert same(state(run(tmp_path)), state(run(tmp_path / "whole")))
 
 
 def test_damaged_checkpoints_are_refused(tmp_path):

@@ -28,8 +28,9 @@ class Evaluate:
     out: Path | None = None
     """Also write everything to this JSON file."""
     other_activations: bool = False
-    """Accept SAEs that were trained on other activations than these (another layer, model or text), or that do not say
-    on which."""
+    """Accept SAEs that were trained on other text, or that do not say on which activations."""
+    other_place: bool = False
+    """Accept also SAEs of another layer, hook or language model than these activations'."""
     k: int | None = None
     """For imported SAEs with thresholds, which do not say it."""
     force: bool = False
@@ -50,7 +51,14 @@ class Evaluate:
         if self.out is not None:
             require_new(self.out, self.force)
         store = ActivationStore(self.activations)
-        saes = load_saes(self.saes, store, self.device, self.other_activations, self.k)
+        saes = load_saes(
+            self.saes,
+            store,
+            self.device,
+            other_activations=self.other_activations,
+            other_place=self.other_place,
+            k=self.k,
+        )
         model = load_language_model(self.model or store.description["model"], device=self.device)
         rows = evaluation_rows(
             {folder: sae for folder, (sae, _) in saes.items()},

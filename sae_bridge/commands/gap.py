@@ -34,7 +34,9 @@ class Gap:
     out: Path | None = None
     """Also write everything to this JSON file."""
     other_activations: bool = False
-    """Accept SAEs that were trained on other activations than these, or that do not say on which."""
+    """Accept SAEs that were trained on other text, or that do not say on which activations."""
+    other_place: bool = False
+    """Accept also SAEs of another layer, hook or language model than these activations'."""
     force: bool = False
     """Overwrite an existing file."""
     device: str = "cpu"
@@ -53,7 +55,14 @@ class Gap:
             require_new(self.out, self.force)
         require(not (self.no_model and self.model), "model", self.model, "cannot be given with --no-model")
         store = ActivationStore(self.activations)
-        saes = load_saes(self.saes, store, self.device, self.other_activations, self.k)
+        saes = load_saes(
+            self.saes,
+            store,
+            self.device,
+            other_activations=self.other_activations,
+            other_place=self.other_place,
+            k=self.k,
+        )
         name = self.model or store.description["model"]
         model = None if self.no_model else load_language_model(name, device=self.device)
         methods = self.methods or DEFAULT_METHODS

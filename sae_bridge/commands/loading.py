@@ -15,17 +15,23 @@ Loaded = tuple[SparseAutoencoder | ImportedSAE, dict[str, Any]]
 
 
 def load_saes(
-    folders: Sequence[Path], store: ActivationStore, device: str, other_activations: bool, k: int | None = None
+    folders: Sequence[Path],
+    store: ActivationStore,
+    device: str,
+    *,
+    other_activations: bool,
+    other_place: bool,
+    k: int | None = None,
 ) -> dict[str, Loaded]:
     """SAEs by folder, ours or others', each with its training fields.
 
     Args:
-        other_activations: accept those that were not trained on ``store``.
+        other_activations, other_place: see :func:`sae_bridge.evaluate.require_trained_on`.
         k: for imported SAEs with thresholds.
 
     Raises:
         InvalidArgument: no folder or one named twice, an SAE of another width, a device that is not there.
-        InvalidFile: no SAE, or one trained on other activations.
+        InvalidFile: no SAE, or one trained on other activations or at another place.
     """
     require(len(folders) > 0, "saes", "none", "name at least one folder of `expander sae train`")
     names = [str(folder) for folder in folders]
@@ -34,7 +40,6 @@ def load_saes(
     for folder in folders:
         sae, fields = load_any(folder, k=k)
         require(sae.m == store.m, str(folder), f"m = {sae.m}", f"must have the activations' width {store.m}")
-        if not other_activations:
-            require_trained_on(store, fields, folder)
+        require_trained_on(store, fields, folder, other_activations=other_activations, other_place=other_place)
         loaded[str(folder)] = sae.to(where), fields
     return loaded

@@ -36,7 +36,9 @@ class Recovery:
     out: Path | None = None
     """Also write everything to this JSON file."""
     other_activations: bool = False
-    """Accept an SAE that was trained on other activations than these, or that does not say on which."""
+    """Accept SAEs that were trained on other text, or that do not say on which activations."""
+    other_place: bool = False
+    """Accept also SAEs of another layer, hook or language model than these activations'."""
     force: bool = False
     """Overwrite an existing file."""
 
@@ -58,7 +60,9 @@ class Recovery:
             require_new(self.out, self.force)
         require(self.time_limit >= 0, "time-limit", self.time_limit, "must be at least 0 seconds")
         store = ActivationStore(self.activations)
-        ((sae, fields),) = load_saes([self.sae], store, "cpu", self.other_activations).values()
+        ((sae, fields),) = load_saes(
+            [self.sae], store, "cpu", other_activations=self.other_activations, other_place=self.other_place
+        ).values()
         dictionary = sae.dictionary().normalised()
         record: dict[str, Any] = {"sae": str(self.sae), "seed": self.seed}
 

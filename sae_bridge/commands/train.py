@@ -71,6 +71,10 @@ class Train:
     """What the processes of torchrun share."""
     memory: float = 4.0
     """GiB of activations in memory at a time; a shuffled window of the data."""
+    log_every: int = 25
+    """Steps between two records in metrics.jsonl."""
+    checkpoint_every: int = 250
+    """Steps between two checkpoints. Ctrl-C and SIGTERM save one more; a killed run loses what came after the last."""
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Where metrics go besides metrics.jsonl."""
 
@@ -87,7 +91,7 @@ class Train:
         runs = self.runs()
         device = checked_device(self.device)
         stream = StoredStream(store, self.batch, self.order_seed, int(self.memory * 2**30))
-        about = {key: store.description[key] for key in ("model", "layer", "hook", "context")}
+        about = {key: store.description[key] for key in ("model", "model_fingerprint", "layer", "hook", "context")}
         with world(self.split) as here:
             saes = train(
                 runs,
@@ -96,6 +100,8 @@ class Train:
                 device=device,
                 world=here,
                 about={**about, "language_model": about["model"]},
+                log_every=self.log_every,
+                checkpoint_every=self.checkpoint_every,
                 report_to=self.report_to,
             )
         if here.writes:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from expander_theory.errors import InvalidFile
 from expander_theory.files import atomic_write
+from expander_theory.typed import read_json
 
 CONFIGURATION = "cfg.json"
 
@@ -49,7 +50,10 @@ class Part:
         Raises:
             InvalidFile: it is missing, has another shape, or holds NaN or infinity.
         """
-        value = self.take_stored(name, *shape).to(self._dtype)
+        stored = self.take_stored(name, *shape)
+        if not stored.is_floating_point():
+            raise InvalidFile(self.path, f"holds {name} as {stored.dtype}, expected a floating type")
+        value = stored.to(self._dtype)
         if not bool(torch.isfinite(value).all()):
             raise InvalidFile(self.path, f"holds NaN or infinity in {name}")
         return value
@@ -81,19 +85,13 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     path = folder / CONFIGURATION
     if not path.is_file():
         raise InvalidFile(folder, f"holds no SAE ({CONFIGURATION} is missing)")
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InvalidFile(path, f"damaged: {error}") from None
-    if not isinstance(about, dict):
-        raise InvalidFile(path, f"damaged: it holds {type(about).__name__}, expected an object")
-    return about
+    return read_json(path, dict[str, Any])
 
 
 def positive(folder: Path, about: Mapping[str, Any], name: str) -> int:
     """A positive integer of a configuration; :class:`InvalidFile` where it is none."""
     value = about.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
         raise InvalidFile(folder / CONFIGURATION, f"has {name} = {value!r}, expected a positive integer")
     return value
 

@@ -11,8 +11,8 @@ from sae_bridge.interop.raw import RawSAE
 SAELENS_FORMAT = "6.54.0"
 """The release of SAELens whose configuration is written; before 6 its fields lay flat."""
 
-_LENS_HOOK = re.compile(r"blocks\.(\d+)\.hook_(resid_pre|resid_post)")
-_MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.(\d+)")
+_LENS_HOOK = re.compile(r"blocks\.(\d{1,9})\.hook_(resid_pre|resid_post)")
+_MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)\.(\d{1,9})")
 
 
 def provenance(raw: RawSAE) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class ExpanderLensSAE(SAE[ExpanderLensConfig]):
         codes = feature_acts.reshape(-1, self.cfg.d_sae)
         most = max(1, int((codes != 0).sum(dim=1).max())) if len(codes) else 1
         indices = codes.abs().topk(most, dim=1).indices
-        flat = ops.decode(codes.gather(1, indices), indices, self.weight, self.rows, self.cfg.d_in)
+        flat = ops.decode(codes.gather(1, indices), indices, self.weight, self.rows, self.cfg.d_in, trusted=True)
         out = self.hook_sae_recons(flat.reshape(*feature_acts.shape[:-1], self.cfg.d_in) + self.b_dec)
         return self.reshape_fn_out(self.run_time_activation_norm_fn_out(out), self.d_head)
 

@@ -86,7 +86,7 @@ def import_native(folder: Path, about: dict[str, Any]) -> tuple[ExpanderSAE, dic
     part.finish()
     if not about.get("apply_b_dec_to_input", True):
         tensors["b_enc"] = tensors["b_enc"] + (tensors["encoder"] * tensors["b_dec"][rows.long()]).sum(dim=1)
-    norms = torch.linalg.vector_norm(tensors["weight"], dim=1)
+    norms = torch.linalg.vector_norm(tensors["weight"].double(), dim=1)
     if float((norms - 1).abs().max()) > _UNIT:
         raise InvalidFile(folder, "holds decoder columns that are not of unit norm")
     try:

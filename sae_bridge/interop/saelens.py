@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from expander_theory.errors import InvalidFile
+from expander_theory.typed import typed
 from sae_bridge.interop.folders import CONFIGURATION, Part, positive, read_configuration, write_folder
 from sae_bridge.interop.imported import ImportedSAE, imported
 from sae_bridge.interop.metadata import fields_of_saelens, provenance, saelens_metadata
@@ -91,6 +92,7 @@ def import_saelens(
     if kind not in ARCHITECTURES:
         allowed = ", ".join(ARCHITECTURES)
         raise InvalidFile(folder / CONFIGURATION, f"has the architecture {kind!r}; those that can be read: {allowed}")
+    typed(folder / CONFIGURATION, about, _About)
     normalisation = about.get("normalize_activations") or "none"
     if normalisation != "none":
         how = f"normalises activations ({normalisation}), which no linear decoder undoes; fold that in first"
@@ -109,17 +111,30 @@ def import_saelens(
     part.finish()
     if about.get("rescale_acts_by_decoder_norm", False):
         # Scores are multiplied by the column's norm and codes divided by it again in decoding: a unit decoder.
-        norms = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+        norms = torch.linalg.vector_norm(weight.double(), dim=1, keepdim=True)
         if not bool((norms > 0).all()):
             raise InvalidFile(part.path, "holds a zero decoder column, whose norm codes are divided by")
-        encoder, b_enc, weight = encoder * norms, b_enc * norms[:, 0], weight / norms
+        encoder, b_enc, weight = (
+            value.to(weight.dtype) for value in (encoder * norms, b_enc * norms[:, 0], weight / norms)
+        )
     metadata = about.get("metadata", {})
     if threshold is None:
         k = positive(folder, about, "k")
+        if k > n:
+            raise InvalidFile(folder / CONFIGURATION, f"has k = {k}, more than its {n} features")
     else:
         k = _sparsity(about.get("k", metadata.get("k"))) if k is None else k
     sae = imported(encoder, weight, b_enc, b_dec, k=k, threshold=threshold, magnitude=kind == "abstopk")
     return sae, fields_of_saelens(metadata)
+
+
+class _About(TypedDict, total=False):
+    """What is read of a configuration beside its sizes."""
+
+    apply_b_dec_to_input: bool
+    rescale_acts_by_decoder_norm: bool
+    normalize_activations: str | None
+    metadata: dict[str, Any]
 
 
 def _threshold(part: Part, kind: str, n: int) -> Tensor | None:
@@ -130,7 +145,8 @@ def _threshold(part: Part, kind: str, n: int) -> Tensor | None:
 
 def _sparsity(stored: Any) -> int | None:
     """BatchTopK's k is a mean, and need not be whole."""
-    return max(1, round(stored)) if isinstance(stored, int | float) else None
+    number = isinstance(stored, int | float) and not isinstance(stored, bool)
+    return max(1, round(stored)) if number and 0 < stored < 2**31 else None
 
 
 def _with_current_names(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
@@ -144,5 +160,6 @@ def _with_current_names(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     if new["architecture"] == "standard" and how != "relu":
         if how != "topk":
             raise InvalidFile(folder / CONFIGURATION, f"has the activation function {how!r}; relu and topk can be read")
-        new |= {"architecture": "topk", "k": (about.get("activation_fn_kwargs") or {}).get("k")}
+        options = about.get("activation_fn_kwargs")
+        new |= {"architecture": "topk", "k": options.get("k") if isinstance(options, dict) else None}
     return new

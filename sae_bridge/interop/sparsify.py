@@ -99,6 +99,8 @@ def import_sparsify(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder |
     m, k = positive(folder, about, "d_in"), positive(folder, about, "k")
     n = about.get("num_latents") and positive(folder, about, "num_latents")
     n = n or m * positive(folder, about, "expansion_factor")
+    if k > n:
+        raise InvalidFile(path, f"has k = {k}, more than its {n} features")
     part = Part(folder / WEIGHTS)
     encoder, weight = part.take("encoder.weight", n, m), part.take("W_dec", n, m)
     b_enc, b_dec = part.take("encoder.bias", n), part.take("b_dec", m)

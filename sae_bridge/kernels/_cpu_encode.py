@@ -1,8 +1,8 @@
 """The encoder's loops: scores and the k largest in one pass; they release the interpreter lock."""
 
 import numpy as np
-from numba import njit
 
+from expander_theory._kernels.jit import njit
 from sae_bridge.kernels._cpu_shortlists import bits_of, cut, key_of, sort
 from sae_bridge.kernels._cpu_vectors import fill, find, lowest
 

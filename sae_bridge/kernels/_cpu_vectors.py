@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from expander_theory._kernels.jit import njit
 from expander_theory._kernels.vectors import _transposed
 
 ROW_BYTES = 64
@@ -125,7 +126,7 @@ def _lowest(_, mask):
     return types.uint64(types.int64), emit
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def find(rows, weight, bias, tile, least, magnitude, first, stop, scores, marks):
     """Columns of first .. stop - 1 whose score (its magnitude) is above ``least[lane]``, or NaN, in some lane.
 
@@ -136,7 +137,7 @@ def find(rows, weight, bias, tile, least, magnitude, first, stop, scores, marks)
     return _find(rows, weight, bias, tile, least, magnitude, first, stop, scores, marks)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def fill(x, first, tile):
     """Tokens ``x[first:]`` to the lanes of the tile, as many as there are; 0 in the other lanes."""
     width = min(tile.shape[1], x.shape[0] - first)
@@ -150,7 +151,7 @@ def fill(x, first, tile):
             tile[i, lane] = x[first + lane, i]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def lowest(mask):
     """Position of the lowest bit set; one must be."""
     return _lowest(mask)

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from expander_theory._kernels.vectors import aligned
+from expander_theory.errors import InvalidArgument
 from sae_bridge.kernels import _cpu_loops as loops
 from sae_bridge.kernels._cpu_encode import BLOCK, encode_masked, largest
 from sae_bridge.kernels._cpu_shortlists import room_for
 from sae_bridge.kernels._cpu_vectors import lanes_of
+from sae_bridge.kernels.checks import require_features, require_rows
 
 _SCORES = 1 << 23  # of a dense encoder, held at a time
 _MOST_PARTS = 8  # partial sums of the weight gradient
@@ -44,7 +46,7 @@ def encode(
             _run(select, _shares(len(scores), 1))
         return acts, indices
     tokens, w, b = _arrays(x, weight, bias)
-    r = _unsigned_rows(rows)
+    r = _checked_rows(rows, x.shape[1])
 
     def work(s: slice) -> None:
         tile = aligned((x.shape[1] + BLOCK + 2, lanes), out.dtype)
@@ -56,35 +58,38 @@ def encode(
 
 
 def combine(acts: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None, m: int) -> Tensor:
+    j = _checked(indices, weight, acts)
     if rows is None and _is_full(indices, weight):
         return _matrix(acts, indices, weight) @ weight.detach()
     out = torch.empty(acts.shape[0], m, dtype=acts.dtype)
-    (a, w, o), j = _arrays(acts, weight, out), _unsigned(indices)
+    a, w, o = _arrays(acts, weight, out)
     if rows is None:
         _run(lambda s: loops.combine_dense(a[s], j[s], w, o[s]), _shares(len(a), 1))
     else:
-        r = _unsigned_rows(rows)
+        r = _checked_rows(rows, m)
         _run(lambda s: loops.combine_masked(a[s], j[s], w, r, o[s]), _shares(len(a), 1))
     return out
 
 
 def pull(g: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
+    j = _checked(indices, weight)
     if rows is None and _is_full(indices, weight):
         return (g.detach() @ weight.detach().T).gather(1, indices)
     out = torch.empty(indices.shape, dtype=g.dtype)
-    (gradient, w, o), j = _arrays(g, weight, out), _unsigned(indices)
+    gradient, w, o = _arrays(g, weight, out)
     if rows is None:
         _run(lambda s: loops.pull_dense(gradient[s], j[s], w, o[s]), _shares(len(o), 1))
     else:
-        r = _unsigned_rows(rows)
+        r = _checked_rows(rows, g.shape[1])
         _run(lambda s: loops.pull_masked(gradient[s], j[s], w, r, o[s]), _shares(len(o), 1))
     return out
 
 
 def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
+    j = _checked(indices, weight, acts)
     if rows is None and _is_full(indices, weight):
         return _matrix(acts, indices, weight).T @ g.detach()
-    (a, gradient), j = _arrays(acts, g), _unsigned(indices)
+    a, gradient = _arrays(acts, g)
     if rows is None:
         out = torch.zeros(weight.shape, dtype=g.dtype)
         o = out.numpy()
@@ -92,7 +97,7 @@ def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: T
         width = max(1, -(-o.shape[1] // (2 * torch.get_num_threads())))
         _run(lambda s: loops.accumulate_dense(a, j, gradient, s.start, s.stop, o), _pieces(o.shape[1], width))
         return out
-    r = _unsigned_rows(rows)
+    r = _checked_rows(rows, g.shape[1])
     # No more partial sums than make them as large as the work, whatever the number of threads.
     count = max(1, min(_MOST_PARTS, a.size // len(weight)))
     parts = torch.zeros(count, *weight.shape, dtype=g.dtype)
@@ -118,12 +123,26 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-def _unsigned(indices: Tensor) -> np.ndarray:
-    return indices.contiguous().numpy().view(np.uint64)
+def _checked(indices: Tensor, weight: Tensor, acts: Tensor | None = None) -> np.ndarray:
+    """The features as the loops take them, which believe every index; one pass, beside d for the work itself."""
+    if indices.dtype != torch.int64 or (acts is not None and acts.shape != indices.shape):
+        found = f"{indices.dtype} of shape {tuple(indices.shape)}"
+        raise InvalidArgument("indices", found, "must be int64, of the shape (B, k) of acts")
+    unsigned = indices.contiguous().numpy().view(np.uint64)
+    if unsigned.size and unsigned.max() >= len(weight):  # a negative index is a huge unsigned one
+        require_features(indices, len(weight))
+    return unsigned
 
 
-def _unsigned_rows(rows: Tensor) -> np.ndarray:
-    return rows.to(torch.int32).contiguous().numpy().view(np.uint32)
+def _checked_rows(rows: Tensor, m: int) -> np.ndarray:
+    """The rows of the mask as the loops take them; one pass of n d, beside that for every token of the encoder."""
+    if rows.dtype != torch.int32:
+        require_rows(rows, m)  # before a cast wraps them
+        rows = rows.to(torch.int32)
+    unsigned = rows.contiguous().numpy().view(np.uint32)
+    if unsigned.size and unsigned.max() >= m:
+        require_rows(rows, m)
+    return unsigned
 
 
 def _pieces(length: int, size: int) -> list[slice]:
