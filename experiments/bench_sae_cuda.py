@@ -70,7 +70,7 @@ class Benchmark:
     def _compare(self, size: Size, device: torch.device, stream: float) -> list[str]:
         x = torch.randn(self.batch, size.m, generator=torch.Generator().manual_seed(self.seed)).to(device)
         how = Training(d=size.d, n=size.n, k=size.k, learning_rate=RATE, steps=1_000_000, seed=self.seed)
-        trainee = Trainee(how, x.cpu(), device, World())
+        trainee = Trainee(how, x.cpu(), device, World(), how.identity())
         dense = Dense(size, x.cpu(), self.seed)
         wrong = _differences(size, trainee, dense, x[:COMPARED].cpu())
         steps: dict[str, Callable[[], object]] = {"ours": lambda: trainee.advance(x)}

@@ -57,7 +57,7 @@ class Reproduce:
         kinds = {kind.group: kind for kind in vars(sae_groups).values() if hasattr(kind, "group")}
 
         def compare(group: str) -> Callable[[], Any]:
-            return lambda: workshop.compare(group, kinds[group].members(workshop))
+            return lambda: kinds[group].compare(workshop)
 
         noisy = synthetic_study.SCALES[self.preset]  # a third of its own preset
         noisy = replace(noisy, dictionaries=max(1, noisy.dictionaries // 3))

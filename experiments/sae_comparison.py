@@ -60,7 +60,7 @@ def train_all(
         architecture = plan.name(d)
         runs[name] = replace(plan.recipes(seed)[architecture], learning_rate=found[architecture])
     stream = StoredStream(store, plan.batch, plan.seeds[0])
-    about = {key: store.description[key] for key in ("model", "layer", "hook", "context")}
+    about = {key: store.description[key] for key in ("model", "model_fingerprint", "layer", "hook", "context")}
     train(runs, stream, folder, device=device, about={**about, "language_model": about["model"]})
 
 

@@ -11,8 +11,10 @@ import tyro
 
 from expander_theory.errors import ExpanderTheoryError, InvalidFile, require_choice
 from expander_theory.files import atomic_write
+from expander_theory.locks import locked
 
 if TYPE_CHECKING:
+    from paper_figures.output import Drawing
     from paper_figures.sources import Drawings, Source
 
 
@@ -64,7 +66,8 @@ def draw_all(
 
     Raises:
         InvalidArgument: an unknown name or format.
-        InvalidFile: no such folder, one without any results, or without those that a named figure needs.
+        InvalidFile: no such folder, one without any results, or without those that a named figure needs; or another
+            process draws into the same folder.
     """
     from paper_figures import manifest
     from paper_figures.output import FORMATS
@@ -74,22 +77,26 @@ def draw_all(
     for kind in formats:
         require_choice("format", kind, FORMATS)
     sources = _chosen(results, names)
-    entries, lines, absent, count = manifest.read(out), [], [], 0
+    lines, absent = [], []
+    drawings: dict[str, tuple[list[Path], Drawing]] = {}
     for source in sources:
         found = source.found(results) if drawn is None else drawn.get(source.name)
         if found is None:
             absent.append(f"  {source.name}: no results; they are made by {source.made_by}")
-            continue
-        files = found[1].files(formats)
-        for name, content in files.items():
-            atomic_write(out / name, content)
-            lines.append(f"  {out / name}")
-        entries[source.name] = manifest.entry(results, *found, files)
-        count += 1
-    if not count:
+        else:
+            drawings[source.name] = found
+    if not drawings:
         asked = "".join(f"\n{line}" for line in absent) if names else "; run `expander reproduce` first"
         raise InvalidFile(results, f"holds no results to draw{asked}")
-    path = manifest.write(out, {name: value for name, value in entries.items() if name in SOURCES})
+    with locked(out, "is drawing figures into it", out / ".figures.lock"):  # the manifest is read, changed and written
+        entries = manifest.read(out)
+        for name, found in drawings.items():
+            files = found[1].files(formats)
+            for place, content in files.items():
+                atomic_write(out / place, content)
+                lines.append(f"  {out / place}")
+            entries[name] = manifest.entry(results, *found, files)
+        path = manifest.write(out, {name: value for name, value in entries.items() if name in SOURCES})
     return "\n".join(["Figures and tables:", *lines, f"  {path}", *(["Not drawn:", *absent] if absent else [])])
 
 
@@ -110,7 +117,9 @@ def check_all(results: Path, out: Path, names: Sequence[str] = ()) -> str:
         if not reasons and source.name in entries:
             fresh.append(source.name)
     if stale:
-        raise Stale("\n".join(["stale figures:", *stale, f"`expander figures --results {results}` draws them again"]))
+        elsewhere = "" if out == results / "figures" else f" --out {out}"
+        again = f"`expander figures --results {results}{elsewhere}` draws them again"
+        raise Stale("\n".join(["stale figures:", *stale, again]))
     return f"{len(fresh)} figures are what {results} gives: {', '.join(fresh)}"
 
 

@@ -24,7 +24,7 @@ def draw(ledger: Path) -> Drawing | None:
     """Draw from the experiment's ledger; None where there is nothing to draw."""
     about, records = read_ledger(ledger)
     rows = [record for record in records if "fvu" in record]
-    if not rows:
+    if not rows or about.get("kind") != "sae comparison":
         return None
     groups = _by_size(rows)
     figure, (left, right) = panels(2, height=3.3)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import matplotlib
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from expander_theory.errors import InvalidFile
 from expander_theory.files import atomic_write, canonical_json
 from expander_theory.ledger_format import read_contents
+from expander_theory.typed import read_json
 from paper_figures.output import Drawing
 from paper_figures.sources import Source
 
@@ -66,9 +67,20 @@ def read(out: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_bytes())["figures"])
-    except (ValueError, KeyError, TypeError):
-        raise InvalidFile(path, "is damaged or of another release; draw the figures again") from None
+        return dict(read_json(path, _Manifest)["figures"])
+    except InvalidFile as error:
+        raise InvalidFile(path, f"{error.problem}; delete it and draw the figures again") from None
+
+
+class _Entry(TypedDict):
+    inputs: dict[str, str]
+    data: str
+    files: dict[str, str]
+    matplotlib: str
+
+
+class _Manifest(TypedDict):
+    figures: dict[str, _Entry]
 
 
 def write(out: Path, entries: dict[str, Any]) -> Path:

@@ -14,7 +14,9 @@ NOTE = (
 
 def draw(ledger: Path) -> Drawing | None:
     """The table from the experiment's ledger; None where there is nothing to show."""
-    _, records = read_ledger(ledger)
+    about, records = read_ledger(ledger)
+    if about.get("kind") != "mask geometry":
+        return None
     rows = [_row(record) for record in records]
     return Drawing(tables={"masks": Table("Masks", rows, NOTE)}) if rows else None
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from expander_theory.commands.certify import best
 from expander_theory.errors import InvalidFile
-from expander_theory.files import atomic_write
+from expander_theory.files import atomic_write, files_below
 from expander_theory.ledger_format import read_contents
+from expander_theory.typed import Count, Size, read_json, typed
 from paper_figures import interactive
 from paper_figures.claims import CLAIMS, Claim, Finding, claims_markdown, findings
+from paper_figures.reading import readable
 from paper_figures.sources import Drawings, all_drawings
 
 PAGE, CLAIMS_FILE = "index.html", "claims.md"
@@ -55,7 +58,9 @@ def write_report(results: Path, out: Path, drawn: Drawings | None = None) -> str
     if not drawn:
         raise InvalidFile(results, "holds no results to report: run `expander reproduce` first")
     found = findings(results)
-    atomic_write(out / PAGE, _page(results, drawn, found).encode())
+    with readable([results], "the report"):
+        page = _page(results, drawn, found)
+    atomic_write(out / PAGE, page.encode())
     atomic_write(out / CLAIMS_FILE, claims_markdown(found).encode())
     return _summary(found, out)
 
@@ -65,7 +70,7 @@ def written_report(results: Path, out: Path) -> str | None:
     if not (out / PAGE).is_file() or not (out / CLAIMS_FILE).is_file():
         return None
     found = findings(results)
-    same = (out / CLAIMS_FILE).read_text(encoding="utf-8") == claims_markdown(found)
+    same = (out / CLAIMS_FILE).read_bytes() == claims_markdown(found).encode()
     return _summary(found, out) if same else None
 
 
@@ -152,7 +157,12 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]], note: str) -> str:
     )
     more = f"<p class=quiet>{len(rows) - _MOST_ROWS} more rows in its CSV.</p>" if len(rows) > _MOST_ROWS else ""
     inside = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
-    return f"<details><summary>{escape(title)}</summary>{inside}<p class=quiet>{escape(note)}</p></details>"
+    return f"<details><summary>{escape(title)}</summary>{inside}<p class=quiet>{_text(note)}</p></details>"
+
+
+def _text(note: str) -> str:
+    """Plain text as HTML, with what stands in backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(note))
 
 
 def _cell(value: Any) -> str:
@@ -161,23 +171,45 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
+class _Sizes(TypedDict):
+    m: Size
+    n: Size
+    d: Size
+
+
+class _Claim(TypedDict):
+    goal: str
+    states: str
+    theorem: str
+    k: Count
+
+
+class _Certificate(TypedDict):
+    """What the table shows of a certificate; :func:`expander_theory.certificates.check` reads all of it."""
+
+    dictionary: _Sizes
+    claims: list[_Claim]
+
+
 def _certificates(results: Path) -> str:
     """Certificates (``expander certify --out``) that lie anywhere in the results."""
     rows = []
-    for path in sorted(results.rglob("*.json")):
+    for path in files_below(results, (".json",)):
         try:
-            content = json.loads(path.read_bytes())
-        except ValueError:
+            content = read_json(path, dict[str, Any])
+            if content.get("format") != "expander-certificate":
+                continue
+            size = typed(path, content, _Certificate)["dictionary"]
+        except InvalidFile as error:
+            if b"expander-certificate" in path.read_bytes():  # other files are not ours to judge
+                rows.append({"certificate": str(path.relative_to(results)), "proved": f"unreadable: {error.problem}"})
             continue
-        if isinstance(content, dict) and content.get("format") == "expander-certificate":
-            size = content["dictionary"]
-            about = {key: size[key] for key in ("m", "n", "d")}
-            rows.append({"certificate": str(path.relative_to(results)), **about, "proved": "; ".join(best(content))})
+        about = {key: size[key] for key in ("m", "n", "d")}
+        rows.append({"certificate": str(path.relative_to(results)), **about, "proved": "; ".join(best(content))})
     if not rows:
         return "<p class=quiet>None in these results; <code>expander certify W.safetensors --out cert.json</code>.</p>"
-    return _table(
-        "Certificates", rows, "Exact rationals; <code>expander check-certificate</code> recomputes all of it."
-    )
+    rows = [{name: row.get(name) for name in ("certificate", "m", "n", "d", "proved")} for row in rows]
+    return _table("Certificates", rows, "Exact rationals; `expander check-certificate` recomputes all of it.")
 
 
 def _ledgers(drawings: Drawings) -> Iterator[Path]:

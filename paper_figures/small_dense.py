@@ -10,7 +10,19 @@ import numpy as np
 from paper_figures.output import Drawing, Table
 from paper_figures.storage_frontier import BYTES
 from paper_figures.style import BLACK, BLUE, TWO_COLUMNS, panels
-from paper_figures.suite import INTERVALS, Group, Row, bar, data_rows, estimate, group, table_rows
+from paper_figures.suite import (
+    INTERVALS,
+    NULL,
+    Group,
+    Row,
+    bar,
+    data_rows,
+    estimate,
+    group,
+    null_line,
+    null_rows,
+    table_rows,
+)
 
 _COLUMNS = (
     ("parameters", "parameters (with biases)"),
@@ -34,13 +46,17 @@ def draw(ledger: Path) -> Drawing | None:
                 if seeds[0]["architecture"] == kind:
                     bar(axis, seeds[0][x], seeds, "recovered_zero", colour, marker)
             axis.plot([], [], marker, color=colour, ms=4.5, label=name)
+        null_line(axis, found, "recovered_zero")
         axis.set(xscale="log", xlabel=label)
+    if found.null is not None:
+        axes[0].plot([], [], "--", color="0.35", lw=1, label="nothing learned: coordinates")
     axes[0].set_ylabel("CE loss recovered")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(found.place, fontsize=9)
-    note = f"{found.note} {INTERVALS} {BYTES} {verdicts(found)}"
-    table = Table("Small dense SAEs at matched storage", table_rows(found), note)
-    return Drawing({"small_dense": figure}, {"small_dense": data_rows(found.rows)}, {"small_dense": table})
+    note = f"{found.note} {INTERVALS} {BYTES} {verdicts(found)} {NULL}"
+    table = Table("Small dense SAEs at matched storage", [*table_rows(found), *null_rows(found)], note)
+    plotted = [*found.rows, *([found.null] if found.null else [])]
+    return Drawing({"small_dense": figure}, {"small_dense": data_rows(plotted)}, {"small_dense": table})
 
 
 def _curve(found: Group, kind: str, x: str) -> list[tuple[float, float]]:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from paper_figures.output import Drawing
+from paper_figures.reading import readable
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Source:
         """The ledgers used and the drawing; None where the results hold nothing to draw."""
         for pattern in self.ledgers:
             paths = sorted(results.glob(pattern))
-            drawing = self.draw(*paths) if paths else None
+            with readable(paths, f"the figure {self.name}"):
+                drawing = self.draw(*paths) if paths else None
             if drawing is not None:
                 return paths, drawing
         return None
@@ -72,7 +74,7 @@ SOURCES = {
         Source("erc_calibration", ("recovery/ledger.jsonl",), "expander experiment recovery"),
         Source("cumulative_coherence", ("recovery/ledger.jsonl",), "expander experiment recovery"),
         Source("feature_novelty", ("novelty/ledger.jsonl",), "expander experiment novelty"),
-        Source("frontier", ("frontier/ledger.jsonl",), "expander sae compare, expander reproduce"),
+        Source("frontier", ("frontier/ledger.jsonl",), "expander sae compare"),
         Source("mask_geometry", ("masks/ledger.jsonl",), "expander reproduce"),
         Source("certified", ("certified/ledger.jsonl", "ledger.jsonl"), "expander certified"),
         Source("tightness", ("attack/ledger.jsonl", "ledger.jsonl"), "expander theorems attack --out"),

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from paper_figures.output import Drawing, Rows, Table
 from paper_figures.style import BLACK, TWO_COLUMNS, degree_colours, grid, panels
-from paper_figures.suite import INTERVALS, Group, Row, data_rows, estimate, group, table_rows
+from paper_figures.suite import INTERVALS, NULL, Group, Row, data_rows, estimate, group, null_rows, table_rows
 
 _PANELS = (
     ("relative_error", "relative error"),
@@ -19,16 +19,22 @@ _PANELS = (
 )
 
 
+_NOTHING = "nothing learned: coordinates"
+
+
 def draw(ledger: Path) -> Drawing | None:
     """From the suite's ledger; None where the experiment has no SAE yet."""
     found = group(ledger, "sparsity")
     if found is None:
         return None
     rows = [_measured(row) for row in found.rows]
-    shown = Group(found.identity, rows, found.note)
-    table = Table("SAEs over k", table_rows(shown), f"{found.note} {INTERVALS} Each k at the rate of its degree.")
+    nulls = {k: null for k, null in found.nulls.items() if k in {row["k"] for row in rows}}
+    shown = Group(found.identity, rows, found.note, nulls)
+    note = f"{found.note} {INTERVALS} Each k at the rate of its degree. {NULL}"
+    table = Table("SAEs over k", [*table_rows(shown), *null_rows(shown, list(nulls))], note)
     figures = {"sparsity": _over_k(shown), "learning_curves": _curves(shown)}
-    data = {"sparsity": _flat(rows), "learning_curves": _steps(rows)}
+    beside = [{**row, "dead_share": None, "median_rate": None} for row in nulls.values()]
+    data = {"sparsity": _flat([*rows, *beside]), "learning_curves": _steps(rows)}
     return Drawing(figures, data, {"sparsity": table})
 
 
@@ -63,6 +69,9 @@ def _over_k(found: Group) -> Figure:
             mean, low, high = zip(*(estimate(seeds, name) for seeds in line), strict=True)
             axis.plot(k, mean, color=colour, marker="o", ms=3.5, lw=1.2, label=text)
             axis.fill_between(k, low, high, color=colour, alpha=0.2, lw=0)
+        null = [row for row in found.nulls.values() if row.get(name) is not None]
+        if null:
+            axis.plot([row["k"] for row in null], [row[name] for row in null], "--", color="0.35", lw=1, label=_NOTHING)
         axis.set_ylabel(label)
         axis.margins(y=0.12)
         axis.set_xscale("log", base=2)

@@ -10,7 +10,18 @@ from matplotlib.lines import Line2D
 from paper_figures.output import Drawing, Table
 from paper_figures.published import PUBLISHED, SOURCE
 from paper_figures.style import BLACK, BLUE, TWO_COLUMNS, grid
-from paper_figures.suite import INTERVALS, Group, bar, data_rows, estimate, group, table_rows
+from paper_figures.suite import (
+    INTERVALS,
+    NULL,
+    Group,
+    bar,
+    data_rows,
+    estimate,
+    group,
+    null_line,
+    null_rows,
+    table_rows,
+)
 
 _ROWS = (
     ("recovered_zero", "CE loss recovered"),
@@ -37,6 +48,7 @@ def draw(ledger: Path) -> Drawing | None:
     for column, (x, label) in enumerate(_COLUMNS):
         for row, (y, name) in enumerate(_ROWS):
             _curve(axes[row][column], found, x, y)
+            null_line(axes[row][column], found, y)
             if column == 0:
                 axes[row][column].set_ylabel(name)
         axes[-1][column].set(xscale="log", xlabel=label)
@@ -45,14 +57,17 @@ def draw(ledger: Path) -> Drawing | None:
         Line2D([], [], color=BLACK, marker="s", lw=0, label="dense"),
         Line2D([], [], color="0.4", marker=".", lw=0, label="seeds; bars: 95 %"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    if found.null is not None:
+        handles.append(Line2D([], [], color="0.35", ls="--", lw=1, label="nothing learned: coordinates"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     figure.suptitle(found.place, fontsize=9)
-    note = f"{found.note} {INTERVALS} {BYTES} Each architecture at its own learning rate, from a sweep."
+    note = f"{found.note} {INTERVALS} {BYTES} Each architecture at its own learning rate, from a sweep. {NULL}"
     tables = {
-        "storage_frontier": Table("Storage-fidelity frontier", table_rows(found), note),
+        "storage_frontier": Table("Storage-fidelity frontier", [*table_rows(found), *null_rows(found)], note),
         "headline_ratio": _headline(found),
     }
-    return Drawing({"storage_frontier": figure}, {"storage_frontier": data_rows(found.rows)}, tables)
+    plotted = [*found.rows, *([found.null] if found.null else [])]
+    return Drawing({"storage_frontier": figure}, {"storage_frontier": data_rows(plotted)}, tables)
 
 
 def _curve(axis: Any, found: Group, x: str, y: str) -> None:

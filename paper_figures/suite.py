@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,18 @@ class Group:
         identity: of the ledger.
         rows: evaluation records in the experiment's order, with label, order, and ratio to dense where there is one.
         note: conventions of the cross-entropies.
+        nulls: evaluation records of the coordinate null, by k.
     """
 
     identity: Row
     rows: list[Row]
     note: str
+    nulls: Mapping[int, Row] = field(default_factory=dict)
+
+    @property
+    def null(self) -> Row | None:
+        """The coordinate null at the setting's own k, if it was measured."""
+        return self.nulls.get(self.identity["recipe"]["k"])
 
     @property
     def model(self) -> str:
@@ -82,14 +89,17 @@ def group(ledger: Path, name: str) -> Group | None:
             row |= {key: found["dense"].get(key) for key in _PAIR}
             for key in ("first", "plain", "smallest"):
                 row |= {f"ce_above_{key}{end}": found[key].get(f"ce_difference{end}") for end in ("", "_interval")}
+            null = pairs.get((row["name"], f"null-k{row['k']}"), {})
+            row |= {f"ce_above_null{end}": null.get(f"ce_difference{end}") for end in ("", "_interval")}
             rows.append(row)
     note = next((r["note"] for r in records if "note" in r), "")
-    return Group(identity, rows, note) if rows else None
+    nulls = {r["k"]: {**r, "name": r["null"], "variant": r["null"]} for r in records if "null" in r}
+    return Group(identity, rows, note, dict(sorted(nulls.items()))) if rows else None
 
 
 # Measures on the same contexts against another SAE of the same seed: the dense one (`ratio` of CE recovered and
 # `ce_difference`), the first of the experiment (`ce_above_first`), the plain one of its degree (`ce_above_plain`),
-# the plain one of the smallest degree (`ce_above_smallest`).
+# the plain one of the smallest degree (`ce_above_smallest`), and the coordinate null of its k (`ce_above_null`).
 _PAIR = ("ratio", "ratio_interval", "ce_difference", "ce_difference_interval")
 
 
@@ -152,11 +162,39 @@ def table_rows(found: Group) -> list[Row]:
                 "CE recovered (zero)": shown(seeds, "recovered_zero"),
                 "delta CE": shown(seeds, "delta"),
                 "of dense's recovery": shown(seeds, "ratio"),
+                "CE above the null's": shown(seeds, "ce_above_null"),
                 "dead": f"{np.mean([row['dead'] / row['n'] for row in seeds]):.1%}",
                 "OMP: FVU": f"{np.mean([row['omp_fvu'] for row in seeds]):.3f}",
             }
         )
     return rows
+
+
+NULL = (
+    "Dashed: the coordinate null, a code that has learned nothing (h less its mean, of which the k largest coordinates "
+    "are kept)."
+)
+
+
+def null_rows(found: Group, ks: Sequence[int] | None = None) -> list[Row]:
+    """Rows of :func:`table_rows` for the coordinate null, by default at the setting's own k."""
+    chosen = [found.identity["recipe"]["k"]] if ks is None else ks
+    measures = {"FVU": "fvu", "CE recovered (zero)": "recovered_zero", "delta CE": "delta"}
+    return [
+        {
+            "SAE": row["label"],
+            **{"n": row["n"], "d": row["d"], "k": row["k"], "decoder values": 0, "KB packed": None, "seeds": None},
+            **{title: shown([row], name) for title, name in measures.items()},
+            **{"of dense's recovery": "", "CE above the null's": "", "dead": "", "OMP: FVU": ""},
+        }
+        for row in (found.nulls[k] for k in chosen if k in found.nulls)
+    ]
+
+
+def null_line(axis: Any, found: Group, name: str) -> None:
+    """The coordinate null at the setting's own k, as a dashed line."""
+    if found.null is not None and found.null.get(name) is not None:
+        axis.axhline(found.null[name], color="0.35", ls="--", lw=1, zorder=0)
 
 
 def bar(axis: Any, x: float, rows: Sequence[Row], name: str, colour: Any, marker: str = "o", **style: Any) -> None:

@@ -64,8 +64,12 @@ def record(name, seed, recovered, *, d=None, n=1024, family="uniform", half=0.01
     return made | changes
 
 
-def write_suite(path, groups):
-    """A ledger of groups: name -> list of (label, record); pairs are against the dense record of the same seed."""
+def write_suite(path, groups, null=0.5):
+    """A ledger of groups: name -> list of (label, record); every two of a seed are a pair.
+
+    Args:
+        null: CE recovered by the coordinate null, which every record is paired with; None: it was not measured.
+    """
     with Ledger(path, IDENTITY) as ledger:
         ledger.append({"baselines": {}, "note": "Held-out text only."})
         known = {}
@@ -86,7 +90,32 @@ def write_suite(path, groups):
                 pair = {"ratio": ratio, "ratio_interval": [ratio - 0.01, ratio + 0.01]}
                 pair |= {"ce_difference": above, "ce_difference_interval": [above - 0.01, above + 0.01]}
                 ledger.append({"pair": name, "to": other["name"], **pair})
+        if null is not None:
+            _append_null(ledger, known, null)
     return path
+
+
+def _append_null(ledger, known, recovered):
+    made = record("null", 0, recovered, d=1, n=512)
+    for key in (
+        "name",
+        "variant",
+        "seed",
+        "family",
+        "pruned",
+        "bytes_packed",
+        "omp_fvu",
+        "curve",
+        "geometry",
+        "firing",
+    ):
+        del made[key]
+    about = {"null": "null-k8", "label": "coordinate null, k = 8", "architecture": "null", "decoder_values": 0}
+    ledger.append(made | about)
+    for name, own in known.items():
+        above = _less(own["recovered_zero"], recovered)
+        pair = {"ratio": None, "ratio_interval": None, "ce_difference": above}
+        ledger.append({"pair": name, "to": "null-k8", **pair, "ce_difference_interval": [above - 0.01, above + 0.01]})
 
 
 def _less(own, other):

@@ -91,7 +91,7 @@ def _edit(path, old, new):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("row", "phase/ledger.jsonl holds other records"),
+        ("row", "does not have the checksum that it was written with"),
         ("more", "phase/ledger.jsonl holds other records"),
         ("gone", "are gone or hold nothing to draw"),
         ("csv", "phase_diagram_cells.csv was changed"),
@@ -137,7 +137,7 @@ def test_a_figure_that_was_never_drawn_is_stale(results, tmp_path):
 
 def test_drawing_one_figure_keeps_the_others_in_the_manifest(drawn):
     entries = manifest.read(drawn / "figures")
-    manifest.write(drawn / "figures", entries | {"frontier": {"inputs": {}, "data": "", "files": {}}})
+    manifest.write(drawn / "figures", entries | {"frontier": {"inputs": {}, "data": "", "files": {}, "matplotlib": ""}})
     draw_all(drawn, names=["phase_diagram"])
     assert set(manifest.read(drawn / "figures")) == {"phase_diagram", "frontier"}
 

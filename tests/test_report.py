@@ -4,6 +4,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from suite_records import frontier, record, write_suite
 
@@ -25,8 +26,8 @@ def verdict(results, name):
     return BY_NAME[name].finding(results)
 
 
-def suite(folder, groups):
-    write_suite(folder / "saes" / "ledger.jsonl", groups)
+def suite(folder, groups, **how):
+    write_suite(folder / "saes" / "ledger.jsonl", groups, **how)
     return folder
 
 
@@ -71,6 +72,68 @@ def test_the_frontier_rises(tmp_path, low, high, expected):
     assert found.verdict == expected
     assert f"{low:.3f} [" in found.numbers[0]
     assert "2 seeds" in found.scale
+
+
+@pytest.mark.parametrize(
+    ("null", "expected"),
+    [(0.5, "supported"), (0.8, "partly"), (0.85, "partly"), (0.95, "not supported"), (None, "not supported")],
+)
+def test_a_frontier_that_has_learned_nothing_is_none(tmp_path, null, expected):
+    found = verdict(suite(tmp_path, {"frontier": frontier(0.8, 0.9)}, null=null), "frontier")
+    assert found.verdict == expected
+    said = "; ".join(found.numbers)
+    assert ("was not measured" in said) == (null is None)
+    if null == 0.85:
+        assert "clearly below that of the coordinate null: 64" in said
+
+
+@pytest.mark.parametrize(("null", "expected"), [(0.5, "supported"), (0.805, "not supported"), (None, "not supported")])
+def test_a_headline_that_a_null_has_too_is_none(tmp_path, null, expected):
+    found = verdict(suite(tmp_path, {"frontier": frontier(0.81)}, null=null), "84 % at 293x")
+    assert found.verdict == expected
+    assert ("not measured" in found.numbers[1]) == (null is None)
+
+
+@pytest.mark.parametrize("name", ["storage_frontier", "small_dense", "sparsity"])
+def test_figures_draw_the_null_as_a_dashed_line(tmp_path, name):
+    dense = [
+        ("dense", record("dense", 0, 0.95)),
+        ("d = 8", record("d8", 0, 0.8, d=8)),
+        ("dense, n = 16", record("dense-n16", 0, 0.6, n=16)),
+    ]
+    groups = {"frontier": dense, "small-dense": dense, "sparsity": dense}
+    for null in (0.625, None):
+        folder = tmp_path / str(null)
+        _, drawing = SOURCES[name].found(suite(folder, groups, null=null))
+        lines = [line for axis in drawing.figures[name].axes for line in axis.lines if len(line.get_ydata())]
+        dashed = [line for line in lines if line.get_linestyle() == "--"]
+        assert bool(dashed) == (null is not None)
+        rows = [row for row in drawing.data[name] if row["architecture"] == "null"]
+        assert len(rows) == (null is not None)
+        if null:
+            assert any(0.625 in np.asarray(line.get_ydata()) for line in dashed)
+            assert rows[0]["recovered_zero"] == 0.625
+            assert "coordinate null" in drawing.data_files()[f"tables/{name}.md"].decode()
+
+
+def test_notes_show_code_as_code_and_nothing_else(results, tmp_path):
+    from paper_figures.report import _text
+
+    assert _text("see `a <b>` & c") == "see <code>a &lt;b&gt;</code> &amp; c"
+    write_report(results, tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert "&lt;code&gt;" not in page
+
+
+def test_one_damaged_certificate_does_not_end_a_report(results, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    (folder / "a.json").write_text('{"format": "expander-certificate", "dictionary": 5}')
+    (folder / "b.json").write_text("[1, 2")
+    (folder / "c.json").mkdir()
+    write_report(folder, tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "unreadable: damaged: dictionary: expected object, got int" in page
 
 
 @pytest.mark.parametrize(("low", "expected"), [(0.81, "supported"), (0.7, "not supported")])

@@ -139,8 +139,11 @@ def test_the_bridge_from_the_command_line(tmp_path, tiny_model_folder, text_fold
     main(["sae", "harvest", str(other), *common, "--tokens", "900", "--held-out-tokens", "100", "--layer", "1"])
     with pytest.raises(SystemExit, match="2"):
         main(["sae", "eval", str(other), str(out)])
-    assert "trained on other activations" in capsys.readouterr().err
-    main(["sae", "eval", str(other), str(out), "--other-activations"])
+    assert "layer is 2 there and 1 here" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):  # other text is accepted, another layer named
+        main(["sae", "eval", str(other), str(out), "--other-activations"])
+    assert "layer is 2 there and 1 here" in capsys.readouterr().err
+    main(["sae", "eval", str(other), str(out), "--other-place"])
     with pytest.raises(SystemExit, match="2"):
         main(["sae", "train", str(acts), str(tmp_path / "x"), "--device", "nonsense"])
     assert "device = 'nonsense'" in capsys.readouterr().err

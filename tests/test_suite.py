@@ -76,6 +76,68 @@ def test_a_second_run_changes_no_byte(results, monkeypatch):
     assert {path: path.read_bytes() for path in files} == before
 
 
+def test_the_frontier_has_its_nulls(results):
+    _, records = read_ledger(results / "saes" / "ledger.jsonl")
+    nulls = {record["k"]: record for record in records if "null" in record}
+    saes = {record["name"]: record for record in records if record.get("name")}
+    setting = presets.QUICK
+    assert {*setting.ks, setting.base.k} <= set(nulls)
+    for null in nulls.values():
+        assert (null["architecture"], null["decoder_values"], null["d"], null["n"]) == ("null", 0, 1, null["m"])
+        assert null["l0"] == pytest.approx(null["k"], abs=0.01)
+    assert sorted(nulls, key=lambda k: nulls[k]["fvu"]) == sorted(nulls, reverse=True)
+    members = [record["member"] for record in records if record.get("group") == "frontier"]
+    pairs = {record["pair"]: record for record in records if str(record.get("to")).startswith("null-k")}
+    assert set(members) == set(pairs)
+    for name, pair in pairs.items():
+        own, null = saes[name]["ce_by_context"], nulls[saes[name]["k"]]["ce_by_context"]
+        assert np.sign(pair["ce_difference"]) == np.sign(np.sum(own) - np.sum(null))
+
+
+def of_another_machine(results, folder, change):
+    """The suite's ledger alone, as if it came from a machine whose activations differ, without its nulls."""
+    from expander_theory.ledger_format import header_line, read_contents, record_line
+
+    contents = read_contents(results / "saes" / "ledger.jsonl")
+    identity = {**contents.identity, "activations_sha256": "e" * 64}
+    kept = [r for r in contents.records if "null" not in r and not str(r.get("to")).startswith("null-k")]
+    for record in kept:
+        if "baselines" in record:
+            record["baselines"]["store_sha256"] = "e" * 64
+            change(record["baselines"])
+    path = folder / "saes" / "ledger.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(header_line(identity) + b"".join(map(record_line, kept)))
+    return path, path.read_bytes()
+
+
+def test_nulls_are_added_to_results_of_another_machine_without_training(results, tmp_path, monkeypatch):
+    path, before = of_another_machine(results, tmp_path, lambda losses: None)
+    monkeypatch.setattr("sae_bridge.trainee.Trainee.advance", lambda *_: pytest.fail("trained again"))
+    main(["experiment", "frontier", "--out", str(tmp_path)])
+    assert path.read_bytes().startswith(before)
+    here, there = (read_ledger(p / "saes" / "ledger.jsonl")[1] for p in (tmp_path, results))
+    mine, theirs = ({r["null"]: r["fvu"] for r in records if "null" in r} for records in (here, there))
+    assert mine == theirs
+
+
+def test_nulls_of_another_text_are_refused(results, tmp_path):
+    def louder(losses):
+        losses["ce"]["clean"] = [value + 1 for value in losses["ce"]["clean"]]
+
+    path, before = of_another_machine(results, tmp_path, louder)
+    with pytest.raises(SystemExit, match="2"):
+        main(["experiment", "frontier", "--out", str(tmp_path)])
+    assert path.read_bytes() == before
+
+
+def test_results_of_other_activations_are_not_added_to(results, tmp_path):
+    path, before = of_another_machine(results, tmp_path, lambda losses: None)
+    with pytest.raises(SystemExit, match="2"):
+        main(["experiment", "frontier", "--out", str(tmp_path), "--seeds", "0", "1", "7"])
+    assert path.read_bytes() == before
+
+
 def test_an_sae_of_two_experiments_is_trained_and_evaluated_once(results):
     _, records = read_ledger(results / "saes" / "ledger.jsonl")
     names = [record["name"] for record in records if "name" in record]

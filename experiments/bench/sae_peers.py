@@ -75,7 +75,8 @@ class Ours(Contender):
     name = "ours"
 
     def __init__(self, size: Size, x: Tensor, seed: int) -> None:
-        self.trainee = Trainee(_recipe(size, seed), x, _CPU, World())
+        how = _recipe(size, seed)
+        self.trainee = Trainee(how, x, _CPU, World(), how.identity())
 
     def step(self, x: Tensor) -> None:
         self.trainee.advance(x)

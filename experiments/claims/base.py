@@ -68,8 +68,18 @@ class Compares(OnSAEs):
         """Variants and seeds, in the order of figures."""
         raise NotImplementedError
 
+    @staticmethod
+    def nulls(workshop: Workshop) -> list[int]:
+        """Numbers of active features at which the coordinate null is measured."""
+        return []
+
+    @classmethod
+    def compare(cls, workshop: Workshop) -> list[dict[str, Any]]:
+        """Train and evaluate them, with their nulls."""
+        return workshop.compare(cls.group, cls.members(workshop), cls.nulls(workshop))
+
     def run(self) -> None:
         from paper_figures.command import draw_named
 
-        self.workshop.compare(self.group, self.members(self.workshop))
+        self.compare(self.workshop)
         print(draw_named(self.out, *self.figures))

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frontier(Compares):
-    """Claim: d traces a storage-fidelity frontier. Also the ratio to dense at m/d near 293."""
+    """Claim: d traces a storage-fidelity frontier. Also the ratio to dense at m/d near 293.
+
+    Beside the SAEs stands the coordinate null, a code that has learned nothing: the k largest coordinates of h less its
+    mean. It is measured at every k that the preset has.
+    """
 
     group: ClassVar[str] = "frontier"
     figures: ClassVar[tuple[str, ...]] = ("storage_frontier", "trained_geometry", "cross_model")
@@ -25,6 +29,14 @@ class Frontier(Compares):
 
         plan = workshop.setting.plan
         return [(architecture(workshop.setting.base, d), seed) for d, seed in product(plan.degrees, plan.seeds)]
+
+    @staticmethod
+    def nulls(workshop: Workshop) -> list[int]:
+        from experiments.suite.variants import small_dense
+
+        setting, m = workshop.setting, workshop.store.m
+        smaller = {small_dense(setting.base, m, d).training.k for d in setting.degrees}
+        return sorted({*setting.ks, setting.base.k, *smaller})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from expander_theory.dictionary import AnyDictionary, Dictionary
+from expander_theory.errors import InvalidFile
+from expander_theory.files import canonical_json
 from expander_theory.ledger import Ledger, read_ledger
 from expander_theory.masks import save_mask
 from expander_theory.progress import progress_bar
@@ -25,10 +28,11 @@ from sae_bridge.intervals import Bootstrap
 from sae_bridge.language_models import LanguageModel
 from sae_bridge.losses import Losses, conventions
 from sae_bridge.model_fidelity import measure_losses
+from sae_bridge.null import coordinate_null
 from sae_bridge.pruning import pruned
 from sae_bridge.rates import best_rates
 from sae_bridge.recipe import Training
-from sae_bridge.reconstruction import Codes, reconstruction
+from sae_bridge.reconstruction import Codes, mean_activation, reconstruction
 from sae_bridge.recovery import geometry, paper_ratios
 from sae_bridge.sae import SparseAutoencoder, load_sae
 from sae_bridge.sae_files import is_sae_folder
@@ -39,6 +43,9 @@ from sae_bridge.train import METRICS, train
 
 _TOGETHER = 8
 """SAEs for which the model is run over the held-out text at once: what an interruption can lose."""
+
+_AGREE = 1e-3
+"""Nats a token by which clean losses of one text may differ between machines; rounding makes some 1e-5."""
 
 Member = tuple[Variant, int]
 """A variant and a seed."""
@@ -118,7 +125,8 @@ class Workshop:
             recipe = self._recipe(variant, seed)
             runs[file_name(variant, seed)] = replace(recipe, learning_rate=self.rate(variant))
         if runs:
-            about = {key: self.store.description[key] for key in ("model", "layer", "hook", "context")}
+            keys = ("model", "model_fingerprint", "layer", "hook", "context")
+            about = {key: self.store.description[key] for key in keys}
             about["language_model"] = about["model"]
             train(runs, self.stream, self.out / "sae", device=self.device, about=about)
 
@@ -149,27 +157,29 @@ class Workshop:
 
     # ---- evaluation
 
-    def compare(self, group: str, members: Iterable[Member]) -> list[dict[str, Any]]:
+    def compare(self, group: str, members: Iterable[Member], nulls: Iterable[int] = ()) -> list[dict[str, Any]]:
         """Train and evaluate the members of an experiment; returns their records, in their order.
 
         The ledger gets a record of each SAE that it does not hold yet, and one for each member that names the group.
+        SAEs that it holds are not trained again.
+
+        Args:
+            group: name of the experiment.
+            members: what it compares.
+            nulls: numbers of active features for which the coordinate null is measured too, and every member of such a
+                k set beside it.
+
+        Raises:
+            InvalidFile: the ledger holds results of other activations, unless only nulls are missing: these may be
+                added on another machine, whose activations differ in their last digits, if its clean losses agree.
         """
-        members = list(dict.fromkeys(members))
-        self.train(members)
-        about = {key: self.store.description[key] for key in ("layer", "hook", "documents", "contexts", "context")}
-        plan = self.setting.plan
-        identity = {
-            "kind": "sae suite",
-            "setting": self.setting.name,
-            "activations_sha256": self.store.sha256,
-            "model": self.store.description["model"],
-            "m": self.store.m,
-            "batch": plan.batch,
-            "positions": plan.positions,
-            "recipe": plan.recipe.identity(),
-            "reported": dict(plan.reported),
-            **about,
-        }
+        members, nulls = list(dict.fromkeys(members)), sorted(set(nulls))
+        known = self._evaluated()
+        self.train(m for m in members if file_name(*m) not in known)
+        identity = self._identity()
+        elsewhere = all(file_name(*m) in known for m in members) and self._is_of_another_machine(identity)
+        if elsewhere:
+            identity = read_ledger(self.ledger_path)[0]
         with Ledger(self.ledger_path, identity) as ledger:
             known = {r["name"] for r in ledger.records if "name" in r}
             joined = {(r["group"], r["member"]) for r in ledger.records if "group" in r}
@@ -189,8 +199,39 @@ class Workshop:
                         }
                     )
             self._pair(members, ledger)
+            if nulls:
+                self._measure_nulls(nulls, ledger, elsewhere)
+                self._pair_with_nulls(members, ledger)
             records = {r["name"]: r for r in ledger.records if "name" in r}
         return [records[file_name(*m)] for m in members]
+
+    def _evaluated(self) -> set[str]:
+        """Names of the SAEs that the ledger holds."""
+        records = read_ledger(self.ledger_path)[1] if self.ledger_path.is_file() else []
+        return {r["name"] for r in records if "name" in r}
+
+    def _identity(self) -> dict[str, Any]:
+        about = {key: self.store.description[key] for key in ("layer", "hook", "documents", "contexts", "context")}
+        plan = self.setting.plan
+        return {
+            "kind": "sae suite",
+            "setting": self.setting.name,
+            "activations_sha256": self.store.sha256,
+            "model": self.store.description["model"],
+            "m": self.store.m,
+            "batch": plan.batch,
+            "positions": plan.positions,
+            "recipe": plan.recipe.identity(),
+            "reported": dict(plan.reported),
+            **about,
+        }
+
+    def _is_of_another_machine(self, identity: Mapping[str, Any]) -> bool:
+        """Whether the ledger is of the same setting, text and model, and only its activations are not these."""
+        if not self.ledger_path.is_file():
+            return False
+        stored, own = read_ledger(self.ledger_path)[0], json.loads(canonical_json(dict(identity)))
+        return stored != own and {**stored, "activations_sha256": own["activations_sha256"]} == own
 
     def _pair(self, members: Sequence[Member], ledger: Ledger) -> None:
         """Each SAE against others of the same seed on the same contexts: ratio of CE recovered, difference of CE.
@@ -212,12 +253,61 @@ class Workshop:
         for name, reference in others:
             if name == reference or (name, reference) in paired or reference not in records:
                 continue
-            own, theirs = (np.array(records[n]["ce_by_context"]) for n in (name, reference))
-            ratio, ratio_interval = bootstrap.ratio(known.ce["zero"] - own, known.ce["zero"] - theirs)
-            difference, difference_interval = bootstrap.mean(own - theirs, known.predictions)
-            about = {"ratio": ratio, "ratio_interval": ratio_interval}
-            about |= {"ce_difference": difference, "ce_difference_interval": difference_interval}
-            ledger.append({"pair": name, "to": reference, **about})
+            ledger.append(_pair_record(known, bootstrap, (name, records[name]), (reference, records[reference])))
+
+    def _pair_with_nulls(self, members: Sequence[Member], ledger: Ledger) -> None:
+        """Each SAE against the coordinate null of its k, on the same contexts."""
+        known = self.baselines()
+        if known is None:
+            return
+        paired = {(r["pair"], r["to"]) for r in ledger.records if "pair" in r}
+        records = {r["name"]: r for r in ledger.records if "name" in r}
+        nulls = {r["null"]: r for r in ledger.records if "null" in r}
+        bootstrap = Bootstrap(known.documents)
+        for name in (file_name(*m) for m in members):
+            null = null_name(records[name]["k"])
+            if null in nulls and (name, null) not in paired:
+                ledger.append(_pair_record(known, bootstrap, (name, records[name]), (null, nulls[null])))
+
+    def _measure_nulls(self, ks: Sequence[int], ledger: Ledger, elsewhere: bool) -> None:
+        """The coordinate null at every k that the ledger does not hold yet: no training, one evaluation."""
+        have = {r["null"] for r in ledger.records if "null" in r}
+        todo = [k for k in ks if null_name(k) not in have and k <= self.store.m]
+        if not todo:
+            return
+        mean, known = mean_activation(self.store, "train").float(), self.baselines()
+        nulls = {null_name(k): coordinate_null(mean, k).to(self.device) for k in todo}
+        losses = measure_losses(
+            {name: replacement(null) for name, null in nulls.items()},
+            self.model,
+            self.store,
+            positions=self.setting.plan.positions,
+            known=None if elsewhere else known,
+        )
+        if elsewhere and known is not None:
+            self._require_same_text(known, losses)
+        for name, null in nulls.items():
+            kept = reconstruction(null, self.store, training_tokens=0, progress=False)
+            row = evaluation_row(name, null, kept, losses.fidelity(name))
+            del row["name"]
+            about = {"architecture": "null", "decoder_values": 0, "activations_sha256": self.store.sha256}
+            ce = [round(float(value), 6) for value in losses.ce[name]]
+            ledger.append(
+                {"null": name, "label": f"coordinate null, k = {null.k}", **row, **about, "ce_by_context": ce}
+            )
+
+    def _require_same_text(self, known: Losses, found: Losses) -> None:
+        """The losses of both machines must be of the same contexts and agree where nothing is replaced."""
+        same = known.model_fingerprint == found.model_fingerprint and all(
+            np.array_equal(getattr(known, name), getattr(found, name)) for name in ("documents", "predictions")
+        )
+        apart = np.abs(known.ce["clean"] - found.ce["clean"]) / known.predictions if same else np.array([np.inf])
+        if not apart.max() <= _AGREE:
+            raise InvalidFile(
+                self.ledger_path,
+                f"holds results of other activations: clean losses differ by up to {apart.max():.3g} nats a token; "
+                "choose another folder",
+            )
 
     def _evaluate(self, members: Sequence[Member], ledger: Ledger) -> None:
         known = self.baselines()
@@ -279,6 +369,24 @@ class Workshop:
             "curve": [[record["step"], record["fvu"], record["dead"]] for record in curve],
             "train_seconds": curve[-1]["seconds"],
         }
+
+
+def null_name(k: int) -> str:
+    """Of the coordinate null in records."""
+    return f"null-k{k}"
+
+
+Named = tuple[str, Mapping[str, Any]]
+
+
+def _pair_record(known: Losses, bootstrap: Bootstrap, own: Named, other: Named) -> dict[str, Any]:
+    """One code against another on the same contexts: ratio of CE recovered, difference of CE."""
+    ours, theirs = (np.array(record["ce_by_context"]) for _, record in (own, other))
+    ratio, ratio_interval = bootstrap.ratio(known.ce["zero"] - ours, known.ce["zero"] - theirs)
+    difference, difference_interval = bootstrap.mean(ours - theirs, known.predictions)
+    about = {"ratio": ratio, "ratio_interval": ratio_interval}
+    about |= {"ce_difference": difference, "ce_difference_interval": difference_interval}
+    return {"pair": own[0], "to": other[0], **about}
 
 
 def _by_omp(sae: SparseAutoencoder) -> Codes:

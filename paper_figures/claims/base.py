@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from expander_theory.ledger import read_ledger
+from paper_figures.reading import readable
 from paper_figures.suite import Group, Row, group
 
 PAPER = "Expander Sparse Autoencoders (arXiv 2607.01799)"
@@ -56,7 +57,9 @@ class Claim:
 
     def finding(self, results: Path) -> Finding:
         """What a results folder says."""
-        return self.judge(results) or Finding("not run", (f"`{self.experiment}` makes the data.",), "")
+        with readable([results], f"the claim {self.name!r}"):
+            found = self.judge(results)
+        return found or Finding("not run", (f"`{self.experiment}` makes the data.",), "")
 
 
 def ledger(results: Path, name: str) -> Records | None:
