@@ -134,7 +134,7 @@ def blocks_of(records: Iterable[Record]) -> dict[str, dict[int, Block]]:
     """
     found: dict[str, dict[int, Block]] = defaultdict(dict)
     for record in records:
-        if "block" not in record or "outcome" not in record:
+        if not {"task", "block", "outcome"} <= record.keys():
             continue
         block = Block(record["outcome"], record["fraction"], record["error"])
         first = found[record["task"]].setdefault(record["block"], block)
@@ -155,7 +155,7 @@ def cells(records: Sequence[Record]) -> list[Cell]:
     tasks, blocks = tasks_of(records), blocks_of(records)
     failed: dict[str, set[int]] = defaultdict(set)
     for record in records:
-        if "failed" in record:
+        if {"task", "block", "failed"} <= record.keys():
             failed[record["task"]].add(record["block"])
     nameless = [id for id in {*blocks, *failed} if id not in tasks]
     if nameless:

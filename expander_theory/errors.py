@@ -13,11 +13,20 @@ class InvalidArgument(ExpanderTheoryError, ValueError):
     """An argument outside its allowed range; the text names it, its value and what is allowed."""
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"{name} = {value}: {allowed}")
+        super().__init__(f"{name} = {_short(value)}: {allowed}")
         self.name, self.value, self.allowed = name, value, allowed
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        return type(self), (self.name, str(self.value), self.allowed)  # it crosses process borders
+        return type(self), (self.name, _short(self.value), self.allowed)  # it crosses process borders
+
+
+def _short(value: object) -> str:
+    """A value from a damaged file may be of any length."""
+    try:
+        text = str(value)
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return f"a {type(value).__name__} too long to print"
+    return text if len(text) <= 500 else f"{text[:200]}... ({len(text)} characters)"
 
 
 class InvalidFile(ExpanderTheoryError):

@@ -63,7 +63,7 @@ def _task_rows(records: Sequence[dict[str, Any]]) -> Rows:
 def _block_rows(records: Sequence[dict[str, Any]]) -> Rows:
     from expander_theory.cells import blocks_of
 
-    about = {record["task"]: _flat(record["content"]) for record in records if "content" in record}
+    about = {record["task"]: _flat(record["content"]) for record in records if {"task", "content"} <= record.keys()}
     rows = []
     for task, blocks in blocks_of(records).items():
         for block, result in sorted(blocks.items()):

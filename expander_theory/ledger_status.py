@@ -56,13 +56,14 @@ def ledger_status(path: str | os.PathLike[str]) -> Status:
     contents = read_contents(path)
     written = datetime.fromtimestamp(os.stat(path).st_mtime, UTC)
     tasks = {r["task"] for r in contents.records if "task" in r}
-    done = {(r["task"], r["block"]): len(r["outcome"]) for r in contents.records if "block" in r and "outcome" in r}
+    results = [r for r in contents.records if {"task", "block", "outcome"} <= r.keys()]
+    done = {(r["task"], r["block"]): len(r["outcome"]) for r in results}
     failures = _failures(contents.records, done)
     return Status(contents, written, writing, len(tasks), len(done), sum(done.values()), failures)
 
 
 def _failures(records: Sequence[dict[str, Any]], done: dict[tuple[str, int], int]) -> tuple[Failure, ...]:
-    last = {(r["task"], r["block"]): r["failed"] for r in records if "failed" in r}
+    last = {(r["task"], r["block"]): r["failed"] for r in records if {"task", "block", "failed"} <= r.keys()}
     groups: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for place, error in last.items():
         if place not in done:

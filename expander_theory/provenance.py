@@ -22,7 +22,12 @@ def provenance() -> dict[str, Any]:
     ``commit`` ends in "-dirty" where a tracked file differs from it, and is None outside a clone of this project.
     All but the time describes the process, so it is found out once.
     """
-    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "arguments": list(sys.argv), **_environment()}
+    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "arguments": _command(), **_environment()}
+
+
+def _command() -> list[str]:
+    """The command line; of the program only its name, for the folder that it lies in says nothing about a result."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
 @cache

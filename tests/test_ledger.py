@@ -3,6 +3,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_each_opening_that_appends_is_signed_once(tmp_path):
     assert len(contents.provenance) == 2
     entry = contents.provenance[0]
     assert abs(datetime.now(UTC) - datetime.fromisoformat(entry["time"])).total_seconds() < 60
-    assert entry["arguments"] == sys.argv
+    assert entry["arguments"] == [Path(sys.argv[0]).name, *sys.argv[1:]]
     assert entry["packages"]["numpy"] == np.__version__
     assert entry["python"].endswith(platform.python_version())
     assert {"commit", "platform", "processor"} <= entry.keys()
