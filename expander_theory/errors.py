@@ -20,19 +20,20 @@ class InvalidArgument(ExpanderTheoryError, ValueError):
         return type(self), (self.name, _short(self.value), self.allowed)  # it crosses process borders
 
 
-def _short(value: object) -> str:
+def _short(value: object, most: int = 500) -> str:
     """A value from a damaged file may be of any length."""
     try:
         text = str(value)
     except ValueError:  # Python prints no integer of more than 4,300 digits
-        return f"a {type(value).__name__} too long to print"
-    return text if len(text) <= 500 else f"{text[:200]}... ({len(text)} characters)"
+        return f"({type(value).__name__} of more digits than Python prints)"
+    return text if len(text) <= most else f"{text[: most // 2]}... ({len(text)} characters)"
 
 
 class InvalidFile(ExpanderTheoryError):
     """A file or folder that cannot be used: truncated, altered, too new, or of another kind."""
 
     def __init__(self, path: object, problem: str) -> None:
+        problem = _short(problem, 2000)
         super().__init__(f"{path}: {problem}")
         self.path, self.problem = path, problem
 

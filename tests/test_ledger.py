@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from expander_theory import InvalidArgument, InvalidFile
+from expander_theory.cells import cells
 from expander_theory.ledger import Ledger, read_ledger
+from expander_theory.ledger_export import ledger_rows
 from expander_theory.ledger_format import header_line, read_contents, record_line
+from expander_theory.ledger_status import ledger_status
 from expander_theory.provenance import _commit
 
 IDENTITY = {"kind": "test", "seed": 0, "sizes": (1, 2)}
@@ -315,3 +318,22 @@ def test_a_record_has_no_checksum_of_its_own(tmp_path):
         pytest.raises(InvalidArgument, match="must not have a field crc32"),
     ):
         ledger.append({"crc32": "0"})
+
+
+def test_a_value_of_any_length_is_named_shortly():
+    assert len(str(InvalidArgument("law", "9" * 5000, "must be signs"))) < 400
+    assert str(InvalidArgument("k", 10**5000, "must be small")).startswith("k = (int of more digits")
+    assert len(str(InvalidFile("a.json", "9" * 5000))) < 1100
+
+
+def test_a_record_that_lost_its_task_is_no_block(tmp_path):
+    """A renamed key leaves a record of no kind; whoever counts passes it over."""
+    block = {"block": 0, "outcome": "1", "fraction": 1.0, "error": None}
+    with Ledger(tmp_path / "ledger.jsonl", {"kind": "mine"}) as ledger:
+        for record in (block, {"content": {}}, {"block": 0, "failed": "no memory"}):
+            ledger.append(record)
+    status = ledger_status(tmp_path / "ledger.jsonl")
+    assert (status.tasks, status.blocks, status.failures) == (0, 0, ())
+    assert cells(ledger.records) == []
+    with pytest.raises(InvalidFile, match="holds no blocks to export"):
+        ledger_rows(tmp_path / "ledger.jsonl", read_contents(tmp_path / "ledger.jsonl"), "blocks")
