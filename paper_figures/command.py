@@ -112,7 +112,10 @@ def check_all(results: Path, out: Path, names: Sequence[str] = ()) -> str:
 
     entries, fresh, stale = manifest.read(out), [], []
     for source in _chosen(results, names):
-        reasons = list(manifest.staleness(source, results, out, entries))
+        try:
+            reasons = list(manifest.staleness(source, results, out, entries))
+        except InvalidFile as error:  # one damaged ledger does not keep the others from being checked
+            reasons = [str(error)]
         stale += [f"  {source.name}: {reason}" for reason in reasons]
         if not reasons and source.name in entries:
             fresh.append(source.name)

@@ -72,7 +72,7 @@ def test_status_of_a_sweep(run, tmp_path):
     shown = run("status", path)
     rows = {"kind": "sweep", "identity: grid": '{"m":[20,30]}', "identity: seed": "0", "identity: shard": "2/3",
             "records": "9", "tasks": "2", "blocks": "3", "trials": "75", "quarantined blocks": "2",
-            "being written now": "no", "torn last line": "no", "format": "2",
+            "being written now": "no", "torn last line": "no", "format": "3",
             "content sha256": read_contents(path).sha256}  # fmt: skip
     assert {row: cell_of(shown, row) for row in rows} == rows
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", cell_of(shown, "last write"))

@@ -181,7 +181,7 @@ def test_damaged_fields_are_refused(measured):
         ({key: value for key, value in fields.items() if key != "kl"}, "are not those of losses"),
         ({**fields, "more": 1}, "are not those of losses"),
         ({**fields, "ce": {"clean": fields["ce"]["clean"]}}, "must have"),
-        ({**fields, "ce": {**fields["ce"], "zero": [1.0]}}, "one value for each"),
+        ({**fields, "ce": {**fields["ce"], "zero": [1.0]}}, "one finite value for each"),
     ):
         with pytest.raises(InvalidArgument, match=message):
             Losses.from_fields(damaged)

@@ -235,11 +235,11 @@ def test_a_dry_run_writes_nothing(tmp_path, run):
         "| 8 ",
         "400 in 16 blocks",
         "time at most",
-        "timed cell",
         "MB",
         "nothing was run or written",
     ):
         assert part in out
+    assert "timed cell" in out or "takes longer than the calibration may" in out  # on a busy machine
     assert "| 2 " in run("sweep", tmp_path / "s", *SMALL, "--dry-run", "--shard", "1/4").out
     assert list(tmp_path.iterdir()) == []
 

@@ -264,7 +264,7 @@ def test_a_run_is_not_judged_by_how_it_starts(tmp_path, how):
     run(tmp_path, replace(how, steps=60, learning_rate=4e-3), log_every=1)
     fvus = [record["fvu"] for record in read_ledger(tmp_path / "metrics.jsonl")[1]]
     assert fvus[0] > 10
-    assert fvus[-1] < fvus[0] / 4
+    assert fvus[-1] < 0.8 * fvus[0]
 
 
 def test_divergence_is_growth_beyond_the_best_after_the_warm_up():
