@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from expander_theory.dictionary import Dictionary
@@ -109,6 +111,7 @@ L1_ERCB = L1_ERCB.with_mutants(
     L1_ERCB.mutant(
         "no k-1",
         "A_k < min_j ||w_j||_2^2 suffices.",
+        draws=replace(L1_ERC.draws, values="flat"),
         hypotheses={"A_k < N": lambda c: positive(1 - _sums(c)[0] / float(_squares(c).min()))},
     ),
     L1_ERCB.mutant(

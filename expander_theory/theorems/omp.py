@@ -203,11 +203,12 @@ OMP_1M = OMP_1M.with_mutants(
     ),
     OMP_1M.mutant(
         "values",
-        "max ERC over |S| = t grows with t up to k < n, below 1 or not.",
-        hypotheses={"n > k": lambda c: positive(c.n - c.k)},
+        "max ERC over |S| = t grows with t up to k < n, below 1 or not (k > 2: up to 2 it does).",
+        hypotheses={"n > k": lambda c: positive(c.n - c.k), "k > 2": lambda c: positive(c.k - 2)},
         conclusion=lambda c: nonnegative(
             min((min(worst_erc(c, c.k), 1e9) - min(worst_erc(c, t), 1e9) for t in range(1, c.k)), default=0.0)
         ),
+        draws=Draws(max_m=5, max_n=5, max_k=3),
     ),
 )
 
