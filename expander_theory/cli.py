@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, Protocol
 
-from expander_theory.errors import ExpanderTheoryError
+from expander_theory.base import ExpanderTheoryError
 
 GROUP = "expander.commands"
 

@@ -46,8 +46,7 @@ class Benchmark:
         Raises:
             InvalidArgument: a number out of range, or ``out`` exists.
         """
-        from expander_theory.errors import require
-        from expander_theory.seeds import require_seed
+        from expander_theory.base import require, require_seed
         from experiments.bench.peers import Budget
         from experiments.bench.report import Settings, report
         from experiments.bench.sizes import SIZES

@@ -43,8 +43,7 @@ class Benchmark:
         """
         import torch
 
-        from expander_theory.errors import require
-        from expander_theory.seeds import require_seed
+        from expander_theory.base import require, require_seed
         from experiments.bench.machine import describe, measure_rates
         from experiments.bench.memory import method
         from experiments.bench.report import ledger_at

@@ -17,14 +17,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from expander_theory.errors import require
+from expander_theory.base import require
 from experiments.bench.sae_peers import RATE, Dense, Size
 from experiments.bench.sae_report import COMPARED, TOLERANCE
 from experiments.bench.table import markdown
-from sae_bridge.language_models import checked_device
-from sae_bridge.parallel import World
-from sae_bridge.recipe import Training
-from sae_bridge.trainee import Trainee
+from sae_bridge.models import checked_device
+from sae_bridge.training import Trainee, Training, World
 
 SIZES = {
     "large": Size(2048, 16384, 32, 7, 1),

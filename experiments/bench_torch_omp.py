@@ -18,13 +18,11 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from expander_theory.errors import require
-from expander_theory.seeds import require_seed
+from expander_theory.base import require, require_seed
 from expander_theory.solvers import omp
 from experiments.bench.references import Judge
 from experiments.bench.sizes import SIZES, Problem, make_problem
-from sae_bridge.omp import Correlation, exact_products, torch_omp
-from sae_bridge.tensor_dictionary import TensorDictionary
+from sae_bridge.codes import Correlation, TensorDictionary, exact_products, torch_omp
 
 HEADERS = ("size", "correlation", "batch", "signals/s", "compiled, CPU", "ratio", "share of limit", "supports agree")
 LEGEND = """Limit: 2 m n k flop a signal at the rate of a product, or n d k entries of residual at the rate of a copy,

@@ -22,9 +22,9 @@ class Reproduce:
     """Worker processes of the sweeps (default: the processors at hand). The counts do not depend on it."""
 
     def run(self) -> None:
-        from expander_theory.executors import default_workers
-        from expander_theory.ledger import Ledger
-        from experiments.presets import PRESETS
+        from expander_theory.base import default_workers
+        from expander_theory.results import Ledger
+        from experiments.theory.presets import PRESETS
 
         preset = PRESETS[self.preset]
         workers = default_workers() if self.workers is None else self.workers
@@ -42,15 +42,16 @@ class Reproduce:
 
     def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:
         """Name and work of each stage; the last one returns what is printed."""
-        from experiments import mask_geometry, phase_transition, synthetic_study
-        from experiments.claims import amortisation, cost, identifiability, novelty, real_supports, sae_groups
-        from experiments.presets import PRESETS
-        from experiments.suite.settings import settings
-        from experiments.suite.workshop import Workshop
+        from experiments.saes import amortisation, novelty, real_supports
+        from experiments.saes import groups as sae_groups
+        from experiments.saes.settings import settings
+        from experiments.saes.workshop import Workshop
+        from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
+        from experiments.theory.presets import PRESETS
         from paper_figures.command import Stale, check_all, draw_all
-        from paper_figures.report import write_report, written_report
-        from paper_figures.sources import all_drawings
-        from sae_bridge.resources import RESOURCES, fetch
+        from paper_figures.drawing.sources import all_drawings
+        from paper_figures.report.report import write_report, written_report
+        from sae_bridge.models import RESOURCES, fetch
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
         workshop = Workshop(settings()[self.preset], out)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from expander_theory.errors import ExpanderTheoryError, InvalidFile, require_choice
-from expander_theory.files import atomic_write
-from expander_theory.locks import locked
+from expander_theory.base import ExpanderTheoryError, InvalidFile, require_choice
+from expander_theory.results import atomic_write, locked
 
 if TYPE_CHECKING:
-    from paper_figures.output import Drawing
-    from paper_figures.sources import Drawings, Source
+    from paper_figures.drawing.output import Drawing
+    from paper_figures.drawing.sources import Drawings, Source
 
 
 class Stale(ExpanderTheoryError):
@@ -62,16 +61,16 @@ def draw_all(
         out: None for ``results / "figures"``.
         names: of figures; empty for all that the results allow.
         formats: of the images.
-        drawn: what :func:`paper_figures.sources.all_drawings` gave for the results, if it has been called.
+        drawn: what :func:`paper_figures.drawing.sources.all_drawings` gave for the results, if it has been called.
 
     Raises:
         InvalidArgument: an unknown name or format.
         InvalidFile: no such folder, one without any results, or without those that a named figure needs; or another
             process draws into the same folder.
     """
-    from paper_figures import manifest
-    from paper_figures.output import FORMATS
-    from paper_figures.sources import SOURCES
+    from paper_figures.drawing import manifest
+    from paper_figures.drawing.output import FORMATS
+    from paper_figures.drawing.sources import SOURCES
 
     out = results / "figures" if out is None else out
     for kind in formats:
@@ -108,7 +107,7 @@ def check_all(results: Path, out: Path, names: Sequence[str] = ()) -> str:
         InvalidFile: no such folder.
         Stale: some are not.
     """
-    from paper_figures import manifest
+    from paper_figures.drawing import manifest
 
     entries, fresh, stale = manifest.read(out), [], []
     for source in _chosen(results, names):
@@ -127,7 +126,7 @@ def check_all(results: Path, out: Path, names: Sequence[str] = ()) -> str:
 
 
 def _chosen(results: Path, names: Sequence[str]) -> list[Source]:
-    from paper_figures.sources import SOURCES
+    from paper_figures.drawing.sources import SOURCES
 
     for name in names:
         require_choice("names", name, tuple(SOURCES))

@@ -61,8 +61,8 @@ def tiny_model_folder(tmp_path_factory, text_folder):
     """The small Llama after a few seconds of training: it knows which words follow which."""
     import torch
 
-    from sae_bridge.language_models import load_language_model
-    from sae_bridge.text import TextSource
+    from sae_bridge.activations.text import TextSource
+    from sae_bridge.models.language_models import load_language_model
 
     folder = save_tiny_model(tmp_path_factory.mktemp("model"))
     language_model = load_language_model(str(folder))
@@ -84,8 +84,8 @@ def tiny_model_folder(tmp_path_factory, text_folder):
 def tiny_store(tmp_path_factory, tiny_model_folder, text_folder):
     """Activations of the small model: m = 32, 90 training and 10 held-out contexts of 16 tokens."""
     from sae_bridge.activations import Harvest, harvest
-    from sae_bridge.language_models import load_language_model
-    from sae_bridge.text import TextSource
+    from sae_bridge.activations.text import TextSource
+    from sae_bridge.models.language_models import load_language_model
 
     model = load_language_model(str(tiny_model_folder))
     what = Harvest(layer=1, context=16, train_contexts=90, held_out_contexts=10)
@@ -96,8 +96,8 @@ def tiny_store(tmp_path_factory, tiny_model_folder, text_folder):
 @pytest.fixture(scope="session")
 def default_model():
     """The real embedded model. Where it was not fetched the test is skipped, except under CI, where it fails."""
-    from expander_theory.errors import MissingResource
-    from sae_bridge.language_models import load_language_model
+    from expander_theory.base.errors import MissingResource
+    from sae_bridge.models.language_models import load_language_model
 
     try:
         return load_language_model()

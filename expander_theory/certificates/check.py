@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from expander_theory.certificates._check_claims import CLAIMS, Known, evaluate
-from expander_theory.certificates._check_facts import Scaled, decimals, gram_sums, scaled, value_facts
-from expander_theory.certificates._check_fields import Refused, agree, rational, read_certificate, shown
-from expander_theory.certificates._check_losses import check_losses
-from expander_theory.certificates._check_overlaps import has_triangle, overlap_counts
-from expander_theory.certificates._check_search import MOST_CANDIDATES, Effort
-from expander_theory.dictionary import Dictionary
-from expander_theory.errors import InvalidFile, require, require_int
+from expander_theory.base import InvalidFile, require, require_int
+from expander_theory.certificates._check.claims import CLAIMS, Known, evaluate
+from expander_theory.certificates._check.facts import Scaled, decimals, gram_sums, scaled, value_facts
+from expander_theory.certificates._check.fields import Refused, agree, rational, read_certificate, shown
+from expander_theory.certificates._check.losses import check_losses
+from expander_theory.certificates._check.overlaps import has_triangle, overlap_counts
+from expander_theory.certificates._check.search import MOST_CANDIDATES, Effort
+from expander_theory.dictionaries import Dictionary
 
 
 class InvalidCertificate(InvalidFile):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from expander_theory.base import InvalidArgument, require
 from expander_theory.commands.output import require_new
-from expander_theory.errors import InvalidArgument, require
 
 if TYPE_CHECKING:
     from expander_theory.masks import Mask
@@ -62,14 +62,14 @@ class Build:
     """Overwrite an existing file."""
 
     def run(self) -> None:
-        from expander_theory.ensembles import (
+        from expander_theory.base import require_seed
+        from expander_theory.dictionaries import (
             dense_gaussian_dictionary,
             flat_dictionary,
             gaussian_dictionary,
             sign_dictionary,
         )
         from expander_theory.masks import save_mask
-        from expander_theory.seeds import require_seed
 
         require_new(self.out, self.force)
         require_seed(self.seed)

@@ -21,8 +21,7 @@ class Doctor:
     def run(self) -> None:
         import psutil
 
-        from expander_theory._kernels.jit import ADVICE, cache_folder
-        from expander_theory.executors import default_workers
+        from expander_theory.base import ADVICE, cache_folder, default_workers
 
         memory = psutil.virtual_memory()
         rows = [

@@ -6,8 +6,8 @@ from typing import Any
 
 import tyro
 
+from expander_theory.base import require
 from expander_theory.commands.output import require_new, table, write_json
-from expander_theory.errors import require
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,15 @@ class Measure:
     """Overwrite an existing file."""
 
     def run(self) -> None:
-        from expander_theory.dictionary import Dictionary, load_dictionary
-        from expander_theory.files import stored_kind
-        from expander_theory.masks import load_mask
-        from expander_theory.masks.io import KIND
-        from expander_theory.measures import dictionary_measures, expansion_rows, mask_measures
+        from expander_theory.dictionaries import (
+            Dictionary,
+            dictionary_measures,
+            expansion_rows,
+            load_dictionary,
+            mask_measures,
+        )
+        from expander_theory.masks import KIND, load_mask
+        from expander_theory.results import stored_kind
 
         if self.json is not None:
             require_new(self.json, self.force)

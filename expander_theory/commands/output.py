@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expander_theory.errors import InvalidFile
-from expander_theory.files import atomic_write
+from expander_theory.base import InvalidFile
+from expander_theory.results import atomic_write
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

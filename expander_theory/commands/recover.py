@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 import tyro
 
+from expander_theory.base import InvalidArgument, require
 from expander_theory.commands.output import require_new, table, write_json
-from expander_theory.dictionary import AnyDictionary, load_dictionary
-from expander_theory.errors import InvalidArgument, require
-from expander_theory.files import atomic_write, read_npy
+from expander_theory.dictionaries import AnyDictionary, load_dictionary
+from expander_theory.results import atomic_write, read_npy
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Recover:
             self._given(dictionary, self.signals)
 
     def _planted(self, dictionary: AnyDictionary) -> None:
-        from expander_theory.planted import planted_recovery
+        from expander_theory.simulation import planted_recovery
 
         suffix = None if self.out is None else self.out.suffix
         require(suffix in (None, ".json"), "out", self.out, "must end in .json for the rates of planted codes")

@@ -1,6 +1,6 @@
 """Left-d-regular bipartite masks: which d of the m rows each dictionary column may use."""
 
-from expander_theory.masks.algebraic import polynomial_mask
+from expander_theory.masks.algebraic import is_prime_power, polynomial_mask, require_polynomial
 from expander_theory.masks.balanced import biregular_mask
 from expander_theory.masks.controls import clustered_mask, contiguous_mask, repeated_mask
 from expander_theory.masks.designs import (
@@ -13,11 +13,14 @@ from expander_theory.masks.designs import (
     projective_plane_mask,
 )
 from expander_theory.masks.growth import least_overlap_mask, overlap_limited_mask, progressive_edge_growth_mask
-from expander_theory.masks.io import load_mask, save_mask
+from expander_theory.masks.io import KIND, load_mask, mask_from, save_mask
 from expander_theory.masks.mask import Mask
-from expander_theory.masks.random import uniform_mask
+from expander_theory.masks.random import LIMIT, require_sizes, uniform_mask
+from expander_theory.masks.subsets import uniform_subsets
 
 __all__ = [
+    "KIND",
+    "LIMIT",
     "Mask",
     "affine_plane_mask",
     "biregular_mask",
@@ -28,13 +31,18 @@ __all__ = [
     "disjoint_union",
     "euler_square_mask",
     "generalised_quadrangle_mask",
+    "is_prime_power",
     "least_overlap_mask",
     "load_mask",
+    "mask_from",
     "overlap_limited_mask",
     "polynomial_mask",
     "progressive_edge_growth_mask",
     "projective_plane_mask",
     "repeated_mask",
+    "require_polynomial",
+    "require_sizes",
     "save_mask",
     "uniform_mask",
+    "uniform_subsets",
 ]

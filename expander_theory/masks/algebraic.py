@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from expander_theory.errors import require, require_int
+from expander_theory.base import require, require_int
 from expander_theory.masks.mask import Mask
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory._kernels.balanced import repair_repeats
+from expander_theory._kernels.sampling.balanced import repair_repeats
+from expander_theory.base import Seed, generator
 from expander_theory.masks.mask import Mask
 from expander_theory.masks.random import recipe, require_sizes
-from expander_theory.seeds import Seed, generator
 
 
 def biregular_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from expander_theory.errors import require, require_int
+from expander_theory.base import Seed, generator, require, require_int
 from expander_theory.masks.mask import Mask
 from expander_theory.masks.random import recipe, require_sizes, uniform_mask
-from expander_theory.seeds import Seed, generator
 
 
 def clustered_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:

@@ -6,7 +6,7 @@ from itertools import chain, combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.errors import require, require_int
+from expander_theory.base import require, require_int
 from expander_theory.masks.algebraic import is_prime_power, polynomial_mask
 from expander_theory.masks.mask import Mask
 

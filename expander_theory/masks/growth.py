@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 
-from expander_theory._kernels.growth import limited_overlap, progressive_edge_growth
-from expander_theory.errors import ExpanderTheoryError, InvalidArgument, require, require_int
+from expander_theory._kernels.sampling.growth import limited_overlap, progressive_edge_growth
+from expander_theory.base import ExpanderTheoryError, InvalidArgument, Seed, generator, require, require_int
 from expander_theory.masks.mask import Mask
 from expander_theory.masks.random import recipe, require_sizes
-from expander_theory.seeds import Seed, generator
 
 ATTEMPTS = 1000
 """How often :func:`overlap_limited_mask` starts a column anew before it gives up."""
@@ -49,7 +48,7 @@ def overlap_limited_mask(m: int, n: int, d: int, *, max_overlap: int, seed: Seed
     Columns in turn; each row of a column is uniform among those that keep all its overlaps within
     the limit, and a column that runs out of rows is started anew, :data:`ATTEMPTS` times. Near the
     packing bound n C(d, o+1) <= C(m, o+1) (THEORY.md EXP-9) greedy search fails although masks may
-    exist, as :func:`expander_theory.masks.algebraic.polynomial_mask` does with n C(d, 2) near C(m, 2).
+    exist, as :func:`expander_theory.masks.polynomial_mask` does with n C(d, 2) near C(m, 2).
 
     Smallest limit that succeeds, and the time on one core: (m, n, d) = (512, 4096, 7): 1, 0.05 s;
     (512, 4096, 16): 3, 0.1 s; (512, 4096, 32): 6, 0.3 s; (2048, 16384, 8): 1, 0.6 s;

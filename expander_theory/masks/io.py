@@ -1,4 +1,4 @@
-"""Masks on disk (safetensors with a content hash; see :mod:`expander_theory.files`)."""
+"""Masks on disk (safetensors with a content hash; see :mod:`expander_theory.results.files`)."""
 
 import os
 from collections.abc import Mapping
@@ -6,10 +6,9 @@ from typing import Any, TypedDict
 
 from numpy.typing import NDArray
 
-from expander_theory.errors import InvalidArgument, InvalidFile
-from expander_theory.files import read_arrays, write_arrays
+from expander_theory.base import InvalidArgument, InvalidFile
 from expander_theory.masks.mask import Mask
-from expander_theory.typed import Size, typed
+from expander_theory.results import Size, read_arrays, typed, write_arrays
 
 KIND, VERSION = "expander-mask", 1
 

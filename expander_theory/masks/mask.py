@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory.errors import InvalidArgument, require, require_int
-from expander_theory.files import content_hash
-from expander_theory.immutable import Immutable
+from expander_theory.base import Immutable, InvalidArgument, require, require_int
+from expander_theory.results import content_hash
 
 if TYPE_CHECKING:
     import networkx

@@ -1,9 +1,8 @@
 """Uniform random left-d-regular masks."""
 
-from expander_theory.errors import require, require_int
+from expander_theory.base import Seed, generator, require, require_int
 from expander_theory.masks.mask import Mask
-from expander_theory.seeds import Seed, generator
-from expander_theory.subsets import uniform_subsets
+from expander_theory.masks.subsets import uniform_subsets
 
 LIMIT = 2**31
 """Rows are stored as int32, and so are places among the nonzeros."""

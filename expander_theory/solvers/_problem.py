@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory._kernels.atoms import Columns, Found
-from expander_theory.dictionary import AnyDictionary, Dictionary, Floats, checked_signals
-from expander_theory.errors import InvalidArgument, require, require_int
+from expander_theory._kernels.pursuits.atoms import Columns, Found
+from expander_theory.base import InvalidArgument, require, require_int
+from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats, checked_signals
 from expander_theory.solvers.recovery import (
     Recovery,
     empty_recovery,

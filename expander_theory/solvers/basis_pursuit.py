@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from expander_theory.dictionary import AnyDictionary, Floats, checked_signals
-from expander_theory.errors import require
+from expander_theory.base import require
+from expander_theory.dictionaries import AnyDictionary, Floats, checked_signals
 from expander_theory.solvers.recovery import (
     Recovery,
     RecoveryStatus,

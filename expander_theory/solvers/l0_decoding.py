@@ -4,9 +4,9 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from expander_theory._kernels import l0_decoding as kernel
-from expander_theory.dictionary import AnyDictionary
-from expander_theory.errors import require, require_choice
+from expander_theory._kernels.pursuits import l0_decoding as kernel
+from expander_theory.base import require, require_choice
+from expander_theory.dictionaries import AnyDictionary
 from expander_theory.solvers._problem import checked_problem, positive_or, require_masked
 from expander_theory.solvers.recovery import Recovery
 
@@ -32,7 +32,7 @@ def l0_decoding(
     differ, agreement of o + 1 (o the largest overlap) suffices if (1 - 2 eps_k) d > o (L0-2). Where all moduli are
     equal, "agreement" of 2 misleads on columns that share two rows; "decrease" need not be raised.
 
-    These are statements of exact arithmetic, which :func:`expander_theory.theorems.decoders.agreement_decode` has;
+    These are statements of exact arithmetic, which ``agreement_decode`` of the theorems has;
     there is no stability to noise. In floating point r_i counts as zero up to t s_i, and r_i/w_ij and r_l/w_lj as equal
     if they differ by at most t (s_i/|w_ij| + s_l/|w_lj|): t is the tolerance, s_i the sum of the moduli that went into
     r_i. Some n d^2 t pairs of a dense residual agree by chance: many in float32, hardly any in float64.

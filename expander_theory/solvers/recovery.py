@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory._kernels import pursuit as kernel
-from expander_theory.dictionary import AnyDictionary, Floats
-from expander_theory.errors import require
+from expander_theory._kernels.omp import pursuit as kernel
+from expander_theory.base import require
+from expander_theory.dictionaries import AnyDictionary, Floats
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -2,8 +2,8 @@
 
 from numpy.typing import ArrayLike
 
-from expander_theory._kernels import ssmp as kernel
-from expander_theory.dictionary import AnyDictionary
+from expander_theory._kernels.pursuits import ssmp as kernel
+from expander_theory.dictionaries import AnyDictionary
 from expander_theory.solvers._problem import checked_problem, positive_or, require_masked
 from expander_theory.solvers.recovery import Recovery
 

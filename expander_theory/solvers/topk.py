@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
-from expander_theory._kernels import topk as kernel
-from expander_theory._kernels.atoms import Columns
-from expander_theory._kernels.vectors import BLOCK_BYTES, aligned, correlations, lanes_of
-from expander_theory.dictionary import AnyDictionary, Floats, checked_signals
+from expander_theory._kernels.linear.vectors import BLOCK_BYTES, aligned, correlations, lanes_of
+from expander_theory._kernels.pursuits import topk as kernel
+from expander_theory._kernels.pursuits.atoms import Columns
+from expander_theory.dictionaries import AnyDictionary, Floats, checked_signals
 from expander_theory.solvers._problem import columns_of
 from expander_theory.solvers.recovery import (
     Recovery,

@@ -11,10 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.dictionary import Dictionary, Floats
-from expander_theory.errors import require
-from expander_theory.expansion import ExpansionProfile, expansion_profile
-from expander_theory.geometry import babel, column_overlaps
+from expander_theory.base import require
+from expander_theory.dictionaries import Dictionary, ExpansionProfile, Floats, babel, column_overlaps, expansion_profile
 from expander_theory.masks import Mask
 from expander_theory.theorems.subsets import MAX_N, Subsets
 

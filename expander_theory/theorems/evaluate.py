@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from expander_theory.dictionary import AnyDictionary, Dictionary, Floats, checked_signals
-from expander_theory.errors import InvalidArgument, require, require_int
+from expander_theory.base import InvalidArgument, require, require_int
+from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats, checked_signals
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.registry import find_statement
 from expander_theory.theorems.slack import Slack

@@ -10,8 +10,8 @@ import numpy as np
 from flint import fmpq, fmpq_mat
 from numpy.typing import NDArray
 
-from expander_theory.dictionary import Floats
-from expander_theory.errors import require
+from expander_theory.base import require
+from expander_theory.dictionaries import Floats
 from expander_theory.theorems.case import Case
 
 INDEPENDENT = 2**31

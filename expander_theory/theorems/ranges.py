@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from expander_theory.dictionary import Floats
-from expander_theory.errors import require, require_int
+from expander_theory.base import require, require_int
+from expander_theory.dictionaries import Floats
 from expander_theory.theorems.slack import EQUAL
 
 # ---- thresholds of the dynamic range

@@ -6,20 +6,21 @@ import difflib
 import importlib
 from functools import cache
 
-from expander_theory.errors import InvalidArgument
+from expander_theory.base import InvalidArgument
 from expander_theory.theorems.statement import Statement
 
 _MODULES = (
-    *("expansion", "probability", "designs", "identifiability", "l1", "omp", "omp_flat", "omp_noise", "omp_limits"),
+    *("expansion", "probability", "designs", "identifiability", "l1"),
+    *("pursuit.omp", "pursuit.omp_flat", "pursuit.omp_noise", "pursuit.omp_limits"),
     "l1_erc",
-    *("topk", "amortisation", "onestep", "l0_decoding", "trials", "curves"),
+    *("pursuit.topk", "amortisation", "pursuit.onestep", "l0_decoding", "trials", "curves"),
 )
 
 
 @cache
 def statements() -> dict[str, Statement]:
     """Every statement by id, in the order of THEORY.md; mutants are in their ``mutants``."""
-    modules = (importlib.import_module(f"expander_theory.theorems.{name}") for name in _MODULES)
+    modules = (importlib.import_module(f"expander_theory.theorems.statements.{name}") for name in _MODULES)
     return {statement.id: statement for module in modules for statement in module.STATEMENTS}
 
 

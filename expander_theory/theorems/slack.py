@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from expander_theory.errors import require
+from expander_theory.base import require
 
 Number = int | float | Fraction
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from expander_theory.errors import ExpanderTheoryError, require
+from expander_theory.base import ExpanderTheoryError, require
 from expander_theory.theorems.slack import Slack
 
 if TYPE_CHECKING:

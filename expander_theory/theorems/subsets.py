@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.errors import require
+from expander_theory.base import require
 from expander_theory.masks import Mask
 
 MAX_N = 16

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.solvers.omp import Design
+from expander_theory.solvers import Design
 from experiments.bench.machine import Rates
 from experiments.bench.peers import Budget, ours
 from experiments.bench.sizes import Problem

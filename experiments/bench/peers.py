@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.solvers.omp import Design, omp
-from expander_theory.solvers.prepared import Prepared
+from expander_theory.solvers import Design, Prepared, omp
 from experiments.bench.references import sparse_loop, structured_numpy
 from experiments.bench.sizes import Problem, Size
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.dictionary import Dictionary, Floats
+from expander_theory.dictionaries import Dictionary, Floats
 
 
 def sparse_loop(transposed: Any, signals: Floats, k: int) -> NDArray[np.int64]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from expander_theory.errors import require
-from expander_theory.ledger import Ledger
+from expander_theory.base import require
+from expander_theory.results import Ledger
 from experiments.bench.designs import measure_designs
 from experiments.bench.first_call import first_calls
 from experiments.bench.machine import Rates, describe, measure_rates

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sae_bridge.parallel import World
-from sae_bridge.recipe import Training
-from sae_bridge.trainee import Trainee
+from sae_bridge.training import Trainee, Training, World
 
 RATE = 1e-3
 _CPU = torch.device("cpu")
@@ -70,7 +68,7 @@ class Contender(ABC):
 
 
 class Ours(Contender):
-    """:class:`sae_bridge.trainee.Trainee`, whose step also counts dead features."""
+    """:class:`sae_bridge.training.Trainee`, whose step also counts dead features."""
 
     name = "ours"
 

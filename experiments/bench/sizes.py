@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.dictionary import Dictionary, Floats
-from expander_theory.ensembles import sign_dictionary
+from expander_theory.base import generator
+from expander_theory.dictionaries import Dictionary, Floats, sign_dictionary
 from expander_theory.masks import Mask, uniform_mask
-from expander_theory.seeds import generator
 
 
 @dataclass(frozen=True)

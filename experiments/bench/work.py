@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory._kernels.vectors import TILE_BYTES
+from expander_theory._kernels.linear.vectors import TILE_BYTES
 from expander_theory.masks import Mask
-from expander_theory.solvers.omp import Design
+from expander_theory.solvers import Design
 from experiments.bench.machine import Rates
 from experiments.bench.sizes import Problem
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from expander_theory.ledger import read_ledger
-from paper_figures.reading import readable
-from paper_figures.suite import Group, Row, group
+from expander_theory.results import read_ledger
+from paper_figures.drawing.reading import readable
+from paper_figures.figures.saes.suite import Group, Row, group
 
 PAPER = "Expander Sparse Autoencoders (arXiv 2607.01799)"
 OURS = "beyond the paper"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from expander_theory.cells import boundaries, cells
-from paper_figures import cost as cost_figure
+from expander_theory.simulation import boundaries, cells
 from paper_figures.claims.base import PAPER, Claim, Finding, Verdict, interval, ledger, suite_group
-from paper_figures.suite import model_name
+from paper_figures.figures.saes.suite import model_name
+from paper_figures.figures.theory import cost as cost_figure
 
 
 def _cost(results: Path) -> Finding | None:

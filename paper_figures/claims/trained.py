@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paper_figures.claims.base import PAPER, Claim, Finding, Verdict, interval, ledger, suite_group, training_scale
-from paper_figures.suite import Group, Row, estimate, model_name, shown
+from paper_figures.figures.saes.suite import Group, Row, estimate, model_name, shown
 
 
 def _sparse(found: Group) -> list[list[Row]]:

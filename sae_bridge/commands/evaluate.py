@@ -40,13 +40,11 @@ class Evaluate:
 
     def run(self) -> None:
         from expander_theory.commands.output import require_new, table, write_json
-        from expander_theory.sae_rows import table_row
+        from expander_theory.results import table_row
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes
-        from sae_bridge.evaluate import evaluation_rows
-        from sae_bridge.language_models import load_language_model
-        from sae_bridge.losses import conventions
-        from sae_bridge.reconstruction import DENSE_SHARE
+        from sae_bridge.evaluation import DENSE_SHARE, conventions, evaluation_rows
+        from sae_bridge.models import load_language_model
 
         if self.out is not None:
             require_new(self.out, self.force)

@@ -30,8 +30,8 @@ class Export:
     """Overwrite an SAE that lies there."""
 
     def run(self) -> None:
+        from expander_theory.base import require
         from expander_theory.commands.output import require_new
-        from expander_theory.errors import require
         from sae_bridge.interop import export_native, export_saelens, export_sparsify
         from sae_bridge.sae import load_sae
 

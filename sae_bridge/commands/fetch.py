@@ -5,7 +5,7 @@ from typing import Literal
 
 import tyro
 
-from sae_bridge.resources import OPTIONAL, RESOURCES, fetch
+from sae_bridge.models import OPTIONAL, RESOURCES, fetch
 
 
 @dataclass(frozen=True)

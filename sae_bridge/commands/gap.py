@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from expander_theory.sae_rows import with_interval
+from expander_theory.results import with_interval
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Gap:
     """Torch device of the model and the SAEs."""
 
     def run(self) -> None:
+        from expander_theory.base import require
         from expander_theory.commands.output import require_new, table, write_json
-        from expander_theory.errors import require
         from sae_bridge.activations import ActivationStore
         from sae_bridge.codes import DEFAULT_METHODS, METHODS
         from sae_bridge.commands.loading import load_saes
-        from sae_bridge.inference import amortisation_gap
-        from sae_bridge.language_models import load_language_model
+        from sae_bridge.evaluation import amortisation_gap
+        from sae_bridge.models import load_language_model
 
         if self.out is not None:
             require_new(self.out, self.force)

@@ -48,11 +48,10 @@ class Harvest:
     """Torch device of the model."""
 
     def run(self) -> None:
-        from expander_theory.errors import require
+        from expander_theory.base import require
         from sae_bridge.activations import Harvest as What
-        from sae_bridge.activations import TokenPolicy, harvest
-        from sae_bridge.language_models import load_language_model
-        from sae_bridge.text import TextSource
+        from sae_bridge.activations import TextSource, TokenPolicy, harvest
+        from sae_bridge.models import load_language_model
 
         for name in ("tokens", "held_out_tokens"):
             require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "must be at least 1")

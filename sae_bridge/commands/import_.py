@@ -22,10 +22,10 @@ class Import:
     """Overwrite an SAE that lies there."""
 
     def run(self) -> None:
+        from expander_theory.base import InvalidFile, require
         from expander_theory.commands.output import require_new
-        from expander_theory.errors import InvalidFile, require
         from sae_bridge.interop import ImportedSAE, load_any
-        from sae_bridge.train import DECODER
+        from sae_bridge.training import DECODER
 
         require(self.out.resolve() != self.folder.resolve(), "out", self.out, "must be another folder than the SAE's")
         require_new(self.out, self.force)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expander_theory.errors import require
-from sae_bridge.evaluate import require_trained_on
+from expander_theory.base import require
+from sae_bridge.activations import ActivationStore
+from sae_bridge.evaluation import require_trained_on
 from sae_bridge.interop import ImportedSAE, load_any
-from sae_bridge.language_models import checked_device
+from sae_bridge.models import checked_device
 from sae_bridge.sae import SparseAutoencoder
-from sae_bridge.store import ActivationStore
 
 Loaded = tuple[SparseAutoencoder | ImportedSAE, dict[str, Any]]
 
@@ -26,7 +26,7 @@ def load_saes(
     """SAEs by folder, ours or others', each with its training fields.
 
     Args:
-        other_activations, other_place: see :func:`sae_bridge.evaluate.require_trained_on`.
+        other_activations, other_place: see :func:`sae_bridge.evaluation.require_trained_on`.
         k: for imported SAEs with thresholds.
 
     Raises:

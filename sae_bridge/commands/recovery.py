@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from expander_theory.sae_rows import with_interval
+from expander_theory.results import with_interval
 
 LAWS = ("own", "signs", "gaussian")
 
@@ -45,15 +45,15 @@ class Recovery:
     def run(self) -> None:
         import sys
 
-        from expander_theory.certificates.prove import certify
-        from expander_theory.commands.certify import best
+        from expander_theory.base import require
+        from expander_theory.certificates import certify
         from expander_theory.commands.output import require_new, table, write_json
-        from expander_theory.dictionary import Dictionary
-        from expander_theory.errors import require
-        from expander_theory.planted import planted_recovery
+        from expander_theory.commands.theory.certify import best
+        from expander_theory.dictionaries import Dictionary
+        from expander_theory.simulation import planted_recovery
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes
-        from sae_bridge.recovery import geometry, support_recovery, untrained
+        from sae_bridge.evaluation import geometry, support_recovery, untrained
         from sae_bridge.sae import SparseAutoencoder
 
         if self.out is not None:

@@ -29,8 +29,7 @@ class Sample:
     """Torch device of the model."""
 
     def run(self) -> None:
-        from sae_bridge.language_models import load_language_model
-        from sae_bridge.sampling import sample_text
+        from sae_bridge.models import load_language_model, sample_text
 
         paths = sample_text(
             load_language_model(self.model, device=self.device),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from sae_bridge.recipe import Training
+    from sae_bridge.training import Training
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,10 @@ class Train:
     """Where metrics go besides metrics.jsonl."""
 
     def run(self) -> None:
-        from expander_theory.errors import require
-        from sae_bridge.activations import ActivationStore
-        from sae_bridge.language_models import checked_device
-        from sae_bridge.parallel import world
-        from sae_bridge.stream import StoredStream
-        from sae_bridge.train import train
+        from expander_theory.base import require
+        from sae_bridge.activations import ActivationStore, StoredStream
+        from sae_bridge.models import checked_device
+        from sae_bridge.training import train, world
 
         require(self.memory > 0, "memory", self.memory, "must be positive")
         store = ActivationStore(self.activations)
@@ -111,8 +109,8 @@ class Train:
 
     def runs(self) -> "dict[str, Training]":
         """The recipes by name of their folder; "." for a single one."""
-        from expander_theory.errors import require
-        from sae_bridge.recipe import Training
+        from expander_theory.base import require
+        from sae_bridge.training import Training
 
         shared = (
             *("n", "k", "encoder", "activation", "selection", "steps", "learning_rate", "scale_rate", "warm_up"),

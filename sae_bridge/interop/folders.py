@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expander_theory.errors import InvalidFile
-from expander_theory.files import atomic_write
-from expander_theory.typed import read_json
+from expander_theory.base import InvalidFile
+from expander_theory.results import atomic_write, read_json
 
 CONFIGURATION = "cfg.json"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from expander_theory.dictionary import DenseDictionary
-from expander_theory.errors import InvalidArgument, require
-from sae_bridge import ops
-from sae_bridge.sae import TopKSAE
+from expander_theory.base import InvalidArgument, require
+from expander_theory.dictionaries import DenseDictionary
+from sae_bridge.sae import TopKSAE, ops
 
 _UNIT = 1e-5
 _SCORES = 1 << 23  # held at a time

@@ -10,8 +10,7 @@ from sae_bridge.interop.folders import read_configuration
 from sae_bridge.interop.imported import ImportedSAE
 from sae_bridge.interop.saelens import import_saelens
 from sae_bridge.interop.sparsify import WEIGHTS, import_sparsify
-from sae_bridge.sae import SparseAutoencoder, load_sae
-from sae_bridge.sae_files import KIND
+from sae_bridge.sae import KIND, SparseAutoencoder, load_sae
 
 
 def load_any(

@@ -3,8 +3,8 @@
     import sae_bridge.interop.native
     sae = sae_lens.SAE.load_from_disk(folder)  # written by export_native, or by its own save_model
 
-Encoding and decoding run the kernels of :mod:`sae_bridge.ops`: O(d n) a token. Codes are dense (..., n), as SAELens has
-them, and ``W_enc`` and ``W_dec`` are built when asked for.
+Encoding and decoding run the kernels: O(d n) a token. Codes are dense (..., n), as SAELens has them, and ``W_enc``
+and ``W_dec`` are built when asked for.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from sae_lens import SAE, SAEConfig, register_sae_class  # pyright: ignore[repor
 from sae_lens.registry import SAE_CLASS_REGISTRY  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn
 
-from sae_bridge import ops
 from sae_bridge.interop.native_files import ARCHITECTURE, DIGITS, checked_mask, digits_of, rows_of
-from sae_bridge.sae import BATCH_TOPK_SHARE
+from sae_bridge.sae import BATCH_TOPK_SHARE, ops
 
 _UNIT = 1e-2  # 16-bit columns are that far from unit norm
 

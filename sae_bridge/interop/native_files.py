@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expander_theory.errors import InvalidArgument, InvalidFile, require
+from expander_theory.base import InvalidArgument, InvalidFile, require
 from expander_theory.masks import Mask
 from sae_bridge.interop.folders import CONFIGURATION, Part, positive, write_folder
 from sae_bridge.interop.metadata import fields_of_saelens, saelens_metadata

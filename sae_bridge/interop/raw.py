@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from expander_theory.errors import require
+from expander_theory.base import require
 from expander_theory.masks import Mask
 from sae_bridge.sae import SparseAutoencoder
 

@@ -17,8 +17,8 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from expander_theory.errors import InvalidFile
-from expander_theory.typed import typed
+from expander_theory.base import InvalidFile
+from expander_theory.results import typed
 from sae_bridge.interop.folders import CONFIGURATION, Part, positive, read_configuration, write_folder
 from sae_bridge.interop.imported import ImportedSAE, imported
 from sae_bridge.interop.metadata import fields_of_saelens, provenance, saelens_metadata

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from expander_theory.errors import InvalidArgument, InvalidFile, require
+from expander_theory.base import InvalidArgument, InvalidFile, require
 from sae_bridge.interop.folders import CONFIGURATION, Part, positive, read_configuration, write_folder
 from sae_bridge.interop.imported import ImportedSAE, imported
 from sae_bridge.interop.metadata import fields_of_hookpoint, provenance, sparsify_hookpoint

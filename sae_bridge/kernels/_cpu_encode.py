@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from expander_theory._kernels.jit import njit
+from expander_theory.base import njit
 from sae_bridge.kernels._cpu_shortlists import bits_of, cut, key_of, sort
 from sae_bridge.kernels._cpu_vectors import fill, find, lowest
 

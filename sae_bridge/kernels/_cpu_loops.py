@@ -4,7 +4,7 @@ Rows come as uint32 and indices as uint64: numba then leaves out its test for ne
 padding.
 """
 
-from expander_theory._kernels.jit import njit
+from expander_theory.base import njit
 
 
 @njit(cache=True, nogil=True)

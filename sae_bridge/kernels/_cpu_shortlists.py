@@ -10,7 +10,7 @@ Counters are unsigned: numba then leaves out its test for negative indices, a th
 
 import numpy as np
 
-from expander_theory._kernels.jit import njit
+from expander_theory.base import njit
 
 _RUN = 32  # sorted by counting; longer lists are merged from such runs
 _EMPTY = np.int32(-(2**31))

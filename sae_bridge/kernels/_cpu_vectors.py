@@ -14,8 +14,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from expander_theory._kernels.jit import njit
-from expander_theory._kernels.vectors import _transposed
+from expander_theory._kernels.linear.vectors import transposed
+from expander_theory.base import njit
 
 ROW_BYTES = 64
 """Bytes of one row of a tile: a cache line; tiles must begin on one."""
@@ -109,7 +109,7 @@ def _fill(_, x, first, tile):
                 places = [builder.add(builder.mul(token, m), i) for token in tokens]
                 size = ROW_BYTES // lanes
                 lines = [builder.load(_at(builder, x, place, vector), align=size) for place in places]
-                for c, line in enumerate(_transposed(builder, lines, vector)):
+                for c, line in enumerate(transposed(builder, lines, vector)):
                     place = builder.mul(builder.add(i, ir.Constant(m.type, c)), width)
                     place = builder.add(place, ir.Constant(m.type, lane))
                     builder.store(line, _at(builder, tile, place, vector), align=size * _SQUARE)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from expander_theory.errors import InvalidArgument
+from expander_theory.base import InvalidArgument
 
 
 def require_features(indices: Tensor, n: int) -> None:

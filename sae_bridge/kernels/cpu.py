@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expander_theory._kernels.vectors import aligned
-from expander_theory.errors import InvalidArgument
+from expander_theory._kernels.linear.vectors import aligned
+from expander_theory.base import InvalidArgument
 from sae_bridge.kernels import _cpu_loops as loops
 from sae_bridge.kernels._cpu_encode import BLOCK, encode_masked, largest
 from sae_bridge.kernels._cpu_shortlists import room_for

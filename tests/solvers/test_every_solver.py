@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from solver_cases import codes, noise
+from support.solver_cases import codes, noise
 
 from expander_theory import (
     DenseDictionary,
@@ -15,7 +15,7 @@ from expander_theory import (
     sign_dictionary,
     topk,
 )
-from expander_theory._kernels import atoms
+from expander_theory._kernels.pursuits import atoms
 from expander_theory.solvers.basis_pursuit import basis_pursuit
 from expander_theory.solvers.cosamp import cosamp
 from expander_theory.solvers.gomp import gomp

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-import solver_oracles as oracles
 from hypothesis import given
 from hypothesis import strategies as st
-from solver_cases import codes, noise_and_codes
-from strategies import masks
+from support import solver_oracles as oracles
+from support.solver_cases import codes, noise_and_codes
+from support.strategies import masks
 
 from expander_theory import (
     Dictionary,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from solver_cases import generic_dictionary
-from strategies import masks
+from support.solver_cases import generic_dictionary
+from support.strategies import masks
 
 from expander_theory import (
     DenseDictionary,

@@ -9,7 +9,7 @@ import pytest
 
 from expander_theory import Dictionary, expansion_profile, polynomial_mask, sign_dictionary
 from expander_theory.cli import main
-from expander_theory.ledger import read_ledger
+from expander_theory.results.ledger import read_ledger
 from expander_theory.theorems import Statement, positive, registry, statements
 
 
@@ -108,6 +108,6 @@ EMPTY = Statement("EMPTY-1", "Nothing.", lambda c: positive(1), {"never": lambda
 )
 def test_what_must_not_be_ends_with_code_2(run, monkeypatch, statement, complaint):
     monkeypatch.setattr(registry, "statements", lambda: {statement.id: statement})
-    monkeypatch.setattr("expander_theory.theorems.campaign.find_statement", lambda id: statement)
+    monkeypatch.setattr("expander_theory.theorems.searching.campaign.find_statement", lambda id: statement)
     monkeypatch.setattr("expander_theory.theorems.registry.find_statement", lambda id: statement)
     assert complaint in run("theorems", "attack", statement.id, "--workers", 1, expect=2).err

@@ -8,10 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import oracles
 
 import expander_theory
 from expander_theory import Dictionary, InvalidArgument, Mask, gaussian_dictionary, sign_dictionary, uniform_mask
@@ -30,10 +30,10 @@ from expander_theory.theorems import (
     statements,
 )
 from expander_theory.theorems.evaluate import hypotheses
-from expander_theory.theorems.pursuit import pursuit_margin
 from expander_theory.theorems.quantities import erc, kernel_vector, largest_matching, rip, spark
+from expander_theory.theorems.searching.strategies import cases, masks
 from expander_theory.theorems.slack import least
-from expander_theory.theorems.strategies import cases, masks
+from expander_theory.theorems.statements.pursuit.margins import pursuit_margin
 from expander_theory.theorems.subsets import Subsets
 
 # ---- slack
@@ -396,7 +396,7 @@ def test_an_attack_looks_at_every_k(seed):
 
 
 def test_the_adversary_starts_from_every_k_and_size():
-    from expander_theory.theorems.search import Report
+    from expander_theory.theorems.searching.search import Report
 
     report = Report(Statement("MINE", "x.", lambda c: positive(1)))
     masks = [Mask(8, np.array([[i, i + 1], [i, i + 2]])) for i in range(6)] + [

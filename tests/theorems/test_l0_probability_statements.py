@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
-from strategies import masks
+from support.strategies import masks
 
 from expander_theory import Dictionary, InvalidArgument, Mask
-from expander_theory.reference_curves import (
+from expander_theory.statistics.intervals import clopper_pearson_interval, wilson_interval
+from expander_theory.statistics.reference_curves import (
     omp_measurements,
     omp_sparsity,
     peeling_step,
@@ -23,13 +24,12 @@ from expander_theory.reference_curves import (
     weak_sparsity,
     weak_threshold,
 )
-from expander_theory.statistics import clopper_pearson_interval, wilson_interval
-from expander_theory.theorems import curves, l0_decoding, probability, trials
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.curves import GaussianSizes, WeakPoint
-from expander_theory.theorems.decoders import agreement_decode, is_peelable
-from expander_theory.theorems.l0_decoding import Peeling
-from expander_theory.theorems.probability import (
+from expander_theory.theorems.statements import curves, l0_decoding, probability, trials
+from expander_theory.theorems.statements.curves import GaussianSizes, WeakPoint
+from expander_theory.theorems.statements.decoders import agreement_decode, is_peelable
+from expander_theory.theorems.statements.l0_decoding import Peeling
+from expander_theory.theorems.statements.probability import (
     RandomMasks,
     SampledSupports,
     associated_stirling,
@@ -41,7 +41,15 @@ from expander_theory.theorems.probability import (
     stopping_term,
     union_bound,
 )
-from expander_theory.theorems.trials import Line, Separated, Trials, TwoLevels, centre_variance, coverage, rate_variance
+from expander_theory.theorems.statements.trials import (
+    Line,
+    Separated,
+    Trials,
+    TwoLevels,
+    centre_variance,
+    coverage,
+    rate_variance,
+)
 
 MODULES = (l0_decoding, probability, trials, curves)
 KNOWN = {v.id: v for module in MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}

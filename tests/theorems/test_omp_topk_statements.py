@@ -5,32 +5,24 @@ import math
 from fractions import Fraction
 
 import numpy as np
-import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.stats import hypergeom
-from strategies import masks
+from support import oracles
+from support.strategies import masks
 
 from expander_theory import Dictionary, InvalidArgument, Mask, sign_dictionary, uniform_mask
-from expander_theory.theorems import (
-    amortisation,
-    l1_erc,
-    omp,
-    omp_flat,
-    omp_limits,
-    omp_noise,
-    onestep,
-    pursuit,
-    quantities,
-    topk,
-)
-from expander_theory.theorems.amortisation import Encoder, one_step_margin, one_step_modulus_exact
+from expander_theory.theorems import quantities
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.omp_limits import find_star
-from expander_theory.theorems.pursuit import pursuit_margin
 from expander_theory.theorems.ranges import nonnegative_range_threshold, range_threshold, uniform_range_threshold
+from expander_theory.theorems.statements import amortisation, l1_erc
+from expander_theory.theorems.statements.amortisation import Encoder, one_step_margin, one_step_modulus_exact
+from expander_theory.theorems.statements.pursuit import margins as pursuit
+from expander_theory.theorems.statements.pursuit import omp, omp_flat, omp_limits, omp_noise, onestep, topk
+from expander_theory.theorems.statements.pursuit.margins import pursuit_margin
+from expander_theory.theorems.statements.pursuit.omp_limits import find_star
 
 _MODULES = (omp, omp_flat, omp_noise, omp_limits, l1_erc, topk, amortisation, onestep)
 KNOWN = {v.id: v for module in _MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}

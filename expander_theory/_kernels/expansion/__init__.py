@@ -1,0 +1,1 @@
+"""Loops over sets and pairs of columns."""

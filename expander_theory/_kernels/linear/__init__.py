@@ -1,0 +1,1 @@
+"""Products with sparse and dense columns, in vectors of the processor."""

@@ -1,0 +1,1 @@
+"""Loops of OMP, a backend each; all share the bookkeeping in ``pursuit``."""

@@ -1,0 +1,101 @@
+"""Compressive sampling matching pursuit."""
+
+import numpy as np
+
+from expander_theory._kernels.pursuits.atoms import (
+    ITERATION_LIMIT,
+    NO_CORRELATION,
+    RESIDUAL_SMALL,
+    SUPPORT_STABLE,
+    correlate,
+    norm,
+    residual_of,
+)
+from expander_theory._kernels.pursuits.least_squares import include, new_fit, significant, solve
+from expander_theory._kernels.pursuits.select import k_largest
+from expander_theory.base import njit
+
+
+@njit(cache=True, nogil=True)
+def cosamp(columns, h, k, limit, tolerance, pivot_tolerance, found):
+    """CoSaMP with unit columns; fills one row of ``found`` per signal."""
+    n, m = columns.values.shape[0], h.shape[1]
+    residual = np.empty(m, h.dtype)
+    scores = np.empty(n, h.dtype)
+    picks, moduli = np.empty(min(2 * k, n), np.int64), np.empty(min(2 * k, n), h.dtype)
+    fit = new_fit(min(3 * k, m), h[0])
+    for b in range(h.shape[0]):
+        signal, support, c = h[b], found.indices[b], found.coefficients[b]
+        residual[:] = signal
+        left = norm(residual)
+        floor = tolerance * left
+        size, step, end = 0, 0, limit
+        mark, marked, moved = np.empty(0, np.int64), 0, False  # candidates of an earlier step, and changes since then
+        while True:
+            if left <= floor:
+                status = RESIDUAL_SMALL
+                break
+            if step == end:
+                status, step = ITERATION_LIMIT, limit
+                break
+            correlate(columns, residual, scores)
+            for j in range(n):
+                scores[j] = abs(scores[j])
+            k_largest(scores, picks, moduli)
+            candidates = _merge(picks, moduli, support[:size])
+            if candidates.size == 0:
+                status = NO_CORRELATION
+                break
+            if np.array_equal(candidates, mark):  # they determine the fit, and so all that follows: a cycle
+                if not moved:
+                    status = SUPPORT_STABLE
+                    break
+                end = step + (limit - step) % (step - marked)
+                mark = np.empty(0, np.int64)
+                if step == end:
+                    continue
+            elif end == limit and (step & (step - 1)) == 0:  # Brent: marks at powers of two meet every cycle
+                mark, marked, moved = candidates, step, False
+            fitted = 0
+            for j in candidates:
+                if include(columns, signal, j, fitted, pivot_tolerance, fit):
+                    fitted += 1
+            solve(columns, signal, fitted, fit, residual)
+            before = np.sort(support[:size])
+            size = _prune(fit, fitted, support, c)
+            if step > marked and not np.array_equal(before, np.sort(support[:size])):
+                moved = True
+            left = residual_of(columns, signal, support, c, size, residual)
+            step += 1
+        found.steps[b] = size
+        found.status[b] = status
+        found.iterations[b] = step
+        found.residuals[b] = left
+
+
+@njit(cache=True, nogil=True)
+def _merge(picks, moduli, support):
+    """The atoms picked with a nonzero correlation and those of the support, increasing."""
+    merged = np.empty(picks.size + support.size, np.int64)
+    merged[: support.size] = support
+    count = support.size
+    for p in range(picks.size):
+        if moduli[p] > 0 and not (support == picks[p]).any():
+            merged[count] = picks[p]
+            count += 1
+    return np.sort(merged[:count])
+
+
+@njit(cache=True, nogil=True)
+def _prune(fit, fitted, support, c):
+    """The largest |coefficients| of the fit become the code, decreasing; rounding errors do not. Returns its size."""
+    k = min(support.size, fitted)
+    picks, moduli = np.empty(k, np.int64), np.empty(k, c.dtype)
+    k_largest(np.abs(fit.c[:fitted]), picks, moduli)
+    size = significant(moduli)
+    support[:] = -1
+    c[:] = 0
+    for t in range(size):
+        support[t] = fit.atoms[picks[t]]
+        c[t] = fit.c[picks[t]]
+    return size

@@ -1,0 +1,27 @@
+"""Choosing the largest scores."""
+
+from expander_theory.base import njit
+
+
+@njit(cache=True)
+def k_largest(scores, indices, values):
+    """The k = indices.size largest scores, decreasing; equal scores keep the lower index first.
+
+    One pass with a sorted buffer: a random order needs about k ln(n/k) insertions.
+    """
+    k = indices.size
+    filled = 0
+    for j in range(scores.size):
+        score = scores[j]
+        if filled == k and not score > values[k - 1]:
+            continue
+        place = filled if filled < k else k - 1
+        while place > 0 and score > values[place - 1]:
+            if place < k:
+                values[place] = values[place - 1]
+                indices[place] = indices[place - 1]
+            place -= 1
+        values[place] = score
+        indices[place] = j
+        if filled < k:
+            filled += 1

@@ -1,0 +1,1 @@
+"""How certificates are checked; shares nothing with the prover but FORMAT.md."""

@@ -1,0 +1,1 @@
+"""How claims are proved; shares nothing with the checker but FORMAT.md."""

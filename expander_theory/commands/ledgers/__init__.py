@@ -1,0 +1,1 @@
+"""``expander ledger``: merge, status, export."""

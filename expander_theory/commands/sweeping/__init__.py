@@ -1,0 +1,1 @@
+"""``expander sweep``: options, grid, tables."""

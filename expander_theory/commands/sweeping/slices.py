@@ -1,0 +1,126 @@
+"""The columns of ``expander sweep``: its grid of sizes, with everything else that a task holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from expander_theory.base import InvalidArgument, require
+from expander_theory.commands.sweeping.options import Dictionaries, Grid, Signals
+from expander_theory.dictionaries import Ensemble
+from expander_theory.masks import LIMIT, is_prime_power
+from expander_theory.simulation import Codes, Column, Noise, Success, Task
+
+
+def grid_columns(
+    dictionaries: Dictionaries, grid: Grid, signals: Signals, seed: int, *, resolution: float | None = None
+) -> list[Column]:
+    """One column a family, size and solver, in the order of the options.
+
+    Args:
+        resolution: for a grid whose sparsities are not given: how finely to lay them, in k/m; default: steps of 0.05.
+
+    Raises:
+        InvalidArgument: an option out of range, among them sizes outside 1 <= k <= m <= n, or options that do not go
+            together.
+        InvalidFile: --dictionary or --firing cannot be read.
+    """
+    require(len(dictionaries.family) > 0, "family", "none", "must name at least one")
+    require(len(signals.solver) > 0, "solver", "none", "must name at least one")
+    stored = _stored(dictionaries)
+    columns = []
+    for family in dict.fromkeys(dictionaries.family):
+        for m, n, ks in _sizes(grid, family, stored, dictionaries.d, resolution):
+            require(m <= n, "n", n, f"must be at least m = {m}")
+            ensemble = stored if stored and family == "file" else _ensemble(dictionaries, family, m, n, stored)
+            for solver in signals.solver:
+                tasks = [_task(ensemble, k, solver, dictionaries, signals, seed) for k in sorted(set(ks))]
+                columns.append(Column(tasks[0], tuple(task.k for task in tasks)))
+    return list(dict.fromkeys(columns))
+
+
+def _task(ensemble: Ensemble, k: int, solver: str, dictionaries: Dictionaries, signals: Signals, seed: int) -> Task:
+    return Task(
+        ensemble,
+        k,
+        codes=Codes(signals.coefficients, signals.decay, signals.range, firing=str(signals.firing or "")),
+        noise=Noise(signals.noise, signals.sigma),
+        success=Success(
+            signals.success,
+            signals.threshold,
+            early_stop=signals.success == "support" and solver == "omp" and not signals.measure_errors,
+        ),
+        solver=solver,
+        dictionaries="fixed" if ensemble.family == "file" else dictionaries.dictionaries,
+        signals_per_dictionary=1 if ensemble.family == "file" else dictionaries.signals_per_dictionary,
+        precision=signals.precision,
+        seed=seed,
+    )
+
+
+def _stored(dictionaries: Dictionaries) -> Ensemble | None:
+    path, wanted = dictionaries.dictionary, "file" in dictionaries.family
+    if path is None:
+        require(not wanted, "dictionary", "not given", "--family file needs --dictionary")
+        return None
+    return Ensemble.from_file(path.absolute())
+
+
+def _ensemble(dictionaries: Dictionaries, family: str, m: int, n: int, stored: Ensemble | None) -> Ensemble:
+    if family == "dense":
+        return Ensemble(family, m, n, m, "gaussian")
+    default = 8 if stored is None else stored.d
+    d = default if dictionaries.d is None else dictionaries.d
+    return Ensemble(family, m, n, d, dictionaries.values, dictionaries.flatness)
+
+
+def _sizes(
+    grid: Grid, family: str, stored: Ensemble | None, d: int | None, resolution: float | None
+) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """(m, n, sparsities) of the grid, for one family."""
+    for name in ("m_over_n", "k_over_m"):
+        for ratio in getattr(grid, name):
+            require(0 < ratio <= 1, name.replace("_", "-"), ratio, "must be in (0, 1]")
+    if stored is not None:
+        _require_absent(grid, ("n", "m_over_n", "m", "ns"), "does not go with --dictionary, which has a size")
+        require(not grid.ks or not grid.k_over_m, "k-over-m", grid.k_over_m, "does not go with --ks")
+        yield stored.m, stored.n, grid.ks or _sparsities(grid, stored.m, resolution)
+    elif grid.m is not None:
+        require(bool(grid.ns) and bool(grid.ks), "m", grid.m, "goes with --ns and --ks")
+        _require_absent(grid, ("n", "m_over_n", "k_over_m"), "does not go with --m")
+        for n in grid.ns:
+            yield grid.m, n, grid.ks
+    else:
+        _require_absent(grid, ("ns", "ks"), "goes with --m")
+        n = 512 if grid.n is None else grid.n
+        require(1 <= n < LIMIT, "n", n, "must be a positive 32-bit integer")
+        for ratio in grid.m_over_n or _steps(0.1, 9):
+            m = _rows(family, n * ratio, 8 if d is None else d)
+            yield m, n, _sparsities(grid, m, resolution)
+
+
+def _require_absent(grid: Grid, names: tuple[str, ...], allowed: str) -> None:
+    for name in names:
+        given = getattr(grid, name)
+        if given not in (None, ()):
+            shown = " ".join(map(str, given)) if isinstance(given, tuple) else given
+            raise InvalidArgument(name.replace("_", "-"), shown, allowed)
+
+
+def _sparsities(grid: Grid, m: int, resolution: float | None) -> tuple[int, ...]:
+    if resolution is not None and not grid.k_over_m:
+        step = max(1, int(resolution * m / 2))  # four steps across the bracket that is wanted
+        return tuple(range(step, max(step, int(0.6 * m)) + 1, step))
+    return tuple(max(1, round(m * ratio)) for ratio in grid.k_over_m or _steps(0.05, 12))
+
+
+def _steps(step: float, count: int) -> tuple[float, ...]:
+    return tuple(round(step * (i + 1), 6) for i in range(count))
+
+
+def _rows(family: str, m: float, d: int) -> int:
+    """The m nearest to the one asked for that the family has."""
+    if family != "polynomial":
+        return max(1, round(m))
+    require(d >= 1, "d", d, "must be at least 1")
+    fields = [q for q in range(max(2, d - 1), 2 * round(m / d) + d + 3) if is_prime_power(q)]
+    return d * min(fields, key=lambda q: abs(q * d - m))

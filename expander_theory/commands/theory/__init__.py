@@ -1,0 +1,1 @@
+"""``expander certify``, ``check-certificate``, ``theorems``."""

@@ -1,0 +1,106 @@
+"""``expander certify``."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from expander_theory.base import InvalidArgument, InvalidFile, require
+from expander_theory.commands.output import require_new, table
+
+
+@dataclass(frozen=True)
+class Certify:
+    """Write a certificate: what theorems guarantee for a dictionary, every number exact and checkable."""
+
+    dictionary: tyro.conf.Positional[Path]
+    """A dictionary saved by `expander build --values ...` or `expander sae train`."""
+    out: Path
+    """File for the certificate (JSON); `expander check-certificate` verifies it."""
+    dynamic_range: str = "1"
+    """Largest over least modulus of the codes that the TopK encoder is asked for: 2, 3/2 or 1.5."""
+    time_limit: float = 60.0
+    """Seconds for exhaustive searches of sets of columns that collide most."""
+    force: bool = False
+    """Overwrite an existing file."""
+
+    def run(self) -> None:
+        from expander_theory.certificates import certify, write_certificate
+        from expander_theory.dictionaries import DenseDictionary, load_dictionary
+        from expander_theory.masks import KIND
+        from expander_theory.results import stored_kind
+
+        dynamic_range = _rational("dynamic-range", self.dynamic_range)
+        require(dynamic_range >= 1, "dynamic-range", self.dynamic_range, "must be at least 1")
+        require(self.time_limit >= 0, "time-limit", self.time_limit, "must be at least 0 seconds")
+        require_new(self.out, self.force)
+        if stored_kind(self.dictionary) == KIND:
+            raise InvalidFile(self.dictionary, "is a mask without values; certificates are for dictionaries")
+        dictionary = load_dictionary(self.dictionary)
+        if isinstance(dictionary, DenseDictionary):
+            raise InvalidFile(self.dictionary, "is a dense dictionary; certificates are for masked ones")
+        certificate = certify(dictionary, dynamic_range=dynamic_range, time_limit=self.time_limit)
+        write_certificate(certificate, self.out)
+        print(table([_row(claim, dictionary.n) for claim in certificate["claims"]]))
+        print()
+        for line in best(certificate):
+            print(line)
+        print(f"\nwritten to {self.out}; `expander check-certificate` verifies it")
+
+
+def best(certificate: dict[str, Any]) -> list[str]:
+    """One line a goal: the largest k, the theorems that give it, and what they state."""
+    goals: dict[str, list[dict[str, Any]]] = {}
+    for claim in certificate["claims"]:
+        goals.setdefault(claim["goal"], []).append(claim)
+    lines = []
+    for goal, claims in goals.items():
+        k = max(claim["k"] for claim in claims)
+        if k == 0:
+            lines.append(f"{goal}: no theorem here certifies anything, not even for k = 1")
+            continue
+        stated: dict[str, list[str]] = {}
+        for claim in claims:
+            if claim["k"] == k:
+                stated.setdefault(claim["states"], []).append(claim["theorem"])
+        by = "; ".join(f"{', '.join(theorems)} ({states})" for states, theorems in stated.items())
+        lines.append(f"{goal}: k = {k} by {by}")
+    return lines
+
+
+def _row(claim: dict[str, Any], n: int) -> dict[str, Any]:
+    at_k, at_next = claim["at_k"], claim["at_next"]
+    if claim["refused"]:
+        stops = claim["refused"]
+    elif at_next:
+        stops = f"{_short(at_next['left'])} >= {_short(at_next['right'])}"
+    else:
+        stops = "there are no more columns" if claim["k"] == n else "sizes above 512 are not examined"
+    return {
+        "theorem": claim["theorem"],
+        "goal": claim["goal"],
+        "k": claim["k"],
+        "slack at k": _short(at_k["slack"]) if at_k else "",
+        "why not k + 1": stops,
+    }
+
+
+def _short(rational: str) -> str:
+    value = Fraction(rational)
+    try:
+        return f"{float(value):.4g}"
+    except OverflowError:
+        return "over 1e308"
+
+
+def _rational(name: str, text: str) -> Fraction:
+    """An exact rational from "2", "3/2" or "1.5"."""
+    if re.fullmatch(r"\d{1,18}(\.\d{1,18}|/\d{1,18})?", text.strip()):
+        try:
+            return Fraction(text.strip())
+        except ZeroDivisionError:
+            pass
+    raise InvalidArgument(name, repr(text), "must be a number of at least 1, such as 2, 3/2 or 1.5")

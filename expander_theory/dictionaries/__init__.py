@@ -1,0 +1,80 @@
+"""Dictionaries: masks with values, dense ones, ensembles of them, and their geometry and expansion."""
+
+from expander_theory.dictionaries.dictionary import (
+    AnyDictionary,
+    DenseDictionary,
+    Dictionary,
+    Floats,
+    checked_signals,
+    load_dictionary,
+    real_array,
+)
+from expander_theory.dictionaries.ensemble import Ensemble
+from expander_theory.dictionaries.expansion import (
+    ExpansionProfile,
+    attack_expansion,
+    expanding_size,
+    expansion_profile,
+    largest_losses,
+    largest_overlap_sums,
+    losing_set,
+)
+from expander_theory.dictionaries.geometry import (
+    MARGIN,
+    babel,
+    babel_certified_k,
+    coherence,
+    coherence_certified_k,
+    column_overlaps,
+    flatness,
+    overlap_counts,
+)
+from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound, paper_eps_count
+from expander_theory.dictionaries.measures import dictionary_measures, expansion_rows, mask_measures
+from expander_theory.dictionaries.random_masks import certified_sparsity, expected_deficit
+from expander_theory.dictionaries.spectral import spectral_neighbours
+from expander_theory.dictionaries.values import (
+    dense_gaussian_dictionary,
+    flat_dictionary,
+    gaussian_dictionary,
+    sign_dictionary,
+)
+
+__all__ = [
+    "MARGIN",
+    "AnyDictionary",
+    "DenseDictionary",
+    "Dictionary",
+    "Ensemble",
+    "ExpansionProfile",
+    "Floats",
+    "attack_expansion",
+    "babel",
+    "babel_certified_k",
+    "certified_sparsity",
+    "checked_signals",
+    "coherence",
+    "coherence_certified_k",
+    "column_overlaps",
+    "dense_gaussian_dictionary",
+    "dictionary_measures",
+    "expanding_size",
+    "expansion_profile",
+    "expansion_rows",
+    "expected_deficit",
+    "flat_dictionary",
+    "flatness",
+    "gaussian_dictionary",
+    "largest_losses",
+    "largest_overlap_sums",
+    "least_possible_eps",
+    "load_dictionary",
+    "losing_set",
+    "mask_eps_lower_bound",
+    "mask_measures",
+    "overlap_counts",
+    "paper_eps_count",
+    "real_array",
+    "sign_dictionary",
+    "spectral_neighbours",
+]

@@ -1,0 +1,70 @@
+"""Summaries of masks and dictionaries as plain rows, for tables and ledgers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from expander_theory.dictionaries.dictionary import AnyDictionary
+from expander_theory.dictionaries.expansion import expansion_profile
+from expander_theory.dictionaries.geometry import (
+    babel,
+    babel_certified_k,
+    coherence_certified_k,
+    flatness,
+    overlap_counts,
+)
+from expander_theory.masks import Mask
+
+
+def mask_measures(mask: Mask) -> dict[str, Any]:
+    """Sizes, row degrees and the overlap distribution (pairs of columns by shared rows)."""
+    counts = overlap_counts(mask)
+    largest = int(np.nonzero(counts)[0][-1]) if counts.any() else 0
+    return {
+        "m": mask.m,
+        "n": mask.n,
+        "d": mask.d,
+        "recipe": mask.recipe,
+        "sha256": mask.sha256,
+        "row degree, least": int(mask.row_degrees.min()),
+        "row degree, largest": int(mask.row_degrees.max()),
+        "largest overlap": largest,
+        "pairs by overlap": {str(o): int(counts[o]) for o in range(largest + 1)},
+    }
+
+
+def dictionary_measures(dictionary: AnyDictionary) -> dict[str, Any]:
+    """Flatness, coherence, the first values of the Babel function, and the k that they certify for OMP."""
+    flat = flatness(dictionary)
+    sums = babel(dictionary, min(4, dictionary.n - 1)) if dictionary.n > 1 else np.zeros(1)
+    return {
+        "m": dictionary.m,
+        "n": dictionary.n,
+        "d": dictionary.d,
+        "decoder values": int(dictionary.values.size),
+        "flatness C, mean": float(flat.mean()),
+        "flatness C, largest": float(flat.max()),
+        "coherence mu": float(sums[0]),
+        "Babel mu_1(1..)": [round(float(s), 6) for s in sums],
+        "k certified by coherence (OMP-2)": min(coherence_certified_k(float(sums[0])), dictionary.n),
+        "k certified by Babel (OMP-3)": babel_certified_k(dictionary),
+    }
+
+
+def expansion_rows(mask: Mask, max_size: int, *, time_limit: float) -> list[dict[str, Any]]:
+    """One row a size: bounds on the ratio, and what they are."""
+    rows = []
+    for size in expansion_profile(mask, max_size, time_limit=time_limit).sizes:
+        edges = mask.d * size.size
+        rows.append(
+            {
+                "size": size.size,
+                "lower": size.lower / edges,
+                "upper": size.upper / edges,
+                "status": "exact" if size.exact else "lower: proved, upper: found",
+                "witness": " ".join(map(str, size.witness)),
+            }
+        )
+    return rows

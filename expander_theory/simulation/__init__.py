@@ -1,0 +1,53 @@
+"""Simulated recovery: planted problems, tasks, trials, sweeps and their cells."""
+
+from expander_theory.simulation.cells import Cell, Record, blocks_of, boundaries, cell_rows, cells
+from expander_theory.simulation.estimate import Estimate, estimate_sweep
+from expander_theory.simulation.execution.executors import dask_executor, open_workers
+from expander_theory.simulation.execution.rounds import Rounds
+from expander_theory.simulation.execution.slurm import submit_shards
+from expander_theory.simulation.export import csv_rows, is_sweep, ledger_rows, write_parquet
+from expander_theory.simulation.planted import planted_recovery
+from expander_theory.simulation.problems import Codes, Noise, planted_codes, sparse_code
+from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
+from expander_theory.simulation.schedules.schedule import FixedTrials, ResolveCells
+from expander_theory.simulation.schedules.slices import Column, Schedule
+from expander_theory.simulation.sweep import run_certificates, run_sweep
+from expander_theory.simulation.tasks import Success, Task, content
+from expander_theory.simulation.trials import recovered, run_block
+
+__all__ = [
+    "Cell",
+    "Codes",
+    "Column",
+    "Estimate",
+    "FindBoundary",
+    "FitBoundary",
+    "FixedTrials",
+    "Noise",
+    "Record",
+    "ResolveCells",
+    "Rounds",
+    "Schedule",
+    "Success",
+    "Task",
+    "blocks_of",
+    "boundaries",
+    "cell_rows",
+    "cells",
+    "content",
+    "csv_rows",
+    "dask_executor",
+    "estimate_sweep",
+    "is_sweep",
+    "ledger_rows",
+    "open_workers",
+    "planted_codes",
+    "planted_recovery",
+    "recovered",
+    "run_block",
+    "run_certificates",
+    "run_sweep",
+    "sparse_code",
+    "submit_shards",
+    "write_parquet",
+]

@@ -1,0 +1,1 @@
+"""Where blocks of trials run, and in which order."""

@@ -1,0 +1,1 @@
+"""How many trials each cell gets, decided from outcomes alone."""

@@ -1,0 +1,193 @@
+"""Bring every column of a grid to what a schedule wants of it, into a ledger that a later run resumes."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from expander_theory.base import InvalidFile, SweepBar, derived_seed, progress_bar, require
+from expander_theory.dictionaries import Ensemble, babel_certified_k
+from expander_theory.results import Ledger
+from expander_theory.simulation.cells import (
+    Cell,
+    block_record,
+    blocks_of,
+    cells,
+    failure_record,
+    require_whole,
+    task_record,
+    tasks_of,
+)
+from expander_theory.simulation.execution.dispatch import Answer, Dispatcher, Failure, Piece, Run
+from expander_theory.simulation.execution.executors import open_workers
+from expander_theory.simulation.execution.rounds import Rounds, Work
+from expander_theory.simulation.schedules.slices import Column, Schedule
+from expander_theory.simulation.trials import run_block
+
+
+class QuarantineWarning(UserWarning):
+    """Blocks failed again and again: their columns are not complete."""
+
+
+def _warn(summary: str) -> None:
+    warnings.warn(QuarantineWarning(summary), stacklevel=3)
+
+
+def run_sweep(
+    columns: Sequence[Column],
+    schedule: Schedule,
+    ledger: Ledger,
+    *,
+    executor: Executor | Callable[[], Executor] | None = None,
+    workers: int = 1,
+    retries: int = 2,
+    progress: bool = True,
+    run: Run = run_block,
+    report: Callable[[str], None] = _warn,
+) -> list[Cell]:
+    """Run what the schedule wants of every column, and return the counts, one cell a task that it asked for.
+
+    The schedule is shown the first blocks of each task, those it asked for before, and says how many it wants in
+    all; missing ones are run, and it is asked again, until it wants no more. Blocks that the (open) ledger holds are
+    not run again. So counts depend on the columns and the schedule only: not on workers, executors, order,
+    interruptions, or what else the ledger holds.
+
+    A block that fails (raises, or kills its worker) is tried again; after ``retries`` further attempts it is
+    quarantined: recorded as a failure and left out. Its column completes the blocks asked for together with it and
+    stops there, the others go on; at the end all are reported. A later run tries again.
+
+    Args:
+        columns: without a task in common; equal columns count once.
+        schedule: e.g. :class:`expander_theory.simulation.FixedTrials`.
+        ledger: an open ledger; each finished block is one record.
+        executor: where blocks run, see :func:`expander_theory.simulation.open_workers`; default: on this machine.
+        workers: processes of one thread each, 1 for this process; with ``executor``, how many calls it runs at a time
+            (known for those of ``concurrent.futures``).
+        retries: at least 0.
+        progress: show a progress line on standard error.
+        run: what runs a block; importable by its name where the workers are.
+        report: called at the end with a summary of what is quarantined, if anything is; default: warns with a
+            :class:`QuarantineWarning`.
+
+    Raises:
+        InvalidArgument: workers below 1, retries below 0, or a task in two columns.
+        InvalidFile: the ledger holds results of another version of the simulation.
+        ExecutorLost: the executor has gone and cannot be replaced; the ledger holds what is finished.
+    """
+    require(retries >= 0, "retries", retries, "must be at least 0")
+    if any(task.id != id for id, task in tasks_of(ledger.records).items()):
+        raise InvalidFile(ledger.path, "holds results of another version of the simulation, which do not mix with ours")
+    known = blocks_of(ledger.records)
+    rounds = [Rounds.start(column, schedule, known) for column in dict.fromkeys(columns)]
+    for column in rounds:
+        for k, task in column.tasks.items():
+            require_whole(task, column.known[k])
+    owner = {task.id: column for column in rounds for task in column.tasks.values()}
+    count = sum(len(column.tasks) for column in rounds)
+    require(len(owner) == count, "columns", f"{len(rounds)} columns", "must not have a task in common")
+    bar = SweepBar(len(rounds), count, show=progress)
+    with bar, open_workers(workers, executor) as crew, Dispatcher(crew, retries, run) as dispatcher:
+        _complete(rounds, owner, dispatcher, ledger, bar)
+    failures = [failure for column in rounds for failure in column.failures]
+    if failures:
+        report(_summary(failures))
+    return [cell for column in rounds for cell in _cells(column)]
+
+
+def _complete(
+    rounds: Sequence[Rounds], owner: Mapping[str, Rounds], dispatcher: Dispatcher, ledger: Ledger, bar: SweepBar
+) -> None:
+    """Bring all columns to their end."""
+    written = set(tasks_of(ledger.records))
+    queue: deque[tuple[Rounds, Work]] = deque()
+
+    def ask(column: Rounds) -> None:
+        done, asked = column.trials
+        queue.extend((column, work) for work in column.next_round())
+        bar.plan(column.trials[1] - asked, column.trials[0] - done)
+        if column.over:
+            bar.end(len(column.tasks), column.trials[1])
+
+    # In an order that visits the whole grid evenly, so that the speed so far foretells the rest.
+    for _, column in sorted(enumerate(rounds), key=lambda item: item[0] * _GOLDEN % 1):
+        ask(column)
+    while queue or not dispatcher.idle:
+        while queue and dispatcher.room:
+            dispatcher.submit(_cut(queue))
+        for answer in dispatcher.collect():
+            if answer.task.id not in written:
+                ledger.append(task_record(answer.task))
+                written.add(answer.task.id)
+            ledger.append(_record(answer))
+            column = owner[answer.task.id]
+            column.settle(answer)
+            bar.advance(answer.task.block_size)
+            if not column.missing:
+                ask(column)
+
+
+_GOLDEN = 0.6180339887498949
+
+
+def _cut(queue: deque[tuple[Rounds, Work]]) -> Piece:
+    """The next piece: as many blocks of one task as fill its time, as far as that is known."""
+    column, work = queue[0]
+    seconds = column.block_seconds(work.task.k)
+    count = 1 if seconds is None else max(1, round(_PIECE_SECONDS / max(seconds, 1e-6)))
+    blocks = tuple(work.blocks.popleft() for _ in range(min(count, len(work.blocks))))
+    if not work.blocks:
+        queue.popleft()
+    return Piece(work.task, blocks)
+
+
+_PIECE_SECONDS = 0.1  # what a worker does in one call: long beside the cost of a call, short beside a sweep
+
+
+def _record(answer: Answer) -> dict[str, Any]:
+    if isinstance(answer.result, Failure):
+        return failure_record(answer.task, answer.block, answer.result.error, answer.result.attempts)
+    return block_record(answer.task, answer.block, answer.result)
+
+
+def _summary(failures: Sequence[Answer]) -> str:
+    """How many blocks were given up, and the first with its error."""
+    first, count = failures[0], len(failures)
+    assert isinstance(first.result, Failure)
+    task, e = first.task, first.task.ensemble
+    return (
+        f"{count} block{'s are' if count > 1 else ' is'} left out after {first.result.attempts} attempts; the first: "
+        f"block {first.block} of {e.family} m = {e.m}, n = {e.n}, k = {task.k} (task {task.id[:12]}): "
+        f"{first.result.error}"
+    )
+
+
+def _cells(column: Rounds) -> list[Cell]:
+    """Counts of one column, over the blocks that the schedule asked for."""
+    records = [_record(failure) for failure in column.failures]
+    for k, blocks in column.counted().items():
+        records.append(task_record(column.tasks[k]))
+        records += [block_record(column.tasks[k], block, result) for block, result in blocks.items()]
+    return cells(records)
+
+
+def run_certificates(
+    ensembles: Iterable[Ensemble], draws: int, ledger: Ledger, *, seed: int = 0, progress: bool = True
+) -> None:
+    """Record the k that the Babel function certifies (THEORY.md OMP-3) for ``draws`` dictionaries of each ensemble.
+
+    What the (open) ledger holds already is not computed again.
+    """
+    require(draws >= 0, "draws", draws, "must be at least 0")
+    done = [{key: r[key] for key in r if key != "certified_k"} for r in ledger.records if "certified_k" in r]
+    cases = [
+        (ensemble, draw)
+        for ensemble in dict.fromkeys(ensembles)
+        for draw in range(min(draws, 1) if ensemble.family == "file" else draws)
+    ]
+    todo = [(ensemble, draw) for ensemble, draw in cases if {**ensemble.content, "draw": draw} not in done]
+    for ensemble, draw in progress_bar(todo, unit="dictionary", desc="certify", show=progress and bool(todo)):
+        k = babel_certified_k(ensemble.draw(derived_seed(seed, f"certificate {draw}")))
+        ledger.append({**ensemble.content, "draw": draw, "certified_k": k})

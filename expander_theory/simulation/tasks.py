@@ -1,0 +1,180 @@
+"""What a recovery trial is: a task names it completely, and its content decides every random number."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from expander_theory.base import require, require_choice, require_int, require_real, require_seed
+from expander_theory.dictionaries import Ensemble
+from expander_theory.results import canonical_json
+from expander_theory.simulation.problems import Codes, Noise
+from expander_theory.solvers import SOLVERS
+
+KERNEL_VERSION = "1"
+"""Part of every task's id. To be raised by each change that may alter the outcome of some trial: in what is drawn
+(masks, values, codes, noise, streams), in a solver, or in how success is measured. Results of different versions are
+then different tasks, and never pooled."""
+
+MEASURES = ("support", "fraction", "error")
+DICTIONARIES = ("fresh", "cell", "fixed")
+PRECISIONS = ("float32", "float64")
+BLOCK = 25
+"""Least number of trials in a block, where building its generators costs little against the trials."""
+
+
+@dataclass(frozen=True)
+class Success:
+    """When a trial counts as a success, for a planted code x and the solver's code x'.
+
+    Attributes:
+        measure: "support": x' has exactly the support of x. "fraction": at least ``threshold`` of the atoms of x are
+            in the support of x'. "error": ||x' - x||_2 / ||x||_2 <= ``threshold``.
+        threshold: in (0, 1] for "fraction", above 0 for "error" and at most 1 (where the zero code would do), 0 for
+            "support".
+        early_stop: end a trial at the first atom outside the planted support, where it has failed: the same outcomes
+            for less work, but neither the fraction of atoms found nor the error of the code is measured. For
+            "support", by the solver "omp".
+
+    Raises:
+        InvalidArgument: an unknown measure, or a threshold or early stop that does not go with it.
+    """
+
+    measure: str = "support"
+    threshold: float = 0.0
+    early_stop: bool = False
+
+    def __post_init__(self) -> None:
+        require_choice("measure", self.measure, MEASURES)
+        object.__setattr__(self, "threshold", require_real("threshold", self.threshold))
+        t = self.threshold
+        allowed = f"must be False for success by {self.measure}"
+        require(self.measure == "support" or not self.early_stop, "early_stop", self.early_stop, allowed)
+        if self.measure == "support":
+            require(t == 0, "threshold", t, "must be 0 (not given) for the exact support")
+        else:
+            require(0 < t <= 1, "threshold", t, f"must be in (0, 1] for success by {self.measure}")
+
+    @property
+    def label(self) -> str:
+        """Measure and threshold in a few words."""
+        return {"support": "exact support"}.get(self.measure, f"{self.measure} {self.threshold:g}")
+
+
+_MOST_SHARED = 1_000_000  # the trials of a block are in memory together
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell of a sweep: planted k-sparse codes x on dictionaries W of one ensemble, signals W x + noise.
+
+    The solver is given k. Trials on one dictionary are independent draws of codes and noise, but not of dictionaries
+    (THEORY.md STAT-2): the rate over the ensemble is what "fresh" with one signal per dictionary estimates best.
+
+    Attributes:
+        ensemble: the dictionaries.
+        k: sparsity of the planted codes, 1..min(m, n).
+        codes: their law.
+        noise: on the signals.
+        success: what counts as one.
+        solver: name in :data:`expander_theory.solvers.SOLVERS`.
+        dictionaries: "fresh": trial t has dictionary t // signals_per_dictionary. "cell": one for all trials of the
+            task. "fixed": one for all tasks with the same ensemble and seed, whatever k. A dictionary from a file is
+            always "fixed".
+        signals_per_dictionary: consecutive trials that share a "fresh" dictionary; 1 otherwise.
+        precision: "float32" or "float64", of the dictionary, the signals (computed in float64 and rounded), the solver.
+        seed: non-negative.
+
+    Raises:
+        InvalidArgument: a part out of range, or parts that do not go together.
+    """
+
+    ensemble: Ensemble
+    k: int
+    codes: Codes = field(default_factory=Codes)
+    noise: Noise = field(default_factory=Noise)
+    success: Success = field(default_factory=Success)
+    solver: str = "omp"
+    dictionaries: str = "fresh"
+    signals_per_dictionary: int = 1
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (("ensemble", Ensemble), ("codes", Codes), ("noise", Noise), ("success", Success)):
+            part = getattr(self, name)
+            require(isinstance(part, kind), name, repr(part), f"must be of type {kind.__name__}")
+        for name in ("k", "signals_per_dictionary"):
+            object.__setattr__(self, name, require_int(name, getattr(self, name)))
+        limit = min(self.ensemble.m, self.ensemble.n)
+        require(1 <= self.k <= limit, "k", self.k, f"must be between 1 and min(m, n) = {limit}")
+        self.codes.require_fits(self.ensemble.n, self.k)
+        require_choice("solver", self.solver, tuple(SOLVERS))
+        stops = self.success.early_stop
+        require(not stops or self.solver == "omp", "early_stop", stops, f"must be False with the solver {self.solver}")
+        require_choice("dictionaries", self.dictionaries, DICTIONARIES)
+        require_choice("precision", self.precision, PRECISIONS)
+        if self.ensemble.family == "file":
+            require(self.dictionaries == "fixed", "dictionaries", self.dictionaries, "must be fixed for a file's one")
+        shared = self.signals_per_dictionary
+        require(1 <= shared <= _MOST_SHARED, "signals_per_dictionary", shared, f"must be between 1 and {_MOST_SHARED}")
+        allowed = f"must be 1 where the dictionaries are {self.dictionaries}"
+        require(shared == 1 or self.dictionaries == "fresh", "signals_per_dictionary", shared, allowed)
+        require_seed(self.seed)
+        object.__setattr__(self, "seed", int(self.seed))
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 (hex) of the task's content and :data:`KERNEL_VERSION`: its name in ledgers."""
+        return task_id(self)
+
+    @cached_property
+    def instance_id(self) -> str:
+        """The same without solver, success and precision: the key of the random streams.
+
+        Tasks that differ in these alone see the same dictionaries, codes and noise, so that they can be compared
+        trial by trial (THEORY.md STAT-2).
+        """
+        return _digest(KERNEL_VERSION, content(self), ("solver", "success", "precision"))
+
+    @cached_property
+    def fixed_id(self) -> str:
+        """Key of the one dictionary of all "fixed" tasks of this ensemble and seed."""
+        return _digest(KERNEL_VERSION, {"ensemble": self.ensemble.content, "seed": self.seed})
+
+    @property
+    def block_size(self) -> int:
+        """Trials per block, the unit of randomness, scheduling and records: whole dictionaries, at least :data:`BLOCK`
+        trials."""
+        shared = self.signals_per_dictionary
+        return -(-BLOCK // shared) * shared
+
+    @property
+    def dtype(self) -> type[np.floating[Any]]:
+        """The numpy type of ``precision``."""
+        return np.float32 if self.precision == "float32" else np.float64
+
+    def clusters(self, trials: int) -> int:
+        """How many different dictionaries the first ``trials`` trials have."""
+        return -(-trials // self.signals_per_dictionary) if self.dictionaries == "fresh" else min(1, trials)
+
+
+def content(task: Task) -> dict[str, Any]:
+    """What names a task, as JSON-able nested dicts: all its fields, but files by their hashes alone."""
+    values = asdict(task)
+    del values["ensemble"]["file"], values["codes"]["firing"]
+    return values
+
+
+def task_id(task: Task, version: str = KERNEL_VERSION) -> str:
+    """The id that a task has, or had, in a given version of the kernels."""
+    return _digest(version, content(task))
+
+
+def _digest(version: str, values: dict[str, Any], without: tuple[str, ...] = ()) -> str:
+    kept = {name: value for name, value in values.items() if name not in without}
+    return hashlib.sha256(canonical_json({"kernel version": version, **kept}).encode()).hexdigest()

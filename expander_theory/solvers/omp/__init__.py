@@ -1,0 +1,1 @@
+"""Orthogonal Matching Pursuit: the solver, its backends, prepared dictionaries, the estimator."""

@@ -1,0 +1,157 @@
+"""A dictionary made ready for the OMP kernels: unit columns of one dtype, and what each design derives from them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from expander_theory._kernels.linear import vectors
+from expander_theory._kernels.linear.row_lists import row_lists
+from expander_theory._kernels.omp import gram as omp_gram
+from expander_theory.base import require
+from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Dictionary, Floats, real_array
+from expander_theory.masks import Mask
+
+_UNIT = 1e-6
+
+
+class Prepared:
+    """Unit columns of a dictionary in one dtype; the rest is computed when a design first asks for it.
+
+    Attributes:
+        dictionary: what was given.
+        dtype: float32 or float64.
+        rows: int32 (n, d), or None if dense.
+        values: (n, d), or (n, m) if dense.
+    """
+
+    def __init__(self, dictionary: AnyDictionary, dtype: Any) -> None:
+        self.dictionary, self.dtype = dictionary, np.dtype(dtype).newbyteorder("=")
+        require(self.dtype in (np.float32, np.float64), "dtype", self.dtype, "must be float32 or float64")
+        wide = np.promote_types(dictionary.dtype, self.dtype)  # columns are rounded once, after they are divided
+        unit = dictionary if self.norms is None else dictionary.astype(wide).normalised()
+        self.values = _fixed(unit.values, self.dtype)
+        self.rows = _fixed(unit.mask.rows, np.dtype(np.int32)) if isinstance(unit, Dictionary) else None
+
+    def __reduce__(self) -> tuple[type, tuple[AnyDictionary, np.dtype[Any]]]:
+        return type(self), (self.dictionary, self.dtype)  # a copy derives its own: smaller, and read-only as here
+
+    @cached_property
+    def norms(self) -> Floats | None:
+        """Norms of the columns as given, or None if all are 1."""
+        norms = self.dictionary.column_norms
+        return norms if np.abs(norms - 1).max() > _UNIT else None
+
+    @cached_property
+    def padded(self) -> tuple[NDArray[np.int32], Floats]:
+        """Rows and values with zero columns added, up to a whole block of :func:`vectors.correlations`."""
+        assert self.rows is not None
+        block = vectors.BLOCK_BYTES // self.dtype.itemsize
+        extra = -len(self.rows) % block
+        if extra == 0:
+            return self.rows, self.values
+        arrays = (np.pad(array, ((0, extra), (0, 0))) for array in (self.rows, self.values))
+        rows, values = (_fixed(array, array.dtype) for array in arrays)
+        return rows, values
+
+    @cached_property
+    def row_lists(self) -> tuple[Any, Any, Any, Any]:
+        """The columns that meet each row; without weights if all values have one modulus (the faster path for +-c)."""
+        moduli = np.abs(self.values)
+        by_sign = bool((moduli == moduli[0, 0]).all())
+        starts, middles, columns, weights = row_lists(self.rows, self.values, self.dictionary.m, by_sign)
+        return starts, middles, columns, None if by_sign else weights
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns and of what has been derived from them."""
+        kept = [item for value in vars(self).values() for item in (value if isinstance(value, tuple) else (value,))]
+        return sum({id(item): item.nbytes for item in kept if isinstance(item, np.ndarray)}.values())
+
+    def derive(self, design: str) -> None:
+        """Compute what a design needs, before threads share it: each would compute its own otherwise."""
+        for name in {"push": ("padded", "row_lists"), "gram": ("columns", "gram")}.get(design, ()):
+            getattr(self, name)
+
+    @cached_property
+    def columns(self) -> Floats:
+        """The columns as a dense (n, m) array."""
+        if self.rows is None:
+            return self.values
+        dense = np.zeros((self.dictionary.n, self.dictionary.m), self.dtype)
+        np.put_along_axis(dense, self.rows.astype(np.int64), self.values, axis=1)
+        return dense
+
+    @cached_property
+    def gram(self) -> omp_gram.Gram:
+        """G = W^T W, its half-precision copy and largest off-diagonal moduli."""
+        return omp_gram.new_gram(self.columns)
+
+
+def _fixed(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Contiguous and read-only: numba compiles once more for arrays that may be written."""
+    fixed = np.ascontiguousarray(array, dtype).view()
+    fixed.flags.writeable = False
+    return fixed
+
+
+def require_sound(name: str, matrix: Any) -> Any:
+    """The scipy.sparse matrix, if its indices lie in its shape: scipy's own loops believe them.
+
+    Raises:
+        InvalidArgument: they do not.
+    """
+    if hasattr(matrix, "check_format"):
+        try:
+            matrix.check_format(full_check=True)
+        except ValueError as error:
+            require(False, name, "a sparse matrix", f"must be sound: {error}")
+    return matrix
+
+
+def as_dictionary(matrix: AnyDictionary | ArrayLike | Any) -> AnyDictionary:
+    """A dictionary of this project as it is; a scipy.sparse or NumPy (m, n) matrix as one.
+
+    Columns of a sparse matrix with fewer nonzeros than others are filled up with stored zeros, which change nothing.
+    A sparse matrix with a column that is more than half full becomes a dense dictionary.
+
+    Raises:
+        InvalidArgument: no matrix, complex or no numbers, no columns, a zero column, NaN or infinite entries.
+    """
+    import scipy.sparse
+
+    if isinstance(matrix, Dictionary | DenseDictionary):
+        return matrix
+    if not scipy.sparse.issparse(matrix):
+        dense = real_array("dictionary", matrix)
+        require(dense.ndim == 2, "dictionary", f"array of shape {dense.shape}", "must be an (m, n) matrix")
+        return DenseDictionary(np.ascontiguousarray(dense.T))
+    given: Any = matrix
+    kind = given.dtype
+    require(kind.kind in "biuf", "dictionary", f"array of {kind}", "must be real numbers")
+    require_sound("dictionary", matrix)
+    compressed: Any = scipy.sparse.csc_array(matrix, copy=True)  # what follows writes into it
+    compressed.sum_duplicates()
+    compressed.eliminate_zeros()
+    if compressed.dtype != np.float32:
+        compressed = compressed.astype(np.float64)
+    m, n = compressed.shape
+    degrees = np.diff(compressed.indptr)
+    require(n > 0 and m > 0, "dictionary", f"matrix of shape {(m, n)}", "must have rows and columns")
+    require(
+        bool(degrees.all()), "dictionary", f"matrix whose column {int(np.argmin(degrees))} is zero", "must have none"
+    )
+    d = int(degrees.max())
+    if 2 * d > m:
+        return DenseDictionary(np.ascontiguousarray(compressed.toarray().T))
+    rows, values = np.empty((n, d), np.int32), np.zeros((n, d), compressed.dtype)
+    for j in range(n):
+        own = compressed.indices[compressed.indptr[j] : compressed.indptr[j + 1]]
+        free = np.setdiff1d(np.arange(min(m, d)), own)[: d - own.size]
+        order = np.argsort(np.concatenate([own, free]), kind="stable")
+        rows[j] = np.concatenate([own, free])[order]
+        values[j] = np.pad(compressed.data[compressed.indptr[j] : compressed.indptr[j + 1]], (0, d - own.size))[order]
+    return Dictionary(Mask(m, rows), values)

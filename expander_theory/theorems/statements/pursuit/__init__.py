@@ -1,0 +1,1 @@
+"""Statements on OMP, TopK and one-step codes."""

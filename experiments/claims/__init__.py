@@ -1,1 +1,0 @@
-"""One experiment for each claim of the paper, and for what goes beyond it: ``expander experiment NAME``."""

@@ -1,0 +1,85 @@
+"""What the experiments on SAEs share: options, the setting that they choose, and the workshop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from experiments.saes.settings import Setting
+    from experiments.saes.workshop import Member, Workshop
+
+
+@dataclass(frozen=True)
+class OnSAEs:
+    """Options of an experiment on trained SAEs. Everything resumes; experiments in one folder share their SAEs."""
+
+    preset: str = "quick"
+    """quick: SmolLM2-135M, n = 1152, minutes on two cores. full: n = 2304, d from 2 to 128, an hour or two. The
+    paper's: pythia-70m-layer3, pythia-160m-layer4 and 8, qwen2.5-3b-layer12 and 24, llama-3.2-1b-layer6 and 12."""
+    out: Path = Path("results")
+    """Results folder: SAEs in `sae`, evaluations in `saes/ledger.jsonl`."""
+    model: str | None = None
+    """Another source for the preset's model: gemma, stories (see `expander fetch`), a folder that transformers saved, a
+    .gguf file, a name on the hub."""
+    text: tuple[str, ...] = ()
+    """Other text than the preset's: see `expander sae harvest`."""
+    layer: int | None = None
+    """Another layer than the preset's (for another layer or model choose another folder)."""
+    seeds: tuple[int, ...] = ()
+    """Other seeds than the preset's, for all that the experiment trains."""
+    device: str = "cpu"
+    """Torch device of everything."""
+
+    @cached_property
+    def setting(self) -> Setting:
+        """The preset, with what the options change."""
+        from expander_theory.base import require_choice
+        from experiments.saes.settings import settings
+
+        known = settings()
+        require_choice("preset", self.preset, tuple(known))
+        found = known[self.preset]
+        changed: dict[str, Any] = {"model": self.model, "text": self.text, "seeds": self.seeds}
+        plan = replace(found.plan, **{name: value for name, value in changed.items() if value})
+        if self.layer is not None:
+            plan = replace(plan, harvest=replace(plan.harvest, layer=self.layer))
+        return replace(found, plan=plan, control_seeds=self.seeds or found.control_seeds)
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Where its SAEs are made."""
+        from experiments.saes.workshop import Workshop
+        from sae_bridge.models import checked_device
+
+        return Workshop(self.setting, self.out, str(checked_device(self.device)))
+
+
+class Compares(OnSAEs):
+    """An experiment that trains SAEs and sets their evaluations side by side."""
+
+    group: ClassVar[str]
+    figures: ClassVar[tuple[str, ...]]
+
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
+        """Variants and seeds, in the order of figures."""
+        raise NotImplementedError
+
+    @staticmethod
+    def nulls(workshop: Workshop) -> list[int]:
+        """Numbers of active features at which the coordinate null is measured."""
+        return []
+
+    @classmethod
+    def compare(cls, workshop: Workshop) -> list[dict[str, Any]]:
+        """Train and evaluate them, with their nulls."""
+        return workshop.compare(cls.group, cls.members(workshop), cls.nulls(workshop))
+
+    def run(self) -> None:
+        from paper_figures.command import draw_named
+
+        self.compare(self.workshop)
+        print(draw_named(self.out, *self.figures))

@@ -1,0 +1,124 @@
+"""The experiments that compare trained SAEs: each says which, the workshop does the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, ClassVar
+
+from experiments.saes.base import Compares
+
+if TYPE_CHECKING:
+    from experiments.saes.workshop import Member, Workshop
+
+
+@dataclass(frozen=True)
+class Frontier(Compares):
+    """Claim: d traces a storage-fidelity frontier. Also the ratio to dense at m/d near 293.
+
+    Beside the SAEs stands the coordinate null, a code that has learned nothing: the k largest coordinates of h less its
+    mean. It is measured at every k that the preset has.
+    """
+
+    group: ClassVar[str] = "frontier"
+    figures: ClassVar[tuple[str, ...]] = ("storage_frontier", "trained_geometry", "cross_model")
+
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
+        from experiments.saes.variants import architecture
+
+        plan = workshop.setting.plan
+        return [(architecture(workshop.setting.base, d), seed) for d, seed in product(plan.degrees, plan.seeds)]
+
+    @staticmethod
+    def nulls(workshop: Workshop) -> list[int]:
+        from experiments.saes.variants import small_dense
+
+        setting, m = workshop.setting, workshop.store.m
+        smaller = {small_dense(setting.base, m, d).training.k for d in setting.degrees}
+        return sorted({*setting.ks, setting.base.k, *smaller})
+
+
+@dataclass(frozen=True)
+class CertifiedMask(Compares):
+    """Beyond the paper: does a mask whose columns share at most one row cost fidelity against a random one?
+
+    At the degrees where there is one by Latin squares (m = d q, n <= q^2); same seeds for both.
+    """
+
+    group: ClassVar[str] = "certified-mask"
+    figures: ClassVar[tuple[str, ...]] = ("certified_mask",)
+
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
+        from experiments.saes.variants import architecture, certified, has_euler_mask
+
+        base, m = workshop.setting.base, workshop.store.m
+        degrees = [d for d in workshop.setting.degrees if has_euler_mask(m, base.n, d)]
+        pairs = [variant for d in degrees for variant in (architecture(base, d), certified(base, d))]
+        return list(product(pairs, workshop.setting.plan.seeds))
+
+
+@dataclass(frozen=True)
+class Controls(Compares):
+    """Claim: it is the sparse, diverse support that does it, not the count of values. Controls at one count."""
+
+    group: ClassVar[str] = "controls"
+    figures: ClassVar[tuple[str, ...]] = ("controls",)
+
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
+        from experiments.saes.variants import controls
+
+        found = controls(workshop.setting.base, workshop.store.m, workshop.setting.d)
+        return list(product(found, workshop.setting.control_seeds))
+
+
+@dataclass(frozen=True)
+class Sparsity(Compares):
+    """The paper's curves over k: relative error, CE, dead features, firing rates, geometry. One seed."""
+
+    group: ClassVar[str] = "sparsity"
+    figures: ClassVar[tuple[str, ...]] = ("sparsity",)
+
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
+        from experiments.saes.variants import sparsities
+
+        setting = workshop.setting
+        ks = tuple(sorted({*setting.ks, setting.base.k}))
+        return list(product(sparsities(setting.base, setting.sparsity_degrees, ks), setting.control_seeds[:1]))
+
+
+@dataclass(frozen=True)
+class SmallDense(Compares):
+    """Beyond the paper: does a small dense SAE of as many values do better, and at which storage in bytes?"""
+
+    group: ClassVar[str] = "small-dense"
+    figures: ClassVar[tuple[str, ...]] = ("small_dense",)
+
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
+        from experiments.saes.variants import architecture, small_dense
+
+        base, m = workshop.setting.base, workshop.store.m
+        found = [v for d in workshop.setting.degrees for v in (architecture(base, d), small_dense(base, m, d))]
+        return list(product([architecture(base, None), *found], workshop.setting.control_seeds))
+
+
+@dataclass(frozen=True)
+class BetterTraining(Compares):
+    """Beyond the paper: does better training close the gap at fixed storage?
+
+    More steps, AuxK, an encoder of its own, BatchTopK, several pursuit steps, OMP in the loop.
+    """
+
+    group: ClassVar[str] = "better-training"
+    figures: ClassVar[tuple[str, ...]] = ("better_training",)
+
+    @staticmethod
+    def members(workshop: Workshop) -> list[Member]:
+        from experiments.saes.variants import architecture, better_training
+
+        found = [*better_training(workshop.setting.base, workshop.setting.d), architecture(workshop.setting.base, None)]
+        return list(product(found, workshop.setting.control_seeds))

@@ -1,0 +1,64 @@
+"""Features of expander SAEs against those of the dense one: novelty with its null, token entropy, firing rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from experiments.saes.base import OnSAEs
+
+if TYPE_CHECKING:
+    from experiments.saes.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Novelty(OnSAEs):
+    """Which features of expander SAEs the dense SAE does not have: Jaccard of firing sets and decoder cosine.
+
+    Each with a null of random firing sets of the same size, and beside the same comparison between two dense SAEs of
+    different seeds; entropy of the tokens that features fire on. Over d and over k.
+    """
+
+    def run(self) -> None:
+        from paper_figures.command import draw_named
+
+        run(self.workshop)
+        print(draw_named(self.out, "feature_novelty"))
+
+
+def run(workshop: Workshop) -> None:
+    """Measure what the ledger does not hold yet."""
+    from expander_theory.base import progress_bar
+    from expander_theory.results import Ledger
+    from experiments.saes.variants import architecture, sparsities
+    from experiments.saes.workshop import file_name
+    from sae_bridge.evaluation import novelty
+
+    setting = workshop.setting
+    seed = setting.control_seeds[0]
+    other = next((s for s in (*setting.plan.seeds, seed + 1) if s != seed), seed + 1)
+    ks = tuple(sorted({*setting.ks, setting.base.k}))
+    dense = {v.training.k: v for v in sparsities(setting.base, (None,), ks)}
+    plain = [architecture(setting.base, d) for d in setting.plan.degrees if d is not None]
+    over_k = sparsities(setting.base, tuple(d for d in setting.sparsity_degrees if d is not None), ks)
+    targets = [(variant, seed) for variant in dict.fromkeys(plain + over_k)]
+    targets.append((dense[setting.base.k], other))
+    workshop.train([*targets, *((v, seed) for v in dense.values())])
+    identity = {"kind": "novelty", "setting": setting.name, "activations_sha256": workshop.store.sha256}
+    about = {"model": workshop.store.description["model"], "m": workshop.store.m, "n": setting.base.n}
+    with Ledger(workshop.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
+        done = {record["name"] for record in ledger.records}
+        todo = [member for member in targets if file_name(*member) not in done]
+        for variant, own in progress_bar(todo, unit="SAE", desc="novelty", show=bool(todo)):
+            sae, reference = workshop.sae(variant, own), workshop.sae(dense[variant.training.k], seed)
+            label = variant.label if sae.mask is not None else "dense, another seed"
+            ledger.append(
+                {
+                    "name": file_name(variant, own),
+                    "label": label,
+                    "d": sae.weight.shape[1],
+                    "k": sae.k,
+                    "dense": sae.mask is None,
+                    **novelty(sae, reference, workshop.store, seed=seed),
+                }
+            )

@@ -1,0 +1,114 @@
+"""Claim: empirical recovery against the sufficient conditions, on trained decoders.
+
+Planted codes with uniform supports on each decoder, and on signs on the same mask; and codes planted on the supports of
+real activations, each with its exact recovery coefficient (ERC): predicted against observed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from experiments.saes.base import OnSAEs
+
+if TYPE_CHECKING:
+    from experiments.saes.workshop import Workshop
+
+_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""k of the cumulative coherence mu_1(k)."""
+_CERTIFY_SECONDS = 2.0
+"""For the search of losing sets, for each decoder."""
+
+
+@dataclass(frozen=True)
+class Recovery(OnSAEs):
+    """Claim: empirical recovery against the sufficient conditions, per dictionary and per support.
+
+    Exact certificates of the decoders lie in `certificates`; `expander check-certificate` verifies them.
+    """
+
+    def run(self) -> None:
+        from paper_figures.command import draw_named
+
+        run(self.workshop)
+        print(draw_named(self.out, "recovery_curves", "erc_calibration", "cumulative_coherence"))
+
+
+def run(workshop: Workshop) -> None:
+    """Measure what the ledger does not hold yet."""
+    from expander_theory.base import progress_bar
+    from expander_theory.certificates import certify, write_certificate
+    from expander_theory.dictionaries import Dictionary, dense_gaussian_dictionary, dictionary_measures, sign_dictionary
+    from expander_theory.results import Ledger
+    from experiments.saes.variants import architecture
+    from experiments.saes.workshop import file_name
+    from sae_bridge.evaluation import support_recovery
+
+    setting = workshop.setting
+    seed = setting.control_seeds[0]
+    members = [(architecture(setting.base, d), seed) for d in setting.plan.degrees]
+    workshop.train(members)
+    identity: dict[str, Any] = {
+        "kind": "recovery",
+        "setting": setting.name,
+        "activations_sha256": workshop.store.sha256,
+        "model": workshop.store.description["model"],
+        "supports": setting.supports,
+        "planted_ks": setting.planted_ks,
+        "planted_trials": setting.planted_trials,
+        "seed": seed,
+    }
+    with Ledger(workshop.out / "recovery" / "ledger.jsonl", identity) as ledger:
+        done = {record["name"] for record in ledger.records}
+        todo = [member for member in members if file_name(*member) not in done]
+        for variant, seed in progress_bar(todo, unit="decoder", desc="recovery", show=bool(todo)):
+            sae = workshop.sae(variant, seed)
+            trained = sae.dictionary()
+            if isinstance(trained, Dictionary):
+                random = sign_dictionary(trained.mask, seed=seed)
+            else:
+                random = dense_gaussian_dictionary(trained.m, trained.n, seed=seed)
+            if isinstance(trained, Dictionary):
+                path = workshop.out / "certificates" / f"{file_name(variant, seed)}.json"
+                write_certificate(certify(trained, time_limit=_CERTIFY_SECONDS), path)
+            real = support_recovery(sae, workshop.store, supports=setting.supports, seed=seed, progress=False)
+            ledger.append(
+                {
+                    "name": file_name(variant, seed),
+                    "label": variant.label,
+                    "d": sae.weight.shape[1],
+                    "k": sae.k,
+                    "dense": sae.mask is None,
+                    "measures": dictionary_measures(trained),
+                    "cumulative_coherence": {"trained": _coherence(trained), "random values": _coherence(random)},
+                    "planted": {
+                        "trained": _planted(trained, setting, seed),
+                        "random values": _planted(random, setting, seed),
+                    },
+                    "by_size": real.by_size(),
+                    "calibration": real.calibration(),
+                    "contradictions": real.contradictions(),
+                }
+            )
+
+
+def _coherence(dictionary: Any) -> list[list[float]]:
+    """Pairs k, mu_1(k)."""
+    from expander_theory.dictionaries import babel
+
+    sums = babel(dictionary, min(_SIZES[-1], dictionary.n - 1))
+    return [[k, float(sums[k - 1])] for k in _SIZES if k <= len(sums)]
+
+
+def _planted(dictionary: Any, setting: Any, seed: int) -> list[dict[str, Any]]:
+    """Rates over k, up to the first k with no success."""
+    from expander_theory.simulation import planted_recovery
+
+    rates = []
+    for rate in planted_recovery(
+        dictionary, setting.planted_ks, trials=setting.planted_trials, solver="omp", seed=seed
+    ):
+        rates.append(asdict(rate))
+        if rate.successes == 0:
+            break
+    return rates

@@ -1,1 +1,0 @@
-"""SAEs of one setting, trained and evaluated once, shared by the experiments that compare them."""

@@ -1,0 +1,111 @@
+"""Claim: adaptive trials place the phase boundary at a fraction of a fixed grid's cost. Boundary of expander masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from expander_theory.base import derived_seed, require
+from expander_theory.dictionaries import Ensemble
+from expander_theory.results import Ledger
+from expander_theory.simulation import (
+    Column,
+    FindBoundary,
+    FitBoundary,
+    FixedTrials,
+    Success,
+    Task,
+    run_block,
+    run_sweep,
+)
+from experiments.theory.stopwatch import timed
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale: uniform masks with signs at m/n = 1/columns, 2/columns, ..., 1."""
+
+    n: int
+    d: int
+    columns: int
+    resolution: float
+    """Wanted of the 50 % boundary, in k/m."""
+    max_trials: int
+    """Of a column."""
+    rows: int
+    """Of the fixed grid: k/m = 1/rows, 2/rows, ..., 1."""
+    trials: int
+    """In each cell of the fixed grid."""
+
+
+SCALES = {
+    "quick": Scale(n=256, d=8, columns=10, resolution=0.02, max_trials=4000, rows=20, trials=50),
+    "full": Scale(n=1024, d=8, columns=40, resolution=0.005, max_trials=20_000, rows=40, trials=100),
+}
+SCHEDULES = {"fit": FitBoundary, "bracket": FindBoundary}
+
+
+@dataclass(frozen=True)
+class PhaseBoundary:
+    """The 50 % boundary over m/n from adaptive trials, beside a fixed grid and its cost; a second run resumes."""
+
+    out: Path = Path("results/boundary")
+    """Results folder."""
+    preset: Literal["quick", "full"] = "full"
+    """full: 40 columns at n = 1024, +-0.005 in k/m, minutes on two cores. quick: 10 columns at n = 256, seconds."""
+    method: Literal["fit", "bracket"] = "fit"
+    """fit: a logistic fit. bracket: assumes only that rates fall with k, holds at any time, takes far more trials."""
+    fixed: bool = True
+    """Run the fixed grid as well, or not."""
+    workers: int | None = None
+    """Worker processes (default: the processors at hand). The counts do not depend on it."""
+    seed: int = 0
+    """Seed of everything."""
+
+    def run(self) -> None:
+        from expander_theory.base import default_workers
+        from paper_figures.command import draw_all
+        from paper_figures.figures.theory.phase_boundary import report
+
+        workers = default_workers() if self.workers is None else self.workers
+        run(SCALES[self.preset], self.method, self.seed, workers, self.out, fixed=self.fixed)
+        print(f"{report(self.out / 'ledger.jsonl')}\n\n{draw_all(self.out)}")
+
+
+def run(scale: Scale, method: str, seed: int, workers: int, folder: Path, *, fixed: bool) -> None:
+    """Search the boundary, and run the fixed grid on instances of its own, each timed."""
+    require(workers >= 1, "workers", workers, "must be at least 1")
+    fixed_seed = derived_seed(seed, "fixed grid")
+    searched = [Column(_task(scale, m, seed), tuple(range(1, m + 1))) for m in _rows(scale)]
+    grid = [Column(_task(scale, m, fixed_seed), _fixed_ks(scale, m)) for m in _rows(scale)]
+    identity = {"kind": "phase boundary", "method": method, "seed": seed, "fixed_seed": fixed_seed, **asdict(scale)}
+    schedule = SCHEDULES[method](scale.resolution, scale.max_trials)
+    with Ledger(folder / "ledger.jsonl", identity) as ledger:
+        _compile(grid)
+        with timed(ledger, "search", workers):
+            run_sweep(searched, schedule, ledger, workers=workers)
+        if fixed:
+            with timed(ledger, "fixed grid", workers):
+                run_sweep(grid, FixedTrials(scale.trials), ledger, workers=workers)
+
+
+def _task(scale: Scale, m: int, seed: int) -> Task:
+    return Task(Ensemble("uniform", m, scale.n, min(scale.d, m)), 1, success=Success(early_stop=True), seed=seed)
+
+
+def _rows(scale: Scale) -> list[int]:
+    return [max(1, round(scale.n * i / scale.columns)) for i in range(1, scale.columns + 1)]
+
+
+def _fixed_ks(scale: Scale, m: int) -> tuple[int, ...]:
+    """Of a column with few rows, neighbouring k/m share a k."""
+    return tuple(dict.fromkeys(max(1, round(m * j / scale.rows)) for j in range(1, scale.rows + 1)))
+
+
+def _compile(columns: Sequence[Column]) -> None:
+    """Leave compiled kernels of all sizes on disk, so that no part's time includes their compilation."""
+    for column in {columns[0], columns[len(columns) // 2], columns[-1]}:
+        for k in {column.ks[0], column.ks[len(column.ks) // 4], column.ks[-1]}:
+            run_block(column.task(k), 0)

@@ -1,0 +1,81 @@
+"""OMP against other solvers on the same instances (THEORY.md STAT-2), over k, for codes of two laws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from expander_theory.base import require
+from expander_theory.dictionaries import Ensemble
+from expander_theory.results import Ledger
+from expander_theory.simulation import Codes, Column, FixedTrials, Task, run_sweep
+
+FIRST = "omp"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale: uniform masks with signs, a fresh one for every trial."""
+
+    m: int
+    n: int
+    d: int
+    ks: tuple[int, ...]
+    laws: tuple[str, ...]
+    """Of the codes. Spread-out magnitudes help greedy solvers; equal ones do not."""
+    against: tuple[str, ...]
+    trials: int
+
+
+_GREEDY = ("topk", "matching-pursuit", "gomp", "cosamp", "niht")
+
+SCALES = {
+    "quick": Scale(128, 512, 8, tuple(range(4, 41, 4)), ("gaussian", "signs"), (*_GREEDY, "basis-pursuit"), trials=100),
+    "full": Scale(256, 1024, 8, tuple(range(8, 81, 8)), ("gaussian", "signs"), _GREEDY, trials=400),
+}
+
+
+@dataclass(frozen=True)
+class CompareSolvers:
+    """OMP against other solvers on the same instances, with exact paired tests; a second run resumes."""
+
+    out: Path = Path("results/solvers")
+    """Results folder; more solvers or trials add to what is there."""
+    preset: Literal["quick", "full"] = "quick"
+    """quick: m = 128, n = 512, 100 trials a cell, minutes. full: m = 256, n = 1024, 400 trials, no basis pursuit."""
+    against: tuple[
+        Literal["topk", "matching-pursuit", "gomp", "cosamp", "niht", "ssmp", "l0-decoding", "basis-pursuit"], ...
+    ] = ()
+    """Other solvers (default: those of the preset)."""
+    trials: int | None = None
+    """Trials a cell (default: those of the preset)."""
+    workers: int | None = None
+    """Worker processes (default: the processors at hand). The counts do not depend on it."""
+    seed: int = 0
+    """Seed of everything."""
+
+    def run(self) -> None:
+        from expander_theory.base import default_workers
+        from paper_figures.command import draw_all
+
+        scale = SCALES[self.preset]
+        workers = default_workers() if self.workers is None else self.workers
+        trials = scale.trials if self.trials is None else self.trials
+        run(scale, self.against or scale.against, trials, self.seed, workers, self.out)
+        print(draw_all(self.out))
+
+
+def run(scale: Scale, against: Sequence[str], trials: int, seed: int, workers: int, folder: Path) -> None:
+    """Bring OMP and the other solvers to so many trials a cell."""
+    require(workers >= 1, "workers", workers, "must be at least 1")
+    ensemble = Ensemble("uniform", scale.m, scale.n, scale.d)
+    columns = [
+        Column(Task(ensemble, scale.ks[0], codes=Codes(law), solver=solver, seed=seed), scale.ks)
+        for law in scale.laws
+        for solver in dict.fromkeys((FIRST, *against))
+    ]
+    content = {key: value for key, value in asdict(scale).items() if key not in ("against", "trials")}
+    with Ledger(folder / "ledger.jsonl", {"kind": "solver comparison", "seed": seed, **content}) as ledger:
+        run_sweep(columns, FixedTrials(trials), ledger, workers=workers)

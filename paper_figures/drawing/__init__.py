@@ -1,0 +1,1 @@
+"""What all figures share: style, output, the list of sources, the manifest, published numbers."""

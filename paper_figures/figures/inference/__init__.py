@@ -1,0 +1,1 @@
+"""Figures of inference on trained decoders: algorithms, amortisation, recovery."""

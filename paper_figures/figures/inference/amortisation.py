@@ -1,0 +1,102 @@
+"""The gap between an encoder and slower inference on the same decoder, at the same k: what amortisation costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from expander_theory.results import read_ledger
+from paper_figures.drawing.output import Drawing, Table
+from paper_figures.drawing.published import INFERENCE
+from paper_figures.drawing.style import METHODS, TWO_COLUMNS, panels
+from paper_figures.figures.saes.suite import model_name
+
+KIND = "amortisation"
+LABELS = {
+    "encoder": "encoder (tied TopK)",
+    "least_squares": "least squares on its support",
+    "mp": "matching pursuit",
+    "omp": "OMP",
+    "omp_nonnegative": "OMP, codes >= 0",
+    "gomp": "gOMP",
+    "niht": "NIHT, 100 steps",
+    "cosamp": "CoSaMP, 10 steps",
+}
+NOTE = (
+    "Held-out tokens, at most k features each, the decoder as trained. FVU, CE recovered (zero ablation) with 95 % "
+    "bootstrap over documents. overlap: |S and S_encoder| / k. With free signs (all but the encoder and OMP under "
+    "codes >= 0) the class of codes is larger than the encoder's, so that the whole difference bounds what "
+    "amortisation costs; OMP under codes >= 0 is in the encoder's class."
+)
+_SHOWN = ("encoder", "least_squares", "mp", "omp_nonnegative", "omp")
+_MEASURES = (("fvu", "FVU"), ("recovered_zero", "CE loss recovered"))
+
+
+def draw(ledger: Path) -> Drawing | None:
+    """From the experiment's ledger; None where it holds nothing."""
+    identity, records = read_ledger(ledger)
+    if identity.get("kind") != KIND or not records:
+        return None
+    decoders = [record for record in records if record["variant"] == record["variant"].split("-k")[0]]
+    decoders.sort(key=lambda record: -record["d"])
+    rows = [row for record in records for row in flat(record)]
+    table = Table(
+        "Encoder against slower inference on the same decoder", [_shown(row) for row in rows], f"{NOTE} {INFERENCE}"
+    )
+    figures = {"amortisation": _figure(identity, decoders)} if decoders else {}
+    data = [row for record in decoders for row in flat(record)]
+    return Drawing(figures, {"amortisation": data}, {"amortisation": table})
+
+
+def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a method of one decoder."""
+    rows = []
+    for row in record["rows"]:
+        out = {key: record[key] for key in ("name", "label", "d", "k", "seed")} | {"method": row["method"]}
+        for name in ("fvu", "relative_error", "overlap", "recovered_zero", "delta"):
+            out[name] = row.get(name)
+            out[f"{name}_low"], out[f"{name}_high"] = row.get(f"{name}_interval") or (None, None)
+        rows.append(out | {"l0": row["l0"], "nonnegative": row["nonnegative"], "seconds": row["seconds"]})
+    return rows
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    def with_interval(name: str) -> str:
+        value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+        return "" if value is None else f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+    return {
+        "SAE": row["name"],
+        "k": row["k"],
+        "codes": LABELS.get(row["method"], row["method"]),
+        "FVU": with_interval("fvu"),
+        "rel. error": with_interval("relative_error"),
+        "CE recovered (zero)": with_interval("recovered_zero"),
+        "overlap": with_interval("overlap"),
+        "L0": row["l0"],
+    }
+
+
+def _figure(identity: dict[str, Any], decoders: list[dict[str, Any]]) -> Figure:
+    figure, axes = panels(2, TWO_COLUMNS / 2, 2.7)
+    for axis, (name, label) in zip(axes, _MEASURES, strict=True):
+        for place, record in enumerate(decoders):
+            found = {row["method"]: row for row in flat(record)}
+            for shift, method in enumerate(_SHOWN):
+                row = found.get(method)
+                if row is None or row[name] is None:
+                    continue
+                low, high = row[f"{name}_low"], row[f"{name}_high"]
+                bars = None if low is None else [[row[name] - low], [high - row[name]]]
+                x = place + 0.14 * (shift - (len(_SHOWN) - 1) / 2)
+                axis.errorbar([x], [row[name]], yerr=bars, fmt="o", color=METHODS[method], ms=3.5, capsize=1.5, lw=0.9)
+        axis.set_xticks(range(len(decoders)), [r["label"].replace("d = ", "") for r in decoders], size=8)
+        axis.set(ylabel=label, xlabel="$d$")
+    for method in _SHOWN:
+        axes[0].plot([], [], "o", color=METHODS[method], ms=4, label=LABELS[method])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    size = f"$m = {identity['m']}$, $n = {identity['n']}$, $k = {decoders[0]['k']}$"
+    figure.suptitle(f"{model_name(identity['model'])}: {size}", fontsize=9)
+    return figure

@@ -1,0 +1,30 @@
+"""Does better training close the gap at fixed storage? More steps, revival, several pursuit steps, OMP in the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paper_figures.drawing.output import Drawing, Table
+from paper_figures.drawing.style import BLACK, BLUE, GREEN
+from paper_figures.figures.saes.bars import rows_of_bars
+from paper_figures.figures.saes.suite import INTERVALS, data_rows, group, table_rows
+
+
+def draw(ledger: Path) -> Drawing | None:
+    """From the suite's ledger; None where the experiment has no SAE yet."""
+    found = group(ledger, "better-training")
+    if found is None:
+        return None
+    reference = found.rows[0]["variant"]
+
+    def colour(row: dict) -> str:
+        dense = row["architecture"] == "dense"
+        return BLACK if dense else BLUE if row["variant"] == reference else GREEN
+
+    note = (
+        f"{found.note} {INTERVALS} All at the learning rate of the plain expander SAE. OMP in the loop trains no "
+        "encoder: that SAE is measured with OMP's codes throughout."
+    )
+    table = Table("Better training at fixed storage", table_rows(found), note)
+    figure = rows_of_bars(found, colour, reference)
+    return Drawing({"better_training": figure}, {"better_training": data_rows(found.rows)}, {"better_training": table})

@@ -1,0 +1,36 @@
+"""Does a mask whose columns share at most one row cost fidelity against a random one? Same degrees, same seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from paper_figures.drawing.output import Drawing, Table
+from paper_figures.drawing.style import FAMILIES, panels
+from paper_figures.figures.saes.suite import INTERVALS, bar, data_rows, group, table_rows
+
+_MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"))
+_NAMES = {"uniform": "uniform random mask", "euler-square": "overlap at most 1 (Latin squares)"}
+
+
+def draw(ledger: Path) -> Drawing | None:
+    """From the suite's ledger; None where the experiment has no SAE yet."""
+    found = group(ledger, "certified-mask")
+    if found is None:
+        return None
+    variants = [seeds for _, seeds in found.variants()]
+    degrees = sorted({seeds[0]["d"] for seeds in variants})
+    figure, axes = panels(2, width=3.4, height=2.5)
+    for axis, (name, label) in zip(axes, _MEASURES, strict=True):
+        for seeds in variants:
+            family = seeds[0]["family"]
+            x = degrees.index(seeds[0]["d"]) + (0.12 if family != "uniform" else -0.12)
+            bar(axis, x, seeds, name, FAMILIES[family], "s" if family != "uniform" else "o")
+        axis.set_xticks(range(len(degrees)), [str(d) for d in degrees])
+        axis.set(xlabel="$d$", ylabel=label, xlim=(-0.6, len(degrees) - 0.4))
+    for family, text in _NAMES.items():
+        axes[0].plot([], [], "s" if family != "uniform" else "o", color=FAMILIES[family], ms=4.5, label=text)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle(found.place, fontsize=9)
+    title = "Certified masks against random ones"
+    table = Table(title, table_rows(found), f"{found.note} {INTERVALS}")
+    return Drawing({"certified_mask": figure}, {"certified_mask": data_rows(found.rows)}, {"certified_mask": table})

@@ -1,0 +1,39 @@
+"""Is it the sparse, diverse support, or the count of values? Controls at one number of decoder values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from paper_figures.drawing.output import Drawing, Table
+from paper_figures.drawing.published import CONTROLS
+from paper_figures.drawing.style import BLACK, BLUE, GREY, ORANGE, PURPLE, RED
+from paper_figures.figures.saes.bars import rows_of_bars
+from paper_figures.figures.saes.suite import INTERVALS, Row, data_rows, group, table_rows
+
+_COLOURS = {"uniform": BLUE, "euler-square": ORANGE, "overlap-limited": PURPLE}
+
+
+def draw(ledger: Path) -> Drawing | None:
+    """From the suite's ledger; None where the experiment has no SAE yet."""
+    found = group(ledger, "controls")
+    if found is None:
+        return None
+    reference = found.rows[0]["variant"]
+    figure = rows_of_bars(found, _colour, reference)
+    note = (
+        f"{found.note} {INTERVALS} All but the last three have as many decoder values as the expander "
+        "(irregular: on average; factored: in its factors). Identical in groups: 16 columns share a support. "
+        "Clustered: disjoint blocks of d rows. Every one at its own learning rate; pruned ones at the expander's. "
+        f"{CONTROLS}"
+    )
+    table = Table("Controls", table_rows(found), note)
+    return Drawing({"controls": figure}, {"controls": data_rows(found.rows)}, {"controls": table})
+
+
+def _colour(row: Row) -> Any:
+    if row["pruned"]:
+        return RED
+    if row["architecture"] == "dense":
+        return BLACK
+    return _COLOURS.get(row["family"], GREY)

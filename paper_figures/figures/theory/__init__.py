@@ -1,0 +1,1 @@
+"""Figures of theory and simulation."""

@@ -1,0 +1,41 @@
+"""Table of masks: overlaps, coherence, certified k, and expansion with its status."""
+
+from pathlib import Path
+from typing import Any
+
+from expander_theory.results import read_ledger
+from paper_figures.drawing.output import Drawing, Table
+
+NOTE = (
+    "Expansion: the smallest |N(S)|/(d|S|) over sets S of that size; a single number is exact, an interval is "
+    "[proved for every set, attained by a set that was found]. mu and certified k: random signs on the mask."
+)
+
+
+def draw(ledger: Path) -> Drawing | None:
+    """The table from the experiment's ledger; None where there is nothing to show."""
+    about, records = read_ledger(ledger)
+    if about.get("kind") != "mask geometry":
+        return None
+    rows = [_row(record) for record in records]
+    return Drawing(tables={"masks": Table("Masks", rows, NOTE)}) if rows else None
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    sizes = {f"expansion, size {e['size']}": _bounds(e) for e in record["expansion"] if e["size"] > 1}
+    return {
+        "mask": record["name"],
+        "m": record["m"],
+        "n": record["n"],
+        "d": record["d"],
+        "largest overlap": record["largest overlap"],
+        "row degrees": f"{record['row degree, least']}-{record['row degree, largest']}",
+        "mu": record["coherence mu"],
+        "k certified (Babel)": record["k certified by Babel (OMP-3)"],
+        **sizes,
+    }
+
+
+def _bounds(entry: dict[str, Any]) -> str:
+    low, high = entry["lower"], entry["upper"]
+    return f"{low:.4g}" if entry["status"] == "exact" else f"[{low:.4g}, {high:.4g}]"

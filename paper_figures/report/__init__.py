@@ -1,0 +1,1 @@
+"""The page of results: verdicts, interactive figures, certificates, provenance."""

@@ -1,0 +1,153 @@
+"""How one SAE is built and trained: every choice, with its source."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from expander_theory.base import require, require_choice, require_seed
+from expander_theory.masks import load_mask, uniform_mask
+from expander_theory.results import stored_sha256
+from sae_bridge.sae import WEIGHTS, Activation, Encoder, ExpanderSAE, Selection, SparseAutoencoder, TopKSAE, load_sae
+
+Centre = Literal["mean", "geometric_median"]
+Revival = Literal["auxk", "resample", "none"]
+Precision = Literal["float32", "bfloat16"]
+Codes = Literal["encoder", "omp"]
+_NEWER = ("codes", "pursuit_steps", "rank", "mean_degree")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One SAE and its training.
+
+    Attributes:
+        d: nonzeros per decoder column; None for the dense reference.
+        n: features.
+        k: active features per token (on average, for BatchTopK).
+        mask: a saved mask to use instead of a uniform random one (then d and n are the mask's).
+        encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start.
+        activation: "topk" or "batch_topk".
+        selection: "signed" keeps the largest scores, then ReLU; "magnitude" the largest magnitudes with their signs.
+        steps: optimiser steps.
+        learning_rate: peak rate of Adam (betas 0.9 and 0.999).
+        scale_rate: decoder and encoder values move at sqrt(m / d) times the rate. A unit column on d rows has entries
+            of size 1/sqrt(d) and Adam moves each by about the rate, so the relative step of a column is then the same
+            for all d; dense is d = m. Without it (the recipe of the paper's code) the best rate grows as d falls.
+        warm_up: share of the steps over which the rate rises from 0; then it falls along a cosine.
+        final_rate: rate at the end, as a share of the peak.
+        clip: largest l2 norm of the gradient of all parameters; None for no clipping. The loss is scaled so that
+            predicting zero costs 1.
+        centre: what b_dec starts at.
+        revival: what is done for dead features. "auxk" (Gao et al. 2024, section A.2): the loss gains 1/32 times the
+            normalised error of reconstructing the residual from dead features alone. "resample" (the paper's code):
+            every 1,000 steps, features with fewer than 5 firings since the last time are aimed at tokens of large
+            residual.
+        dead_after: tokens without firing after which AuxK counts a feature as dead.
+        precision: "bfloat16" runs dense products under autocast; parameters and moments stay float32.
+        seed: of the mask and the initial weights; the order of the data is the stream's.
+        start: a saved SAE to go on from, instead of random weights; the architecture, d, n and k are then its own.
+        codes: "encoder", or "omp": each step fits the decoder to OMP codes, found on it and taken as constants
+            (dictionary learning with OMP in the loop); such an SAE has to be used with OMP, its encoder learns nothing.
+        pursuit_steps: see :class:`sae_bridge.sae.SparseAutoencoder`.
+        rank: keep the dense decoder at this rank, by a projection after every step.
+        mean_degree: make the mask irregular: column j keeps Binomial(m, mean_degree / m) of its d rows, at least one.
+    """
+
+    d: int | None = 8
+    n: int = 4608
+    k: int = 32
+    mask: Path | None = None
+    encoder: Encoder = "tied"
+    activation: Activation = "topk"
+    selection: Selection = "signed"
+    steps: int = 500
+    learning_rate: float = 4e-3
+    scale_rate: bool = True
+    warm_up: float = 0.05
+    final_rate: float = 0.01
+    clip: float | None = 1.0
+    centre: Centre = "mean"
+    revival: Revival = "auxk"
+    dead_after: int = 50_000
+    precision: Precision = "float32"
+    seed: int = 0
+    start: Path | None = None
+    codes: Codes = "encoder"
+    pursuit_steps: int = 1
+    rank: int | None = None
+    mean_degree: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("n", "k", "steps", "dead_after"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
+        require(0 < self.learning_rate < 1, "learning_rate", self.learning_rate, "must be in (0, 1)")
+        require(0 <= self.warm_up < 1, "warm_up", self.warm_up, "must be in [0, 1)")
+        require(0 <= self.final_rate <= 1, "final_rate", self.final_rate, "must be in [0, 1]")
+        require(self.clip is None or self.clip > 0, "clip", self.clip, "must be positive, or None")
+        for name, choices in (
+            ("centre", Centre),
+            ("revival", Revival),
+            ("precision", Precision),
+        ):
+            require_choice(name, getattr(self, name), choices.__args__)
+        require_choice("codes", self.codes, ("encoder", "omp"))
+        tied = self.codes == "encoder" or self.encoder == "tied"
+        require(tied, "encoder", repr(self.encoder), "must be 'tied' with codes = 'omp', where no encoder is trained")
+        bounded = self.rank is None or (self.rank >= 1 and self.d is None)
+        require(bounded, "rank", self.rank, "must be at least 1, and None on a mask")
+        loose = self.mean_degree is None or (self.mean_degree > 0 and self.d is not None)
+        require(loose, "mean_degree", self.mean_degree, "must be positive, and None for a dense SAE")
+        fixed = self.revival != "resample" or (self.rank is None and self.mean_degree is None)
+        require(fixed, "revival", repr(self.revival), "would break rank or mean_degree")
+        require_seed(self.seed)
+
+    def build(self, m: int) -> SparseAutoencoder:
+        """The untrained SAE for activations of width m."""
+        if self.start is not None:
+            sae, _ = load_sae(self.start)
+            require(sae.m == m, "start", self.start, f"has width m = {sae.m}, the activations {m}")
+            return sae
+        how: dict[str, Any] = {
+            "seed": self.seed,
+            "pursuit_steps": self.pursuit_steps,
+            "encoder": self.encoder,
+            "activation": self.activation,
+            "selection": self.selection,
+        }
+        if self.mask is not None:
+            mask = load_mask(self.mask)
+            require(mask.m == m, "mask", self.mask, f"has m = {mask.m} rows, the activations have {m}")
+        elif self.d is not None:
+            mask = uniform_mask(m, self.n, self.d, seed=self.seed)
+        else:
+            return TopKSAE(m, self.n, self.k, **how)
+        return ExpanderSAE(mask, self.k, **how)
+
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps over which the rate rises."""
+        return round(self.warm_up * self.steps)
+
+    def rate_at(self, step: int) -> float:
+        """Share of the peak rate at ``step``: linear warm-up, then a cosine to ``final_rate``."""
+        warm_up = self.warm_up_steps
+        if step < warm_up:
+            return (step + 1) / warm_up
+        progress = (step - warm_up) / max(1, self.steps - warm_up)
+        return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result, JSON-able; a saved mask by its content."""
+        content = {key: value for key, value in asdict(self).items() if key not in ("mask", "start")}
+        for name in _NEWER:  # so that results from before they were there are still known
+            if content[name] == getattr(Training, name):
+                del content[name]
+        if self.start is not None:
+            content["start_sha256"] = stored_sha256(self.start / WEIGHTS)
+        if self.mask is None:
+            return content
+        mask = load_mask(self.mask)
+        return {**content, "d": mask.d, "n": mask.n, "mask_sha256": mask.sha256}

@@ -1,0 +1,206 @@
+"""Train one or several SAEs on one stream of activations. Seeds decide everything; a run resumes to the bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from expander_theory.base import ExpanderTheoryError, InvalidFile, Stop, progress_bar, require, stopping
+from expander_theory.results import Ledger
+from sae_bridge.sae import CONFIGURATION, SparseAutoencoder, is_sae_folder, load_sae
+from sae_bridge.training.metrics import Sink, SinkName, sinks
+from sae_bridge.training.parallel import World
+from sae_bridge.training.recipe import Training
+from sae_bridge.training.trainee import Trainee
+
+if TYPE_CHECKING:
+    from sae_bridge.activations import ActivationStream
+
+METRICS, CHECKPOINT, DECODER = "metrics.jsonl", "checkpoint.safetensors", "dictionary.safetensors"
+SAMPLE = 32_768
+"""Activations that s, b_dec and the variance in FVU are taken from."""
+
+
+class Diverged(ExpanderTheoryError):
+    """SAEs diverged; the others have been trained to their end. The text says which, when, and what is kept."""
+
+
+def train(
+    runs: Mapping[str, Training],
+    stream: ActivationStream,
+    folder: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    world: World | None = None,
+    about: Mapping[str, Any] | None = None,
+    log_every: int = 25,
+    checkpoint_every: int = 250,
+    report_to: Sequence[SinkName] = (),
+    progress: bool = True,
+) -> dict[str, SparseAutoencoder]:
+    """Minimise ||s h - W code - b_dec||^2 for every run, all on the same batches in the same order.
+
+    Every run has a folder, ``folder / name`` ("." for ``folder`` itself), with the SAE (``cfg.json`` and
+    ``sae_weights.safetensors``), its decoder as ``dictionary.safetensors``, ``metrics.jsonl``, and on the way a
+    checkpoint, from which an interrupted run goes on to the same result. A finished folder is only read.
+
+    Args:
+        runs: recipes by name.
+        stream: where batches come from; a function of the step.
+        folder: for the results.
+        device: torch device. Runs repeat to the bit on the CPU; CUDA sums in no fixed order.
+        world: the processes of torchrun, from :func:`sae_bridge.training.world`.
+        about: what else the SAE's configuration shall say, JSON-able: the language model, layer and hook.
+        log_every, checkpoint_every: steps between two records, and between two checkpoints. Ctrl-C and SIGTERM end
+            the step and save one more; a second one ends at once.
+        report_to: "tensorboard", "wandb".
+
+    Returns:
+        The SAEs, by name, ready for evaluation; with ``split="saes"`` those of this process.
+
+    Raises:
+        InvalidArgument: d > m, a mask of another width, a batch that the processes cannot share equally.
+        InvalidFile: a folder belongs to another run; says which fields differ.
+        Diverged: NaN or an FVU that grows (:meth:`sae_bridge.training.Trainee.exploded`); the last good checkpoint
+            stays, the other runs are finished first.
+        OSError: full or read-only disk; the last checkpoints stay.
+    """
+    world, device, folder = world or World(), torch.device(device), Path(folder)
+    require(len(runs) > 0, "runs", len(runs), "must name at least one SAE")
+    require(log_every >= 1, "log_every", log_every, "must be at least 1")
+    require(checkpoint_every >= 1, "checkpoint_every", checkpoint_every, "must be at least 1")
+    size = stream.batch_size
+    require(size % world.sharing == 0, "batch", size, f"must be a multiple of the {world.sharing} processes")
+    if world.split == "saes":
+        runs = dict(list(runs.items())[world.rank :: world.size])
+    finished: dict[str, SparseAutoencoder] = {}
+    with ExitStack() as stack:
+        identities = {name: _identity(how, stream, device) for name, how in runs.items()}
+        ledgers = {name: stack.enter_context(_metrics(folder / name, identities[name], world)) for name in runs}
+        for name in runs:
+            if is_sae_folder(folder / name):
+                finished[name], fields = load_sae(folder / name)
+                if any(fields.get(key) != value for key, value in identities[name].items()):
+                    raise InvalidFile(folder / name / CONFIGURATION, "is the SAE of another run; choose another folder")
+        todo = {name: how for name, how in runs.items() if name not in finished}
+        if todo:
+            sample = stream.sample(SAMPLE)
+            trainees = {name: Trainee(how, sample, device, world, identities[name]) for name, how in todo.items()}
+            del sample
+            for name, trainee in trainees.items():
+                if (path := folder / name / CHECKPOINT).is_file():
+                    trainee.load_checkpoint(path)
+            world.wait()
+            reports = stack.enter_context(sinks(report_to if world.writes else (), folder, identities))
+            loop = _Loop(trainees, ledgers, folder, world, reports, log_every, checkpoint_every)
+            with stopping() as stop:
+                loop.run(stream, device, progress, stop)
+            for name, trainee in trainees.items():
+                if name not in loop.diverged:
+                    trainee.sae.eval()
+                    if world.writes:
+                        _finish(folder / name, trainee, {**(about or {}), **identities[name]})
+                    finished[name] = trainee.sae
+            world.wait()
+            if loop.diverged:
+                raise Diverged("\n".join(loop.diverged.values()))
+    return finished
+
+
+class _Loop:
+    """The training loop, over every SAE that is not finished."""
+
+    def __init__(
+        self,
+        trainees: dict[str, Trainee],
+        ledgers: dict[str, Ledger | None],
+        folder: Path,
+        world: World,
+        reports: list[Sink],
+        log_every: int,
+        checkpoint_every: int,
+    ) -> None:
+        self.trainees, self.ledgers, self.folder = trainees, ledgers, folder
+        self.world, self.reports = world, reports
+        self.log_every, self.checkpoint_every = log_every, checkpoint_every
+        self.diverged: dict[str, str] = {}
+
+    def run(self, stream: ActivationStream, device: torch.device, progress: bool, stop: Stop) -> None:
+        first = min(t.step for t in self.trainees.values())
+        last = max(t.how.steps for t in self.trainees.values())
+        label = f"train {len(self.trainees)} SAE{'s' * (len(self.trainees) > 1)}"
+        show = progress and self.world.writes
+        for step in progress_bar(range(first, last), initial=first, total=last, unit="step", desc=label, show=show):
+            going = {
+                name: t
+                for name, t in self.trainees.items()
+                if t.step == step < t.how.steps and name not in self.diverged
+            }
+            if not going:
+                continue
+            if stop.asked:  # between two steps, where every SAE is whole
+                self._save(name for name in going if self.trainees[name].step > self.trainees[name].checkpointed)
+                stop.now()
+            h = self.world.part(stream.batch(step)).to(device)
+            for name, trainee in going.items():
+                trainee.advance(h)
+                end = trainee.step == trainee.how.steps
+                saves = trainee.step % self.checkpoint_every == 0
+                if step % self.log_every == 0 or saves or end:
+                    numbers = trainee.numbers()
+                    if not self._good(name, trainee, numbers):
+                        continue
+                    self._log(name, step, numbers)
+                if saves and not end:
+                    self._save([name])
+
+    def _save(self, names: Iterable[str]) -> None:
+        for name in names:
+            if self.world.writes:
+                self.trainees[name].save_checkpoint(self.folder / name / CHECKPOINT)
+
+    def _good(self, name: str, trainee: Trainee, numbers: dict[str, float]) -> bool:
+        """Whether the run may go on; one that diverged is left at its last good checkpoint."""
+        if not trainee.exploded(numbers["fvu"]) and trainee.finite():
+            return True
+        kept = trainee.checkpointed
+        place = f"its checkpoint after {kept} steps is kept" if kept else "it had no checkpoint yet"
+        self.diverged[name] = (
+            f"{self.folder / name}: diverged at step {trainee.step - 1} of {trainee.how.steps} (FVU "
+            f"{numbers['fvu']:.3g}, learning rate {trainee.how.learning_rate:g}); {place}. Lower the learning rate, "
+            "and train into another folder"
+        )
+        return False
+
+    def _log(self, name: str, step: int, numbers: dict[str, float]) -> None:
+        ledger = self.ledgers[name]
+        if ledger is not None and step > max((record["step"] for record in ledger.records[-1:]), default=-1):
+            ledger.append({"step": step, **numbers})
+        for report in self.reports:
+            report(name, step, numbers)
+
+
+def _finish(folder: Path, trainee: Trainee, fields: dict[str, Any]) -> None:
+    trainee.sae.dictionary().save(folder / DECODER)
+    trainee.sae.save(folder, fields)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _metrics(folder: Path, identity: dict[str, Any], world: World) -> AbstractContextManager[Ledger | None]:
+    """The run's metrics, opened for appending by the process that writes."""
+    path = folder / METRICS
+    if not path.exists() and folder.exists() and any(p.is_file() for p in folder.iterdir()):
+        raise InvalidFile(folder, "is not empty and holds no training run; choose another folder")
+    return Ledger(path, identity) if world.writes else nullcontext()
+
+
+def _identity(how: Training, stream: ActivationStream, device: torch.device) -> dict[str, Any]:
+    """What decides the result."""
+    order = {"batch": stream.batch_size, "order_seed": stream.seed, "windows": stream.windows}
+    data = {"activations_sha256": stream.sha256, **order, "device": device.type}
+    return {"kind": "sae training", **how.identity(), **data}

@@ -1,0 +1,222 @@
+"""One SAE in training: its parameters, moments and counters, one step, and its checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from expander_theory.base import InvalidFile, require
+from expander_theory.results import Count, Nonnegative, Positive, canonical_json, diff, read_arrays, typed, write_arrays
+from sae_bridge.training.centre import geometric_median
+from sae_bridge.training.constraints import constraint
+from sae_bridge.training.in_loop import pursuit_codes
+from sae_bridge.training.parallel import World
+from sae_bridge.training.recipe import Training
+from sae_bridge.training.revival import Batch, dead_features
+
+CHECKPOINT, VERSION = "expander-sae-checkpoint", 3
+GROWTH = 10.0
+"""A batch FVU of this many times what the run has had ends it; see :meth:`Trainee.exploded`."""
+CONSTANT = 1e-10
+"""Activations whose variance is below this share of their mean square are rounding errors about one vector."""
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class _Progress(TypedDict):
+    """What a checkpoint says of its run beside the arrays."""
+
+    identity: dict[str, Any]
+    step: Count
+    seconds: Nonnegative
+    variance: Positive
+    reference: Nonnegative | None
+
+
+class Trainee:
+    """An SAE between two steps.
+
+    Args:
+        how: its recipe.
+        sample: activations (N, m) that s, b_dec and the variance in FVU come from.
+        device: where it trains.
+        world: the processes that share its batches.
+        identity: what decides the result (JSON-able): a checkpoint of another run is refused.
+
+    Raises:
+        InvalidArgument: activations that are all the same.
+    """
+
+    def __init__(
+        self, how: Training, sample: Tensor, device: torch.device, world: World, identity: Mapping[str, Any]
+    ) -> None:
+        self.how, self.world = how, world
+        self.identity: dict[str, Any] = json.loads(canonical_json(dict(identity)))
+        self.sae = how.build(sample.shape[1])
+        mean, mean_square, self.variance = _moments(sample)
+        varies = self.variance > CONSTANT * mean_square
+        require(varies, "activations", f"of variance {self.variance:.3g}", "must vary from token to token")
+        if how.start is None:
+            self.sae.fit_normalisation(mean if how.centre == "mean" else geometric_median(sample), mean_square)
+        self.sae.to(device).train()
+        self.sae.gather = world.gathered
+        self.constrain = constraint(how, self.sae)
+        if self.constrain is not None:
+            self.constrain()
+            self.sae.normalise_columns()
+        self.optimiser = self._optimiser()
+        self.dead = dead_features(self.sae, how)
+        self.step = self.checkpointed = 0
+        self.seconds = 0.0
+        self.reference: float | None = None
+        self.measured: dict[str, Tensor] = {}
+
+    def _optimiser(self) -> torch.optim.Adam:
+        sae, how = self.sae, self.how
+        factor = math.sqrt(sae.m / sae.weight.shape[1]) if how.scale_rate else 1.0
+        values = [p for p in (sae.weight, sae.encoder) if p is not None]
+        rates = ((values, factor * how.learning_rate), ([sae.b_enc, sae.b_dec], how.learning_rate))
+        return torch.optim.Adam([{"params": p, "lr": rate, "peak": rate} for p, rate in rates], fused=True)
+
+    def advance(self, h: Tensor) -> None:
+        """One optimiser step on this process's activations h (B, m)."""
+        begun = time.perf_counter()
+        sae, how, world = self.sae, self.how, self.world
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * how.rate_at(self.step)
+        with torch.autocast(h.device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
+            x = sae.centred(h)
+            acts, indices = sae.code(x) if how.codes == "encoder" else pursuit_codes(sae, x)
+            residual = sae.combine(acts, indices, trusted=True) - x
+            error = residual.square().sum() / len(h)
+            loss = error / sae.m
+            auxiliary = self.dead.loss(sae, x, residual, world)
+        self.optimiser.zero_grad(set_to_none=True)
+        (loss if auxiliary is None else loss + auxiliary).backward()
+        world.average_gradients(sae.parameters())
+        sae.project_gradient()
+        if how.clip is not None:
+            torch.nn.utils.clip_grad_norm_(sae.parameters(), how.clip)
+        self.optimiser.step()
+        if self.constrain is not None:
+            self.constrain()
+        sae.normalise_columns()
+        sae.follow_threshold(acts)
+        self.dead.after_step(sae, self.optimiser, self.step, Batch(x, acts, indices, residual), world)
+        self.measured = {"error": error.detach(), "active": (acts.detach() != 0).sum() / len(h)}
+        self.step += 1
+        self.seconds += time.perf_counter() - begun
+
+    def numbers(self) -> dict[str, float]:
+        """FVU and L0 of the last batch, features that count as dead now, and the seconds that steps have taken."""
+        error, active = (float(self.world.mean(self.measured[name].clone())) for name in ("error", "active"))
+        fvu = error / (float(self.sae.scale) ** 2 * self.variance)
+        return {"fvu": fvu, "l0": active, "dead": self.dead.dead(), "seconds": round(self.seconds, 3)}
+
+    def exploded(self, fvu: float) -> bool:
+        """Whether the FVU of the last step means that the run has diverged: NaN, or growth against its own past.
+
+        What an untrained SAE has depends on k, n and d: with tied columns and a large k its FVU is far above 1, and
+        falls at once. So the FVU may be at most :data:`GROWTH` times the first one that was measured, and after the
+        warm-up times the least since its end, but always as much times 1, what predicting the mean has. Call it once a
+        measurement: the reference moves.
+        """
+        limit = GROWTH * max(1.0, fvu if self.reference is None else self.reference)
+        if not fvu <= limit:
+            return True
+        warm = self.step > self.how.warm_up_steps
+        self.reference = fvu if self.reference is None else min(fvu, self.reference) if warm else self.reference
+        return False
+
+    def finite(self) -> bool:
+        """Whether every parameter is a finite number."""
+        return all(bool(p.isfinite().all()) for p in self.sae.parameters())
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Everything that the next steps depend on, in one file, replaced atomically."""
+        arrays: dict[str, np.ndarray] = {"dead.counts": self.dead.counts.cpu().numpy()}
+        for name, value in self.sae.state_dict().items():
+            arrays[name] = value.cpu().numpy()
+        for name, parameter in self.sae.named_parameters():
+            for moment in _MOMENTS:
+                arrays[f"{name}.{moment}"] = self.optimiser.state[parameter][moment].cpu().numpy()
+        progress: _Progress = {
+            "identity": self.identity,
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            "variance": self.variance,
+            "reference": self.reference,
+        }
+        write_arrays(path, CHECKPOINT, VERSION, progress, arrays)
+        self.checkpointed = self.step
+
+    @torch.no_grad()
+    def load_checkpoint(self, path: Path) -> None:
+        """Go on from what :meth:`save_checkpoint` wrote.
+
+        Raises:
+            InvalidFile: damaged, or of another run; says which fields differ.
+        """
+        fields, arrays = read_arrays(path, CHECKPOINT, VERSION)
+        if "identity" not in fields:
+            raise InvalidFile(path, "is of an older release and does not say whose it is; delete it to start again")
+        progress = typed(path, fields, _Progress)
+        differences = [
+            f"{at} is {old} there and {new} here" for at, old, new in diff(progress["identity"], self.identity)
+        ]
+        if differences:
+            raise InvalidFile(path, f"belongs to another run: {'; '.join(differences)}; choose another folder")
+        if progress["step"] > self.how.steps:
+            raise InvalidFile(path, f"step = {progress['step']}: must be at most steps = {self.how.steps}")
+        stored = self._checked(path, arrays)
+        self.sae.load_state_dict({name: stored[name] for name in self.sae.state_dict()})
+        self.dead.counts = stored["dead.counts"]
+        self.step = self.checkpointed = progress["step"]
+        self.seconds, self.variance = progress["seconds"], progress["variance"]
+        self.reference = progress["reference"]
+        for name, parameter in self.sae.named_parameters():
+            moments = {moment: stored[f"{name}.{moment}"] for moment in _MOMENTS}
+            # Where fused Adam keeps its count: beside the parameter.
+            count = torch.tensor(float(self.step), device=parameter.device)
+            self.optimiser.state[parameter] = {"step": count, **moments}
+
+    def _checked(self, path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """A checkpoint's arrays as tensors, if they are what this run's would be: kernels believe them."""
+        expected = {"dead.counts": self.dead.counts, **self.sae.state_dict()}
+        for name, parameter in self.sae.named_parameters():
+            expected |= {f"{name}.{moment}": parameter for moment in _MOMENTS}
+        if arrays.keys() != expected.keys():
+            raise InvalidFile(path, f"damaged: lacks or adds {', '.join(sorted(arrays.keys() ^ expected.keys()))}")
+        stored = {}
+        for name, like in expected.items():
+            value = torch.from_numpy(arrays[name])
+            if value.shape != like.shape or value.dtype != like.dtype:
+                found = f"{value.dtype} of shape {tuple(value.shape)}"
+                raise InvalidFile(path, f"damaged: {name} is {found}, expected {like.dtype} of {tuple(like.shape)}")
+            if not bool(value.isfinite().all()):
+                raise InvalidFile(path, f"damaged: {name} holds NaN or infinity")
+            if name.endswith(("exp_avg_sq", "counts")) and bool((value < 0).any()):
+                raise InvalidFile(path, f"damaged: {name} has negative entries")
+            if name == "scale" and not bool(value > 0):
+                raise InvalidFile(path, f"damaged: its scale is {float(value)}")
+            stored[name] = value.to(self.sae.device)
+        if self.sae.rows is not None and not torch.equal(stored["rows"], self.sae.rows):
+            raise InvalidFile(path, "damaged: its rows are not those of this run's mask")
+        return stored
+
+
+def _moments(sample: Tensor) -> tuple[Tensor, float, float]:
+    """Mean (m,), E ||h||^2 and E ||h - mean||^2, in float64: squares of float32 overflow or vanish early."""
+    mean = sample.mean(dim=0)
+    squares = [
+        (float(p.double().square().sum()), float((p - mean).double().square().sum())) for p in sample.split(4096)
+    ]
+    of_all, of_rest = (sum(parts) / len(sample) for parts in zip(*squares, strict=True))
+    return mean, of_all, of_rest

@@ -1,0 +1,156 @@
+"""``expander figures``: names, formats, the manifest, and what ``--check`` finds."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from expander_theory.base.errors import InvalidFile
+from expander_theory.cli import main
+from expander_theory.results.ledger import Ledger
+from expander_theory.simulation.schedules.schedule import Column, FixedTrials
+from expander_theory.simulation.sweep import run_sweep
+from expander_theory.simulation.trials import Ensemble, Task
+from paper_figures.command import Stale, check_all, draw_all
+from paper_figures.drawing import manifest
+from paper_figures.drawing.output import Drawing, Table
+from paper_figures.drawing.sources import SOURCES
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A small sweep, and its ledger."""
+    folder = tmp_path_factory.mktemp("figures")
+    columns = [Column(Task(Ensemble("uniform", m, 40, 4), 1), (1, 4, 8)) for m in (16, 24)]
+    with Ledger(folder / "phase" / "ledger.jsonl", {"kind": "phase transition"}) as ledger:
+        run_sweep(columns, FixedTrials(25), ledger)
+    return folder
+
+
+@pytest.fixture
+def drawn(results, tmp_path):
+    """A copy of the results, with figures."""
+    (tmp_path / "phase").mkdir()
+    (tmp_path / "phase" / "ledger.jsonl").write_bytes((results / "phase" / "ledger.jsonl").read_bytes())
+    draw_all(tmp_path)
+    return tmp_path
+
+
+def test_every_source_has_its_module_and_names_who_makes_its_ledger():
+    for source in SOURCES.values():
+        assert callable(source.draw)
+        assert "expander" in source.made_by
+
+
+def test_formats_and_place(results, tmp_path):
+    main(["figures", "phase_diagram", "--results", str(results), "--out", str(tmp_path / "x"), "--format", "svg"])
+    files = {path.name for path in (tmp_path / "x").iterdir() if path.suffix != ".lock"}
+    assert files == {"phase_diagram.svg", "phase_diagram_cells.csv", "phase_diagram_boundary.csv", "manifest.json"}
+    assert (tmp_path / "x" / "phase_diagram.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_the_same_bytes_in_every_format_on_a_second_run(results, tmp_path):
+    for name in ("a", "b"):
+        draw_all(results, tmp_path / name, formats=("png", "pdf", "svg"))
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("a", "b"))
+    assert {"phase_diagram.png", "phase_diagram.pdf", "phase_diagram.svg"} < set(first)
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["phase_diagrm"], "names = 'phase_diagrm': must be one of cost, margin_map"),
+        (["frontier"], "frontier: no results; they are made by expander sae compare"),
+        (["--format", "gif"], "format = 'gif': must be one of png, pdf, svg"),
+    ],
+)
+def test_mistakes(results, words, says, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["figures", *words, "--results", str(results), "--out", str(results / "unused")])
+    assert says in capsys.readouterr().err
+
+
+def test_what_cannot_be_drawn_says_who_makes_it(results, tmp_path):
+    said = draw_all(results, tmp_path)
+    assert "certified: no results; they are made by expander certified" in said
+
+
+def test_fresh_figures_pass_the_check(drawn):
+    assert "1 figures" in check_all(drawn, drawn / "figures")
+    main(["figures", "--check", "--results", str(drawn)])
+
+
+def _edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("row", "does not have the checksum that it was written with"),
+        ("more", "phase/ledger.jsonl holds other records"),
+        ("gone", "are gone or hold nothing to draw"),
+        ("csv", "phase_diagram_cells.csv was changed"),
+        ("missing", "phase_diagram.png is missing"),
+        ("code", "the code makes other data"),
+    ],
+)
+def test_the_check_says_what_is_stale_and_why(drawn, change, reason, monkeypatch, capsys):
+    ledger, figures = drawn / "phase" / "ledger.jsonl", drawn / "figures"
+    if change == "row":
+        _edit(ledger, '"outcome":"1', '"outcome":"0')
+    elif change == "more":
+        lines = ledger.read_text().splitlines(keepends=True)
+        ledger.write_text("".join(lines[:-1]))
+    elif change == "gone":
+        ledger.unlink()
+    elif change == "csv":
+        _edit(figures / "phase_diagram_cells.csv", "uniform", "uniforn")
+    elif change == "missing":
+        (figures / "phase_diagram.png").unlink()
+    else:
+        monkeypatch.setattr("paper_figures.figures.theory.phase_diagram.cell_rows", lambda cells: [{"m": 1}])
+    with pytest.raises(Stale, match=reason):
+        check_all(drawn, figures)
+    with pytest.raises(SystemExit, match="2"):
+        main(["figures", "--check", "--results", str(drawn)])
+    assert "phase_diagram: " in capsys.readouterr().err
+
+
+def test_the_last_digits_of_a_fit_do_not_make_a_figure_stale():
+    def drawing(x):
+        return Drawing(data={"a": [{"x": x, "name": "b"}]}, tables={"t": Table("T", [{"y": np.float64(x)}], "")})
+
+    assert manifest.data_hash(drawing(0.1)) == manifest.data_hash(drawing(0.1 + 1e-12))
+    assert manifest.data_hash(drawing(0.1)) != manifest.data_hash(drawing(0.1001))
+    assert manifest.data_hash(drawing(0.1)) != manifest.data_hash(Drawing(data={"a": [{"x": 0.1, "name": "c"}]}))
+
+
+def test_a_figure_that_was_never_drawn_is_stale(results, tmp_path):
+    with pytest.raises(Stale, match="phase_diagram: was not drawn yet"):
+        check_all(results, tmp_path)
+
+
+def test_drawing_one_figure_keeps_the_others_in_the_manifest(drawn):
+    entries = manifest.read(drawn / "figures")
+    manifest.write(drawn / "figures", entries | {"frontier": {"inputs": {}, "data": "", "files": {}, "matplotlib": ""}})
+    draw_all(drawn, names=["phase_diagram"])
+    assert set(manifest.read(drawn / "figures")) == {"phase_diagram", "frontier"}
+
+
+def test_a_damaged_manifest_is_refused(drawn):
+    (drawn / "figures" / "manifest.json").write_text("{")
+    with pytest.raises(InvalidFile, match="damaged"):
+        check_all(drawn, drawn / "figures")
+
+
+def test_the_csv_holds_what_is_plotted(drawn):
+    with (drawn / "figures" / "phase_diagram_cells.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(int(row["m"]), int(row["k"])) for row in rows] == [(m, k) for m in (16, 24) for k in (1, 4, 8)]
+    entry = json.loads((drawn / "figures" / "manifest.json").read_text())["figures"]["phase_diagram"]
+    assert set(entry) == {"inputs", "data", "files", "matplotlib"}
