@@ -42,8 +42,7 @@ class Reproduce:
 
     def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:
         """Name and work of each stage; the last one returns what is printed."""
-        from experiments.saes import amortisation, novelty, real_supports
-        from experiments.saes import groups as sae_groups
+        from experiments.saes import amortisation, groups as sae_groups, novelty, real_supports
         from experiments.saes.settings import settings
         from experiments.saes.workshop import Workshop
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from experiments.saes.paper import paper_runs
-from experiments.saes.sae_presets import QUICK as COMPARE_QUICK
-from experiments.saes.sae_presets import Comparison, paper_comparison
+from experiments.saes.sae_presets import QUICK as COMPARE_QUICK, Comparison, paper_comparison
 from sae_bridge.activations import Harvest
 from sae_bridge.training import Training
 

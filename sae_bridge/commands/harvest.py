@@ -49,8 +49,7 @@ class Harvest:
 
     def run(self) -> None:
         from expander_theory.base import require
-        from sae_bridge.activations import Harvest as What
-        from sae_bridge.activations import TextSource, TokenPolicy, harvest
+        from sae_bridge.activations import Harvest as What, TextSource, TokenPolicy, harvest
         from sae_bridge.models import load_language_model
 
         for name in ("tokens", "held_out_tokens"):

@@ -15,8 +15,7 @@ from sae_bridge.kernels import reference
 if importlib.util.find_spec("triton") is None:
     _encode = _products = None
 else:
-    from sae_bridge.kernels import _triton_encode as _encode
-    from sae_bridge.kernels import _triton_products as _products
+    from sae_bridge.kernels import _triton_encode as _encode, _triton_products as _products
 
 MOST = 1024
 """Largest k whose sort fits a program; beyond it torch's topk is used."""

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 from flint import fmpq, fmpq_mat
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from support.strategies import masks
 
 from expander_theory import Dictionary, Mask

@@ -13,15 +13,13 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support import oracles
 from support.strategies import masks
 
 from expander_theory import Dictionary, Mask, cli, polynomial_mask, sign_dictionary
 from expander_theory.base.errors import InvalidArgument, InvalidFile
-from expander_theory.certificates._check import extend as _check_extend
-from expander_theory.certificates._check import search as _check_search
+from expander_theory.certificates._check import extend as _check_extend, search as _check_search
 from expander_theory.certificates._check.claims import CLAIMS, Known, evaluate
 from expander_theory.certificates._check.facts import gram_sums, scaled, value_facts
 from expander_theory.certificates._check.losses import overlap_bound

@@ -3,8 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.strategies import masks
 
 from expander_theory import InvalidArgument, Mask, projective_plane_mask, uniform_mask

@@ -7,9 +7,7 @@ from conftest import save_tiny_model
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.results.ledger import read_ledger
-from experiments.saes import compare as module
-from experiments.saes import sae_comparison as stages
-from experiments.saes import sae_presets
+from experiments.saes import compare as module, sae_comparison as stages, sae_presets
 from experiments.saes.sae_presets import Comparison, comparisons
 from sae_bridge.activations import Harvest
 from sae_bridge.training.recipe import Training

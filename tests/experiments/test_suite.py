@@ -14,9 +14,7 @@ from expander_theory.cli import main
 from expander_theory.dictionaries.geometry import babel
 from expander_theory.masks import overlap_limited_mask
 from expander_theory.results.ledger import read_ledger
-from experiments.saes import groups as sae_groups
-from experiments.saes import settings as presets
-from experiments.saes import workshop as module
+from experiments.saes import groups as sae_groups, settings as presets, workshop as module
 from experiments.saes.settings import settings
 from experiments.saes.variants import controls, has_euler_mask, small_dense, sparsities
 from paper_figures.figures.saes import suite

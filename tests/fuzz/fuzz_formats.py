@@ -9,8 +9,7 @@ import shutil
 import numpy as np
 import torch
 from fuzz_mutations import damaged, reshaped, restructured, retyped
-from safetensors.numpy import load_file as load_numpy
-from safetensors.numpy import save_file as save_numpy
+from safetensors.numpy import load_file as load_numpy, save_file as save_numpy
 from support.foreign import FIELDS, ours
 from support.streams import MemoryStream
 from support.suite_records import record, write_suite

@@ -7,8 +7,7 @@ import networkx
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, reject
-from hypothesis import strategies as st
+from hypothesis import given, reject, strategies as st
 from support.oracles import least_neighbours
 
 from expander_theory import (

@@ -4,8 +4,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.results.ledger import Ledger, read_ledger

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support import solver_oracles as oracles
 from support.solver_cases import codes, noise_and_codes
 from support.strategies import masks

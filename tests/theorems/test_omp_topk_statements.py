@@ -6,8 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.optimize import linprog
 from scipy.stats import hypergeom
 from support import oracles
@@ -19,8 +18,15 @@ from expander_theory.theorems.case import Case
 from expander_theory.theorems.ranges import nonnegative_range_threshold, range_threshold, uniform_range_threshold
 from expander_theory.theorems.statements import amortisation, l1_erc
 from expander_theory.theorems.statements.amortisation import Encoder, one_step_margin, one_step_modulus_exact
-from expander_theory.theorems.statements.pursuit import margins as pursuit
-from expander_theory.theorems.statements.pursuit import omp, omp_flat, omp_limits, omp_noise, onestep, topk
+from expander_theory.theorems.statements.pursuit import (
+    margins as pursuit,
+    omp,
+    omp_flat,
+    omp_limits,
+    omp_noise,
+    onestep,
+    topk,
+)
 from expander_theory.theorems.statements.pursuit.margins import pursuit_margin
 from expander_theory.theorems.statements.pursuit.omp_limits import find_star
 

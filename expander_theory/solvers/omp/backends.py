@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from expander_theory._kernels.linear import vectors
-from expander_theory._kernels.omp import gram as omp_gram
-from expander_theory._kernels.omp import plain as plain
-from expander_theory._kernels.omp import product as omp_product
-from expander_theory._kernels.omp import pursuit
-from expander_theory._kernels.omp import push as omp_push
-from expander_theory._kernels.omp import tile as omp_tile
+from expander_theory._kernels.omp import (
+    gram as omp_gram,
+    plain as plain,
+    product as omp_product,
+    pursuit,
+    push as omp_push,
+    tile as omp_tile,
+)
 from expander_theory.base import require, require_choice
 from expander_theory.dictionaries import AnyDictionary, Dictionary
 from expander_theory.solvers.omp.prepared import Prepared

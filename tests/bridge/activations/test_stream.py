@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from expander_theory import InvalidArgument
 from sae_bridge.activations import Harvest, TokenPolicy, harvest
