@@ -38,7 +38,7 @@ from .masks import (
     uniform_mask as uniform_mask,
 )
 from .simulation import (
-    Codes as Codes,
+    CodeLaw as CodeLaw,
     Noise as Noise,
     Success as Success,
     Task as Task,

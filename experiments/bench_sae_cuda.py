@@ -22,7 +22,7 @@ from experiments.bench.sae_peers import RATE, Dense, Size
 from experiments.bench.sae_report import COMPARED, TOLERANCE
 from experiments.bench.table import markdown
 from sae_bridge.models import checked_device
-from sae_bridge.training import Trainee, Training, World
+from sae_bridge.training import Training, TrainingRun, World
 
 SIZES = {
     "large": Size(2048, 16384, 32, 7, 1),
@@ -68,10 +68,10 @@ class Benchmark:
     def _compare(self, size: Size, device: torch.device, stream: float) -> list[str]:
         x = torch.randn(self.batch, size.m, generator=torch.Generator().manual_seed(self.seed)).to(device)
         how = Training(d=size.d, n=size.n, k=size.k, learning_rate=RATE, steps=1_000_000, seed=self.seed)
-        trainee = Trainee(how, x.cpu(), device, World(), how.identity())
+        training_run = TrainingRun(how, x.cpu(), device, World(), how.identity())
         dense = Dense(size, x.cpu(), self.seed)
-        wrong = _differences(size, trainee, dense, x[:COMPARED].cpu())
-        steps: dict[str, Callable[[], object]] = {"ours": lambda: trainee.advance(x)}
+        wrong = _differences(size, training_run, dense, x[:COMPARED].cpu())
+        steps: dict[str, Callable[[], object]] = {"ours": lambda: training_run.advance(x)}
         dense.to(device)
         step = torch.compile(dense.step) if self.compiled else dense.step
         steps["dense, torch.compile" if self.compiled else dense.name] = lambda: step(x)
@@ -88,8 +88,8 @@ class Benchmark:
         return wrong
 
 
-def _differences(size: Size, trainee: Trainee, dense: Dense, x: Tensor) -> list[str]:
-    sae = trainee.sae
+def _differences(size: Size, training_run: TrainingRun, dense: Dense, x: Tensor) -> list[str]:
+    sae = training_run.sae
     there = x.to(sae.device)
     out = sae.combine(*sae.code(there))
     (gradient,) = torch.autograd.grad((out - there).square().sum() / len(there), [sae.weight])

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from expander_theory.base import require, require_seed
 from expander_theory.solvers import omp
-from experiments.bench.references import Judge
+from experiments.bench.references import TieAwareOMP
 from experiments.bench.sizes import SIZES, Problem, make_problem
 from sae_bridge.codes import Correlation, TensorDictionary, exact_products, torch_omp
 
@@ -143,7 +143,7 @@ class Limits:
 def _agreement(problem: Problem, found: Any, expected: Any) -> tuple[int, int]:
     """How many supports are equal, and how many of the others a near-tie explains."""
     unequal = np.flatnonzero((np.sort(found, axis=1) != np.sort(expected, axis=1)).any(axis=1))
-    judge = Judge.of(problem.dictionary)
+    judge = TieAwareOMP.of(problem.dictionary)
     near = sum(judge.support(problem.signals[b], problem.k)[1] for b in unequal)
     return len(found) - unequal.size, int(near)
 

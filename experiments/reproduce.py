@@ -44,7 +44,7 @@ class Reproduce:
         """Name and work of each stage; the last one returns what is printed."""
         from experiments.saes import amortisation, groups as sae_groups, novelty, real_supports
         from experiments.saes.settings import settings
-        from experiments.saes.workshop import Workshop
+        from experiments.saes.suite import SAESuite
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
         from paper_figures.command import Stale, check_all, draw_all
@@ -53,11 +53,11 @@ class Reproduce:
         from sae_bridge.models import RESOURCES, fetch
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
-        workshop = Workshop(settings()[self.preset], out)
+        suite = SAESuite(settings()[self.preset], out)
         kinds = {kind.group: kind for kind in vars(sae_groups).values() if hasattr(kind, "group")}
 
         def compare(group: str) -> Callable[[], Any]:
-            return lambda: kinds[group].compare(workshop)
+            return lambda: kinds[group].compare(suite)
 
         noisy = synthetic_study.SCALES[self.preset]  # a third of its own preset
         noisy = replace(noisy, dictionaries=max(1, noisy.dictionaries // 3))
@@ -73,11 +73,11 @@ class Reproduce:
         ]
         practice = [
             ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
-            ("activations: harvest", lambda: workshop.store),
+            ("activations: harvest", lambda: suite.store),
             *((f"SAEs: {group.replace('-', ' ')}", compare(group)) for group in CLAIMS),
-            ("encoder against slower inference", lambda: amortisation.run(workshop)),
-            ("recovery on trained decoders", lambda: real_supports.run(workshop)),
-            ("features and their novelty", lambda: novelty.run(workshop)),
+            ("encoder against slower inference", lambda: amortisation.run(suite)),
+            ("recovery on trained decoders", lambda: real_supports.run(suite)),
+            ("features and their novelty", lambda: novelty.run(suite)),
         ]
 
         def show() -> str:

@@ -7,22 +7,22 @@ from expander_theory.simulation.execution.rounds import Rounds
 from expander_theory.simulation.execution.slurm import submit_shards
 from expander_theory.simulation.export import csv_rows, is_sweep, ledger_rows, write_parquet
 from expander_theory.simulation.planted import planted_recovery
-from expander_theory.simulation.problems import Codes, Noise, planted_codes, sparse_code
+from expander_theory.simulation.problems import CodeLaw, Noise, planted_codes, sparse_code
 from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
+from expander_theory.simulation.schedules.ladders import Ladder, Schedule
 from expander_theory.simulation.schedules.schedule import FixedTrials, ResolveCells
-from expander_theory.simulation.schedules.slices import Column, Schedule
 from expander_theory.simulation.sweep import run_certificates, run_sweep
 from expander_theory.simulation.tasks import Success, Task, content
 from expander_theory.simulation.trials import recovered, run_block
 
 __all__ = [
     "Cell",
-    "Codes",
-    "Column",
+    "CodeLaw",
     "Estimate",
     "FindBoundary",
     "FitBoundary",
     "FixedTrials",
+    "Ladder",
     "Noise",
     "Record",
     "ResolveCells",

@@ -10,12 +10,12 @@ from typing import Any
 
 from expander_theory.base import ExpanderTheoryError, InvalidFile
 from expander_theory.dictionaries import Ensemble
-from expander_theory.simulation.problems import Codes, Noise
+from expander_theory.simulation.problems import CodeLaw, Noise
 from expander_theory.simulation.tasks import KERNEL_VERSION, Success, Task, content, task_id
 from expander_theory.simulation.trials import Block
 from expander_theory.statistics import (
     Boundary,
-    Group,
+    Cluster,
     bootstrap_boundary,
     clopper_pearson_interval,
     effective_trials,
@@ -55,7 +55,7 @@ class Cell:
     task: Task
     trials: int
     successes: int
-    clusters: tuple[Group, ...]
+    clusters: tuple[Cluster, ...]
     fraction: float
     error: float
     quarantined: int = 0
@@ -125,7 +125,7 @@ def _task(record: Record) -> Task:
     name, version = record["task"], record.get("kernel")
     try:
         values = dict(record["content"])
-        for part, kind in (("ensemble", Ensemble), ("codes", Codes), ("noise", Noise), ("success", Success)):
+        for part, kind in (("ensemble", Ensemble), ("codes", CodeLaw), ("noise", Noise), ("success", Success)):
             places = {"file", "firing"} & values[part].keys()  # a record says no path, and none is followed
             values[part] = kind(**{key: value for key, value in values[part].items() if key not in places})
         task = Task(**values)
@@ -185,7 +185,7 @@ def _cell(task: Task, blocks: dict[int, Block], failed: set[int]) -> Cell:
     outcome = "".join(blocks[block].outcome for block in sorted(blocks))
     shared = task.signals_per_dictionary if task.dictionaries == "fresh" else max(1, len(outcome))
     counts = Counter(outcome.count("1", first, first + shared) for first in range(0, len(outcome), shared))
-    groups = tuple(sorted(Group(shared, successes, count) for successes, count in counts.items()))
+    groups = tuple(sorted(Cluster(shared, successes, count) for successes, count in counts.items()))
     fraction, error = _mean(b.fraction for b in blocks.values()), _mean(b.error for b in blocks.values())
     return Cell(task, len(outcome), outcome.count("1"), groups, fraction, error, len(failed))
 

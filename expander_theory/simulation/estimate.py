@@ -13,7 +13,7 @@ from expander_theory.simulation.cells import block_record, task_record
 from expander_theory.simulation.execution.dispatch import Run
 from expander_theory.simulation.execution.executors import processes
 from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
-from expander_theory.simulation.schedules.slices import Column, Schedule
+from expander_theory.simulation.schedules.ladders import Ladder, Schedule
 from expander_theory.simulation.tasks import Task
 from expander_theory.simulation.trials import Block, run_block
 
@@ -23,14 +23,14 @@ class Estimate:
     """Cost of a sweep.
 
     Attributes:
-        columns, cells: of the grid.
+        ladders, cells: of the grid.
         blocks, trials: at most.
         seconds: of one worker, for that many; NaN where not even the smallest cells could be timed.
         timed: cells of which a block was timed.
         disk: bytes of the ledger.
     """
 
-    columns: int
+    ladders: int
     cells: int
     blocks: int
     trials: int
@@ -40,7 +40,7 @@ class Estimate:
 
 
 def estimate_sweep(
-    columns: Sequence[Column], schedule: Schedule, *, seconds: float = 5.0, run: Run = run_block
+    ladders: Sequence[Ladder], schedule: Schedule, *, seconds: float = 5.0, run: Run = run_block
 ) -> Estimate:
     """Estimate from single blocks of a few cells, run in a process of their own, within about ``seconds``.
 
@@ -49,27 +49,27 @@ def estimate_sweep(
     (log m, log n, log k); the unit is d n (k + 1) for a trial: k passes over a dictionary, and its drawing. Where the
     schedule bounds the trials of a column alone, its dearest cells are taken to get them.
     """
-    tasks = [column.task(k) for column in columns for k in column.ks]
+    tasks = [ladder.task(k) for ladder in ladders for k in ladder.ks]
     costs = _calibrate(tasks, seconds, run)
     blocks = trials = disk = 0
     total = 0.0
-    for column in columns:
-        most, left = schedule.most(column), _column_blocks(schedule, column)
-        priced = sorted(((_interpolated(column.task(k), costs), k) for k in column.ks), reverse=True)
-        disk += sum(_size(task_record(column.task(k))) for k in column.ks)
+    for ladder in ladders:
+        most, left = schedule.most(ladder), _ladder_blocks(schedule, ladder)
+        priced = sorted(((_interpolated(ladder.task(k), costs), k) for k in ladder.ks), reverse=True)
+        disk += sum(_size(task_record(ladder.task(k))) for k in ladder.ks)
         for cost, k in priced:
             count = min(most[k], left)
             left, blocks, total = left - count, blocks + count, total + count * cost
-            disk += count * _record_size(column.task(k), most[k])
-            trials += count * column.base.block_size
-    return Estimate(len(columns), len(tasks), blocks, trials, total, len(costs), disk)
+            disk += count * _record_size(ladder.task(k), most[k])
+            trials += count * ladder.base.block_size
+    return Estimate(len(ladders), len(tasks), blocks, trials, total, len(costs), disk)
 
 
-def _column_blocks(schedule: Schedule, column: Column) -> int:
+def _ladder_blocks(schedule: Schedule, ladder: Ladder) -> int:
     """Blocks of a column at most."""
     if isinstance(schedule, FindBoundary | FitBoundary):
-        return -(-schedule.max_trials // column.base.block_size)
-    return sum(schedule.most(column).values())
+        return -(-schedule.max_trials // ladder.base.block_size)
+    return sum(schedule.most(ladder).values())
 
 
 def _record_size(task: Task, block: int) -> int:

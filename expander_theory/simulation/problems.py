@@ -26,7 +26,7 @@ _LARGEST = 1e30  # sums of such numbers fit float32
 
 
 @dataclass(frozen=True)
-class Codes:
+class CodeLaw:
     """The law of planted k-sparse codes: a support, then independent signs and magnitudes on it.
 
     Attributes:
@@ -159,7 +159,7 @@ class PlantedCodes:
         return PlantedCodes(self.supports[part], self.values[part])
 
 
-def planted_codes(codes: Codes, n: int, k: int, batch: int, *, seed: Seed) -> PlantedCodes:
+def planted_codes(codes: CodeLaw, n: int, k: int, batch: int, *, seed: Seed) -> PlantedCodes:
     """Independent codes of length n with k nonzeros, of the given law.
 
     O(k^2) a code for uniform supports; for firing rates, O(k sqrt(k)) on average after O(n log n) for all codes.
@@ -181,13 +181,13 @@ def planted_codes(codes: Codes, n: int, k: int, batch: int, *, seed: Seed) -> Pl
 
 
 @lru_cache(maxsize=16)
-def _firing(codes: Codes, n: int, k: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def _firing(codes: CodeLaw, n: int, k: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     rates = codes.rates()
     firing.require_firing(rates, n, k)
     return firing.scaled_to(rates, k)
 
 
-def _coefficients(codes: Codes, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+def _coefficients(codes: CodeLaw, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
     if codes.law == "gaussian":
         return rng.standard_normal(shape)
     if codes.law == "uniform":
@@ -217,5 +217,5 @@ def sparse_code(n: int, k: int, *, coefficients: Coefficients = "gaussian", seed
     rng = generator(seed, "sparse code")
     support = rng.choice(n, size=k, replace=False)
     code = np.zeros(n)
-    code[support] = _coefficients(Codes(coefficients), (1, k), rng)[0]
+    code[support] = _coefficients(CodeLaw(coefficients), (1, k), rng)[0]
     return code

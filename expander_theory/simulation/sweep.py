@@ -1,4 +1,4 @@
-"""Bring every column of a grid to what a schedule wants of it, into a ledger that a later run resumes."""
+"""Bring every ladder of a grid to what a schedule wants of it, into a ledger that a later run resumes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from expander_theory.simulation.cells import (
 from expander_theory.simulation.execution.dispatch import Answer, Dispatcher, Failure, Piece, Run
 from expander_theory.simulation.execution.executors import open_workers
 from expander_theory.simulation.execution.rounds import Rounds, Work
-from expander_theory.simulation.schedules.slices import Column, Schedule
+from expander_theory.simulation.schedules.ladders import Ladder, Schedule
 from expander_theory.simulation.trials import run_block
 
 
 class QuarantineWarning(UserWarning):
-    """Blocks failed again and again: their columns are not complete."""
+    """Blocks failed again and again: their ladders are not complete."""
 
 
 def _warn(summary: str) -> None:
@@ -37,7 +37,7 @@ def _warn(summary: str) -> None:
 
 
 def run_sweep(
-    columns: Sequence[Column],
+    ladders: Sequence[Ladder],
     schedule: Schedule,
     ledger: Ledger,
     *,
@@ -48,19 +48,19 @@ def run_sweep(
     run: Run = run_block,
     report: Callable[[str], None] = _warn,
 ) -> list[Cell]:
-    """Run what the schedule wants of every column, and return the counts, one cell a task that it asked for.
+    """Run what the schedule wants of every ladder, and return the counts, one cell a task that it asked for.
 
     The schedule is shown the first blocks of each task, those it asked for before, and says how many it wants in
     all; missing ones are run, and it is asked again, until it wants no more. Blocks that the (open) ledger holds are
-    not run again. So counts depend on the columns and the schedule only: not on workers, executors, order,
+    not run again. So counts depend on the ladders and the schedule only: not on workers, executors, order,
     interruptions, or what else the ledger holds.
 
     A block that fails (raises, or kills its worker) is tried again; after ``retries`` further attempts it is
-    quarantined: recorded as a failure and left out. Its column completes the blocks asked for together with it and
+    quarantined: recorded as a failure and left out. Its ladder completes the blocks asked for together with it and
     stops there, the others go on; at the end all are reported. A later run tries again.
 
     Args:
-        columns: without a task in common; equal columns count once.
+        ladders: without a task in common; equal ladders count once.
         schedule: e.g. :class:`expander_theory.simulation.FixedTrials`.
         ledger: an open ledger; each finished block is one record.
         executor: where blocks run, see :func:`expander_theory.simulation.open_workers`; default: on this machine.
@@ -73,7 +73,7 @@ def run_sweep(
             :class:`QuarantineWarning`.
 
     Raises:
-        InvalidArgument: workers below 1, retries below 0, or a task in two columns.
+        InvalidArgument: workers below 1, retries below 0, or a task in two ladders.
         InvalidFile: the ledger holds results of another version of the simulation.
         ExecutorLost: the executor has gone and cannot be replaced; the ledger holds what is finished.
     """
@@ -81,39 +81,39 @@ def run_sweep(
     if any(task.id != id for id, task in tasks_of(ledger.records).items()):
         raise InvalidFile(ledger.path, "holds results of another version of the simulation, which do not mix with ours")
     known = blocks_of(ledger.records)
-    rounds = [Rounds.start(column, schedule, known) for column in dict.fromkeys(columns)]
-    for column in rounds:
-        for k, task in column.tasks.items():
-            require_whole(task, column.known[k])
-    owner = {task.id: column for column in rounds for task in column.tasks.values()}
-    count = sum(len(column.tasks) for column in rounds)
+    rounds = [Rounds.start(ladder, schedule, known) for ladder in dict.fromkeys(ladders)]
+    for ladder in rounds:
+        for k, task in ladder.tasks.items():
+            require_whole(task, ladder.known[k])
+    owner = {task.id: ladder for ladder in rounds for task in ladder.tasks.values()}
+    count = sum(len(ladder.tasks) for ladder in rounds)
     require(len(owner) == count, "columns", f"{len(rounds)} columns", "must not have a task in common")
     bar = SweepBar(len(rounds), count, show=progress)
     with bar, open_workers(workers, executor) as crew, Dispatcher(crew, retries, run) as dispatcher:
         _complete(rounds, owner, dispatcher, ledger, bar)
-    failures = [failure for column in rounds for failure in column.failures]
+    failures = [failure for ladder in rounds for failure in ladder.failures]
     if failures:
         report(_summary(failures))
-    return [cell for column in rounds for cell in _cells(column)]
+    return [cell for ladder in rounds for cell in _cells(ladder)]
 
 
 def _complete(
     rounds: Sequence[Rounds], owner: Mapping[str, Rounds], dispatcher: Dispatcher, ledger: Ledger, bar: SweepBar
 ) -> None:
-    """Bring all columns to their end."""
+    """Bring all ladders to their end."""
     written = set(tasks_of(ledger.records))
     queue: deque[tuple[Rounds, Work]] = deque()
 
-    def ask(column: Rounds) -> None:
-        done, asked = column.trials
-        queue.extend((column, work) for work in column.next_round())
-        bar.plan(column.trials[1] - asked, column.trials[0] - done)
-        if column.over:
-            bar.end(len(column.tasks), column.trials[1])
+    def ask(ladder: Rounds) -> None:
+        done, asked = ladder.trials
+        queue.extend((ladder, work) for work in ladder.next_round())
+        bar.plan(ladder.trials[1] - asked, ladder.trials[0] - done)
+        if ladder.over:
+            bar.end(len(ladder.tasks), ladder.trials[1])
 
     # In an order that visits the whole grid evenly, so that the speed so far foretells the rest.
-    for _, column in sorted(enumerate(rounds), key=lambda item: item[0] * _GOLDEN % 1):
-        ask(column)
+    for _, ladder in sorted(enumerate(rounds), key=lambda item: item[0] * _GOLDEN % 1):
+        ask(ladder)
     while queue or not dispatcher.idle:
         while queue and dispatcher.room:
             dispatcher.submit(_cut(queue))
@@ -122,11 +122,11 @@ def _complete(
                 ledger.append(task_record(answer.task))
                 written.add(answer.task.id)
             ledger.append(_record(answer))
-            column = owner[answer.task.id]
-            column.settle(answer)
+            ladder = owner[answer.task.id]
+            ladder.settle(answer)
             bar.advance(answer.task.block_size)
-            if not column.missing:
-                ask(column)
+            if not ladder.missing:
+                ask(ladder)
 
 
 _GOLDEN = 0.6180339887498949
@@ -134,8 +134,8 @@ _GOLDEN = 0.6180339887498949
 
 def _cut(queue: deque[tuple[Rounds, Work]]) -> Piece:
     """The next piece: as many blocks of one task as fill its time, as far as that is known."""
-    column, work = queue[0]
-    seconds = column.block_seconds(work.task.k)
+    ladder, work = queue[0]
+    seconds = ladder.block_seconds(work.task.k)
     count = 1 if seconds is None else max(1, round(_PIECE_SECONDS / max(seconds, 1e-6)))
     blocks = tuple(work.blocks.popleft() for _ in range(min(count, len(work.blocks))))
     if not work.blocks:
@@ -164,12 +164,12 @@ def _summary(failures: Sequence[Answer]) -> str:
     )
 
 
-def _cells(column: Rounds) -> list[Cell]:
-    """Counts of one column, over the blocks that the schedule asked for."""
-    records = [_record(failure) for failure in column.failures]
-    for k, blocks in column.counted().items():
-        records.append(task_record(column.tasks[k]))
-        records += [block_record(column.tasks[k], block, result) for block, result in blocks.items()]
+def _cells(ladder: Rounds) -> list[Cell]:
+    """Counts of one ladder, over the blocks that the schedule asked for."""
+    records = [_record(failure) for failure in ladder.failures]
+    for k, blocks in ladder.counted().items():
+        records.append(task_record(ladder.tasks[k]))
+        records += [block_record(ladder.tasks[k], block, result) for block, result in blocks.items()]
     return cells(records)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from expander_theory.base import require, require_choice, require_int, require_real, require_seed
 from expander_theory.dictionaries import Ensemble
 from expander_theory.results import canonical_json
-from expander_theory.simulation.problems import Codes, Noise
+from expander_theory.simulation.problems import CodeLaw, Noise
 from expander_theory.solvers import SOLVERS
 
 KERNEL_VERSION = "1"
@@ -95,7 +95,7 @@ class Task:
 
     ensemble: Ensemble
     k: int
-    codes: Codes = field(default_factory=Codes)
+    codes: CodeLaw = field(default_factory=CodeLaw)
     noise: Noise = field(default_factory=Noise)
     success: Success = field(default_factory=Success)
     solver: str = "omp"
@@ -105,7 +105,7 @@ class Task:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("ensemble", Ensemble), ("codes", Codes), ("noise", Noise), ("success", Success)):
+        for name, kind in (("ensemble", Ensemble), ("codes", CodeLaw), ("noise", Noise), ("success", Success)):
             part = getattr(self, name)
             require(isinstance(part, kind), name, repr(part), f"must be of type {kind.__name__}")
         for name in ("k", "signals_per_dictionary"):

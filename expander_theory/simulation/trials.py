@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from expander_theory._kernels.sampling.planted import combine, compare
 from expander_theory.base import require, require_int, stream
 from expander_theory.dictionaries import AnyDictionary, Dictionary, Ensemble, Floats
-from expander_theory.simulation.problems import Codes, Noise, PlantedCodes, planted_codes
+from expander_theory.simulation.problems import CodeLaw, Noise, PlantedCodes, planted_codes
 from expander_theory.simulation.tasks import KERNEL_VERSION, Success, Task
 from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp
 
 __all__ = [
-    "KERNEL_VERSION", "Block", "Codes", "Ensemble", "Noise", "Success", "Task", "recovered", "run_block", "signals_of",
+    "KERNEL_VERSION", "Block", "CodeLaw", "Ensemble", "Noise", "Success", "Task",
+    "recovered", "run_block", "signals_of",
 ]  # fmt: skip
 
 LARGEST_ERROR = 1e6

@@ -8,7 +8,7 @@ from expander_theory.solvers.l0_decoding import l0_decoding
 from expander_theory.solvers.matching_pursuit import matching_pursuit
 from expander_theory.solvers.niht import niht
 from expander_theory.solvers.omp.estimator import OMPEncoder
-from expander_theory.solvers.omp.omp import Design, omp
+from expander_theory.solvers.omp.omp import Backend, omp
 from expander_theory.solvers.omp.prepared import Prepared
 from expander_theory.solvers.recovery import Path, Recovery, RecoveryStatus
 from expander_theory.solvers.ssmp import ssmp
@@ -16,7 +16,7 @@ from expander_theory.solvers.topk import topk
 
 __all__ = [
     "SOLVERS",
-    "Design",
+    "Backend",
     "OMPEncoder",
     "Path",
     "Prepared",

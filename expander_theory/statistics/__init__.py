@@ -2,7 +2,7 @@
 
 from expander_theory.statistics.bootstrap import bootstrap_boundary, goodness_of_fit
 from expander_theory.statistics.boundary import UNRESOLVED, Boundary, fit_boundary, located
-from expander_theory.statistics.clusters import Group, effective_trials, variation
+from expander_theory.statistics.clusters import Cluster, effective_trials, variation
 from expander_theory.statistics.comparison import compare_paired
 from expander_theory.statistics.confidence_sequence import bounded_mean_sequence, confidence_sequence
 from expander_theory.statistics.intervals import clopper_pearson_interval, wilson_interval
@@ -19,7 +19,7 @@ from expander_theory.statistics.reference_curves import (
 __all__ = [
     "UNRESOLVED",
     "Boundary",
-    "Group",
+    "Cluster",
     "bootstrap_boundary",
     "bounded_mean_sequence",
     "clopper_pearson_interval",

@@ -12,7 +12,7 @@ from expander_theory.base import require
 
 
 @dataclass(frozen=True, order=True)
-class Group:
+class Cluster:
     """Dictionaries with equal counts.
 
     Attributes:
@@ -44,7 +44,7 @@ class Variation:
     within: float | None
 
 
-def variation(groups: Sequence[Group]) -> Variation:
+def variation(groups: Sequence[Cluster]) -> Variation:
     """Method-of-moments split of the variance of success, from counts x_i of n_i on c dictionaries, N = sum n_i.
 
     One-way analysis of variance: MSW = sum x_i (n_i - x_i)/n_i / (N - c) estimates E P (1 - P), and with
@@ -65,7 +65,7 @@ def variation(groups: Sequence[Group]) -> Variation:
     return Variation(max(0.0, float((between - within) / size)) ** 0.5, within**0.5)
 
 
-def effective_trials(groups: Sequence[Group], *, level: float = 0.95) -> float:
+def effective_trials(groups: Sequence[Cluster], *, level: float = 0.95) -> float:
     """How many independent trials, each on a dictionary of its own, would fix the rate over the ensemble as well.
 
     p (1 - p)/v, with v the variance of the rate p = x/N over c dictionaries drawn independently, linearised:
@@ -93,6 +93,6 @@ def effective_trials(groups: Sequence[Group], *, level: float = 0.95) -> float:
     return float(min(total, max(1.0, ratio**2 * p * (1 - p) / variance)))
 
 
-def _columns(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _columns(groups: Sequence[Cluster]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     table = np.array([(g.trials, g.successes, g.dictionaries) for g in groups], float).reshape(-1, 3)
     return table[:, 0], table[:, 1], table[:, 2]

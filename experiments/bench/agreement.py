@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.bench.references import Judge
+from experiments.bench.references import TieAwareOMP
 from experiments.bench.sizes import Problem
 from experiments.bench.timing import Timing
 
@@ -15,7 +15,7 @@ JUDGED = 8
 
 def compare(problem: Problem, timings: list[Timing]) -> None:
     """Fill in the comparison of supports; disputes are settled by float64 OMP."""
-    ours, judge = timings[0], Judge.of(problem.dictionary)
+    ours, judge = timings[0], TieAwareOMP.of(problem.dictionary)
     known: dict[int, tuple[NDArray[np.int64], bool]] = {}
 
     def verdict(b: int) -> tuple[NDArray[np.int64], bool]:

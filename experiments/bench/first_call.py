@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def first_calls() -> list[dict[str, float]]:
-    """CPU seconds of the import, and how much longer a first call takes than a second, by design and dtype.
+    """CPU seconds of the import, and how much longer a first call takes than a second, by backend and dtype.
 
     Returns:
         two such dictionaries: with an empty cache, and in the next process.
@@ -39,13 +39,13 @@ def _measure() -> dict[str, float]:
     seconds = {"import": time.process_time() - begun}
     for dtype in ("float32", "float64"):
         problem = make_problem(SIZES["A"], 64, np.dtype(dtype), seed=0)
-        for design in MODELS:
+        for backend in MODELS:
             calls = []
             for _ in range(2):
                 begun = time.process_time()
-                ours(design).start(problem)(64)
+                ours(backend).start(problem)(64)
                 calls.append(time.process_time() - begun)
-            seconds[f"{design}, {dtype}"] = max(0.0, calls[0] - calls[1])
+            seconds[f"{backend}, {dtype}"] = max(0.0, calls[0] - calls[1])
     return seconds
 
 

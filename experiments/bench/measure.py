@@ -59,7 +59,7 @@ def _started(problem: Problem, timing: Timing) -> Solve | None:
 
 def _first_pass(problem: Problem, timing: Timing) -> None:
     """Memory and times of a first repeat."""
-    if timing.solver.key == "ours":  # compiles; the whole batch, for its size is part of the choice of a design
+    if timing.solver.key == "ours":  # compiles; the whole batch, for its size is part of the choice of a backend
         timing.solver.start(problem)(timing.batch)
     problem.forget()
     timing.peak = peak_bytes(lambda: _repeat(problem, timing, _started(problem, timing)))

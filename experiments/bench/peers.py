@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.solvers import Design, Prepared, omp
+from expander_theory.solvers import Backend, Prepared, omp
 from experiments.bench.references import sparse_loop, structured_numpy
 from experiments.bench.sizes import Problem, Size
 
@@ -56,8 +56,8 @@ class Solver:
         return self.gram > 0 and count >= self.gram_signals and size.n < self.gram_columns
 
 
-def ours(design: Design = "auto") -> Solver:
-    """This project's OMP. What a design prepares (row lists, Gram matrix) counts as set-up, as it does for peers."""
+def ours(backend: Backend = "auto") -> Solver:
+    """This project's OMP. What a backend prepares (row lists, Gram matrix) counts as set-up, as it does for peers."""
 
     def start(problem: Problem) -> Solve:
         dictionary, kept = problem.fresh_dictionary(), []
@@ -65,11 +65,11 @@ def ours(design: Design = "auto") -> Solver:
         def solve(count: int) -> Any:
             if not kept:
                 kept.append(Prepared(dictionary, problem.dtype))
-            return omp(kept[0], problem.signals[:count], problem.k, design=design)
+            return omp(kept[0], problem.signals[:count], problem.k, backend=backend)
 
         return solve
 
-    return Solver("ours", f"ours ({design})", start, lambda found, _: found.indices, setup="kept")
+    return Solver("ours", f"ours ({backend})", start, lambda found, _: found.indices, setup="kept")
 
 
 def _spams(problem: Problem) -> Solve:

@@ -70,7 +70,7 @@ NEAR_TIE = 1000
 
 
 @dataclass(frozen=True)
-class Judge:
+class TieAwareOMP:
     """Plain float64 OMP with a QR factorisation a step, which says where rounding may decide.
 
     Attributes:
@@ -82,7 +82,7 @@ class Judge:
     epsilon: float
 
     @classmethod
-    def of(cls, dictionary: Dictionary) -> Judge:
+    def of(cls, dictionary: Dictionary) -> TieAwareOMP:
         """For solutions in the dtype of the dictionary."""
         epsilon = float(np.finfo(dictionary.dtype).eps)
         return cls(dictionary.astype(np.float64).to_scipy().T.tocsr(), epsilon)

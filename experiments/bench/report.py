@@ -12,7 +12,7 @@ import numpy as np
 
 from expander_theory.base import require
 from expander_theory.results import Ledger
-from experiments.bench.designs import measure_designs
+from experiments.bench.backends import measure_backends
 from experiments.bench.first_call import first_calls
 from experiments.bench.machine import Rates, describe, measure_rates
 from experiments.bench.measure import measure, warm_up
@@ -21,7 +21,7 @@ from experiments.bench.peers import PEERS, Budget, ours, plan
 from experiments.bench.sizes import Size, make_problem
 from experiments.bench.table import (
     Result,
-    designs_table,
+    backends_table,
     first_calls_table,
     rates_table,
     solvers_table,
@@ -87,8 +87,8 @@ def _measure(settings: Settings, size: Size, dtype: str, rates: Rates, append: A
         append({"size": size.name, "dtype": dtype, **timing.record()})
     if dtype == MODELLED:
         atoms = result.timings[0].chosen
-        found = measure_designs(problem, atoms, rates, settings.budget)
-        print(f"\n{designs_table(found)}", flush=True)
+        found = measure_backends(problem, atoms, rates, settings.budget)
+        print(f"\n{backends_table(found)}", flush=True)
         for one in found:
             append({"size": size.name, "dtype": dtype, **asdict(one)})
     return result

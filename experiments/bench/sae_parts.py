@@ -48,7 +48,7 @@ def parts(size: Size, ours: Ours, x: Tensor, rates: Rates) -> Iterator[Part]:
     """Every part of a step; the last is what is left of the whole."""
     threads = torch.get_num_threads()
     stream = stream_rate()
-    sae = ours.trainee.sae
+    sae = ours.training_run.sae
     weight, bias, rows = sae.weight.detach(), sae.b_enc.detach(), sae.rows
     assert rows is not None
     loops, (batch, m), k = kernels.backend(x), x.shape, sae.k
@@ -80,7 +80,7 @@ def parts(size: Size, ours: Ours, x: Tensor, rates: Rates) -> Iterator[Part]:
 
 
 def _adam(ours: Ours) -> None:
-    parameter = torch.nn.Parameter(ours.trainee.sae.weight.detach().clone())
+    parameter = torch.nn.Parameter(ours.training_run.sae.weight.detach().clone())
     parameter.grad = torch.ones_like(parameter)
     torch.optim.Adam([parameter], fused=True).step()
 

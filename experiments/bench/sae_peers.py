@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sae_bridge.training import Trainee, Training, World
+from sae_bridge.training import Training, TrainingRun, World
 
 RATE = 1e-3
 _CPU = torch.device("cpu")
@@ -68,19 +68,19 @@ class Contender(ABC):
 
 
 class Ours(Contender):
-    """:class:`sae_bridge.training.Trainee`, whose step also counts dead features."""
+    """:class:`sae_bridge.training.TrainingRun`, whose step also counts dead features."""
 
     name = "ours"
 
     def __init__(self, size: Size, x: Tensor, seed: int) -> None:
         how = _recipe(size, seed)
-        self.trainee = Trainee(how, x, _CPU, World(), how.identity())
+        self.training_run = TrainingRun(how, x, _CPU, World(), how.identity())
 
     def step(self, x: Tensor) -> None:
-        self.trainee.advance(x)
+        self.training_run.advance(x)
 
     def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        sae = self.trainee.sae
+        sae = self.training_run.sae
         out = sae.combine(*sae.code(x))
         (found,) = torch.autograd.grad((out - x).square().sum() / len(x), [sae.weight])
         assert sae.rows is not None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from experiments.bench.designs import DesignRate
+from experiments.bench.backends import BackendRate
 from experiments.bench.machine import Rates
 from experiments.bench.sizes import Size
 from experiments.bench.timing import Timing
@@ -95,16 +95,16 @@ def summary_table(results: Sequence[Result]) -> str:
     return markdown(rows, ("size", "dtype", "ours", *peers, "goal", ""))
 
 
-def designs_table(found: Sequence[DesignRate]) -> str:
-    """Per design: work for one signal, the signals/s that it would take at the machine's rates, and those measured.
+def backends_table(found: Sequence[BackendRate]) -> str:
+    """Per backend: work for one signal, the signals/s that it would take at the machine's rates, and those measured.
 
     A guide and no bound: kernels that load wider vectors than the measuring loop read faster than it.
     """
     rows = []
     for one in found:
         measured = [_rate(one.measured), f"{100 * one.measured / one.allowed:.0f} %"] if one.measured else ["", ""]
-        rows.append([one.design, one.work.text, _rate(one.allowed), *measured])
-    return markdown(rows, ("design", "work for one signal", "signals/s at these rates", "measured", "share"))
+        rows.append([one.backend, one.work.text, _rate(one.allowed), *measured])
+    return markdown(rows, ("backend", "work for one signal", "signals/s at these rates", "measured", "share"))
 
 
 def rates_table(rates: Rates) -> str:

@@ -1,4 +1,4 @@
-"""Work models: what each design of our OMP must read, update and multiply for one signal, and the time that takes."""
+"""Work models: what each backend of our OMP must read, update and multiply for one signal, and the time that takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from expander_theory._kernels.linear.vectors import TILE_BYTES
 from expander_theory.masks import Mask
-from expander_theory.solvers import Design
+from expander_theory.solvers import Backend
 from experiments.bench.machine import Rates
 from experiments.bench.sizes import Problem
 
@@ -79,13 +79,13 @@ def plain(problem: Problem, chosen: NDArray[np.integer]) -> Work:
     return Work(gathers=size.k * size.n * size.d)
 
 
-MODELS: dict[Design, Callable[[Problem, NDArray[np.integer]], Work]] = {
+MODELS: dict[Backend, Callable[[Problem, NDArray[np.integer]], Work]] = {
     "tile": tile,
     "push": push,
     "gram": gram,
     "plain": plain,
 }
-"""By design for masked dictionaries; each takes a problem, and for some of its signals the atoms in the order of
+"""By backend for masked dictionaries; each takes a problem, and for some of its signals the atoms in the order of
 selection (batch, k)."""
 
 

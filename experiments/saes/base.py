@@ -1,4 +1,4 @@
-"""What the experiments on SAEs share: options, the setting that they choose, and the workshop."""
+"""What the experiments on SAEs share: options, the setting that they choose, and the suite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from experiments.saes.settings import Setting
-    from experiments.saes.workshop import Member, Workshop
+    from experiments.saes.suite import Member, SAESuite
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class OnSAEs:
         return replace(found, plan=plan, control_seeds=self.seeds or found.control_seeds)
 
     @cached_property
-    def workshop(self) -> Workshop:
+    def suite(self) -> SAESuite:
         """Where its SAEs are made."""
-        from experiments.saes.workshop import Workshop
+        from experiments.saes.suite import SAESuite
         from sae_bridge.models import checked_device
 
-        return Workshop(self.setting, self.out, str(checked_device(self.device)))
+        return SAESuite(self.setting, self.out, str(checked_device(self.device)))
 
 
 class Compares(OnSAEs):
@@ -64,22 +64,22 @@ class Compares(OnSAEs):
     figures: ClassVar[tuple[str, ...]]
 
     @staticmethod
-    def members(workshop: Workshop) -> list[Member]:
+    def members(suite: SAESuite) -> list[Member]:
         """Variants and seeds, in the order of figures."""
         raise NotImplementedError
 
     @staticmethod
-    def nulls(workshop: Workshop) -> list[int]:
+    def nulls(suite: SAESuite) -> list[int]:
         """Numbers of active features at which the coordinate null is measured."""
         return []
 
     @classmethod
-    def compare(cls, workshop: Workshop) -> list[dict[str, Any]]:
+    def compare(cls, suite: SAESuite) -> list[dict[str, Any]]:
         """Train and evaluate them, with their nulls."""
-        return workshop.compare(cls.group, cls.members(workshop), cls.nulls(workshop))
+        return suite.compare(cls.group, cls.members(suite), cls.nulls(suite))
 
     def run(self) -> None:
         from paper_figures.command import draw_named
 
-        self.compare(self.workshop)
+        self.compare(self.suite)
         print(draw_named(self.out, *self.figures))

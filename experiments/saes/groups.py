@@ -1,4 +1,4 @@
-"""The experiments that compare trained SAEs: each says which, the workshop does the rest."""
+"""The experiments that compare trained SAEs: each says which, the suite does the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.saes.base import Compares
 
 if TYPE_CHECKING:
-    from experiments.saes.workshop import Member, Workshop
+    from experiments.saes.suite import Member, SAESuite
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,17 @@ class Frontier(Compares):
     figures: ClassVar[tuple[str, ...]] = ("storage_frontier", "trained_geometry", "cross_model")
 
     @staticmethod
-    def members(workshop: Workshop) -> list[Member]:
+    def members(suite: SAESuite) -> list[Member]:
         from experiments.saes.variants import architecture
 
-        plan = workshop.setting.plan
-        return [(architecture(workshop.setting.base, d), seed) for d, seed in product(plan.degrees, plan.seeds)]
+        plan = suite.setting.plan
+        return [(architecture(suite.setting.base, d), seed) for d, seed in product(plan.degrees, plan.seeds)]
 
     @staticmethod
-    def nulls(workshop: Workshop) -> list[int]:
+    def nulls(suite: SAESuite) -> list[int]:
         from experiments.saes.variants import small_dense
 
-        setting, m = workshop.setting, workshop.store.m
+        setting, m = suite.setting, suite.store.m
         smaller = {small_dense(setting.base, m, d).training.k for d in setting.degrees}
         return sorted({*setting.ks, setting.base.k, *smaller})
 
@@ -50,13 +50,13 @@ class CertifiedMask(Compares):
     figures: ClassVar[tuple[str, ...]] = ("certified_mask",)
 
     @staticmethod
-    def members(workshop: Workshop) -> list[Member]:
+    def members(suite: SAESuite) -> list[Member]:
         from experiments.saes.variants import architecture, certified, has_euler_mask
 
-        base, m = workshop.setting.base, workshop.store.m
-        degrees = [d for d in workshop.setting.degrees if has_euler_mask(m, base.n, d)]
+        base, m = suite.setting.base, suite.store.m
+        degrees = [d for d in suite.setting.degrees if has_euler_mask(m, base.n, d)]
         pairs = [variant for d in degrees for variant in (architecture(base, d), certified(base, d))]
-        return list(product(pairs, workshop.setting.plan.seeds))
+        return list(product(pairs, suite.setting.plan.seeds))
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class Controls(Compares):
     figures: ClassVar[tuple[str, ...]] = ("controls",)
 
     @staticmethod
-    def members(workshop: Workshop) -> list[Member]:
+    def members(suite: SAESuite) -> list[Member]:
         from experiments.saes.variants import controls
 
-        found = controls(workshop.setting.base, workshop.store.m, workshop.setting.d)
-        return list(product(found, workshop.setting.control_seeds))
+        found = controls(suite.setting.base, suite.store.m, suite.setting.d)
+        return list(product(found, suite.setting.control_seeds))
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class Sparsity(Compares):
     figures: ClassVar[tuple[str, ...]] = ("sparsity",)
 
     @staticmethod
-    def members(workshop: Workshop) -> list[Member]:
+    def members(suite: SAESuite) -> list[Member]:
         from experiments.saes.variants import sparsities
 
-        setting = workshop.setting
+        setting = suite.setting
         ks = tuple(sorted({*setting.ks, setting.base.k}))
         return list(product(sparsities(setting.base, setting.sparsity_degrees, ks), setting.control_seeds[:1]))
 
@@ -98,12 +98,12 @@ class SmallDense(Compares):
     figures: ClassVar[tuple[str, ...]] = ("small_dense",)
 
     @staticmethod
-    def members(workshop: Workshop) -> list[Member]:
+    def members(suite: SAESuite) -> list[Member]:
         from experiments.saes.variants import architecture, small_dense
 
-        base, m = workshop.setting.base, workshop.store.m
-        found = [v for d in workshop.setting.degrees for v in (architecture(base, d), small_dense(base, m, d))]
-        return list(product([architecture(base, None), *found], workshop.setting.control_seeds))
+        base, m = suite.setting.base, suite.store.m
+        found = [v for d in suite.setting.degrees for v in (architecture(base, d), small_dense(base, m, d))]
+        return list(product([architecture(base, None), *found], suite.setting.control_seeds))
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ class BetterTraining(Compares):
     figures: ClassVar[tuple[str, ...]] = ("better_training",)
 
     @staticmethod
-    def members(workshop: Workshop) -> list[Member]:
+    def members(suite: SAESuite) -> list[Member]:
         from experiments.saes.variants import architecture, better_training
 
-        found = [*better_training(workshop.setting.base, workshop.setting.d), architecture(workshop.setting.base, None)]
-        return list(product(found, workshop.setting.control_seeds))
+        found = [*better_training(suite.setting.base, suite.setting.d), architecture(suite.setting.base, None)]
+        return list(product(found, suite.setting.control_seeds))

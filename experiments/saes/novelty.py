@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
-    from experiments.saes.workshop import Workshop
+    from experiments.saes.suite import SAESuite
 
 
 @dataclass(frozen=True)
@@ -22,19 +22,19 @@ class Novelty(OnSAEs):
     def run(self) -> None:
         from paper_figures.command import draw_named
 
-        run(self.workshop)
+        run(self.suite)
         print(draw_named(self.out, "feature_novelty"))
 
 
-def run(workshop: Workshop) -> None:
+def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
     from expander_theory.results import Ledger
+    from experiments.saes.suite import file_name
     from experiments.saes.variants import architecture, sparsities
-    from experiments.saes.workshop import file_name
     from sae_bridge.evaluation import novelty
 
-    setting = workshop.setting
+    setting = suite.setting
     seed = setting.control_seeds[0]
     other = next((s for s in (*setting.plan.seeds, seed + 1) if s != seed), seed + 1)
     ks = tuple(sorted({*setting.ks, setting.base.k}))
@@ -43,14 +43,14 @@ def run(workshop: Workshop) -> None:
     over_k = sparsities(setting.base, tuple(d for d in setting.sparsity_degrees if d is not None), ks)
     targets = [(variant, seed) for variant in dict.fromkeys(plain + over_k)]
     targets.append((dense[setting.base.k], other))
-    workshop.train([*targets, *((v, seed) for v in dense.values())])
-    identity = {"kind": "novelty", "setting": setting.name, "activations_sha256": workshop.store.sha256}
-    about = {"model": workshop.store.description["model"], "m": workshop.store.m, "n": setting.base.n}
-    with Ledger(workshop.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
+    suite.train([*targets, *((v, seed) for v in dense.values())])
+    identity = {"kind": "novelty", "setting": setting.name, "activations_sha256": suite.store.sha256}
+    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.base.n}
+    with Ledger(suite.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
         done = {record["name"] for record in ledger.records}
         todo = [member for member in targets if file_name(*member) not in done]
         for variant, own in progress_bar(todo, unit="SAE", desc="novelty", show=bool(todo)):
-            sae, reference = workshop.sae(variant, own), workshop.sae(dense[variant.training.k], seed)
+            sae, reference = suite.sae(variant, own), suite.sae(dense[variant.training.k], seed)
             label = variant.label if sae.mask is not None else "dense, another seed"
             ledger.append(
                 {
@@ -59,6 +59,6 @@ def run(workshop: Workshop) -> None:
                     "d": sae.weight.shape[1],
                     "k": sae.k,
                     "dense": sae.mask is None,
-                    **novelty(sae, reference, workshop.store, seed=seed),
+                    **novelty(sae, reference, suite.store, seed=seed),
                 }
             )

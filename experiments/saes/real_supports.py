@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
-    from experiments.saes.workshop import Workshop
+    from experiments.saes.suite import SAESuite
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """k of the cumulative coherence mu_1(k)."""
@@ -30,48 +30,48 @@ class Recovery(OnSAEs):
     def run(self) -> None:
         from paper_figures.command import draw_named
 
-        run(self.workshop)
+        run(self.suite)
         print(draw_named(self.out, "recovery_curves", "erc_calibration", "cumulative_coherence"))
 
 
-def run(workshop: Workshop) -> None:
+def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
     from expander_theory.certificates import certify, write_certificate
     from expander_theory.dictionaries import Dictionary, dense_gaussian_dictionary, dictionary_measures, sign_dictionary
     from expander_theory.results import Ledger
+    from experiments.saes.suite import file_name
     from experiments.saes.variants import architecture
-    from experiments.saes.workshop import file_name
     from sae_bridge.evaluation import support_recovery
 
-    setting = workshop.setting
+    setting = suite.setting
     seed = setting.control_seeds[0]
     members = [(architecture(setting.base, d), seed) for d in setting.plan.degrees]
-    workshop.train(members)
+    suite.train(members)
     identity: dict[str, Any] = {
         "kind": "recovery",
         "setting": setting.name,
-        "activations_sha256": workshop.store.sha256,
-        "model": workshop.store.description["model"],
+        "activations_sha256": suite.store.sha256,
+        "model": suite.store.description["model"],
         "supports": setting.supports,
         "planted_ks": setting.planted_ks,
         "planted_trials": setting.planted_trials,
         "seed": seed,
     }
-    with Ledger(workshop.out / "recovery" / "ledger.jsonl", identity) as ledger:
+    with Ledger(suite.out / "recovery" / "ledger.jsonl", identity) as ledger:
         done = {record["name"] for record in ledger.records}
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="decoder", desc="recovery", show=bool(todo)):
-            sae = workshop.sae(variant, seed)
+            sae = suite.sae(variant, seed)
             trained = sae.dictionary()
             if isinstance(trained, Dictionary):
                 random = sign_dictionary(trained.mask, seed=seed)
             else:
                 random = dense_gaussian_dictionary(trained.m, trained.n, seed=seed)
             if isinstance(trained, Dictionary):
-                path = workshop.out / "certificates" / f"{file_name(variant, seed)}.json"
+                path = suite.out / "certificates" / f"{file_name(variant, seed)}.json"
                 write_certificate(certify(trained, time_limit=_CERTIFY_SECONDS), path)
-            real = support_recovery(sae, workshop.store, supports=setting.supports, seed=seed, progress=False)
+            real = support_recovery(sae, suite.store, supports=setting.supports, seed=seed, progress=False)
             ledger.append(
                 {
                     "name": file_name(variant, seed),

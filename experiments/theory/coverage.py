@@ -21,7 +21,7 @@ from scipy.special import erf, expit
 from expander_theory.base import generator, progress_bar, require
 from expander_theory.dictionaries import Ensemble
 from expander_theory.results import Ledger
-from expander_theory.simulation import Column, FindBoundary, FitBoundary, FixedTrials, ResolveCells, Schedule, Task
+from expander_theory.simulation import FindBoundary, FitBoundary, FixedTrials, Ladder, ResolveCells, Schedule, Task
 from expander_theory.statistics import bootstrap_boundary, clopper_pearson_interval, fit_boundary
 
 REQUIRED = 0.94
@@ -35,7 +35,7 @@ class Scenario:
 
     Attributes:
         m: rows.
-        ks: the column; coarse grids for the schedules that try every cell are taken from it.
+        ks: the ladder; coarse grids for the schedules that try every cell are taken from it.
         slope: of logit p at c, per unit of k/m.
         shape: F: logistic; "probit", of the same slope at c; "skewed", 2^(-e^(-x)), rescaled likewise.
         spread: standard deviation of the dictionary's normal ``shift`` of the boundary.
@@ -54,14 +54,14 @@ class Scenario:
     resolution: float = 0.01
 
     @cached_property
-    def column(self) -> Column:
+    def ladder(self) -> Ladder:
         """All cells."""
-        return Column(Task(Ensemble("uniform", self.m, 2 * self.m, 4), 1, signals_per_dictionary=self.signals), self.ks)
+        return Ladder(Task(Ensemble("uniform", self.m, 2 * self.m, 4), 1, signals_per_dictionary=self.signals), self.ks)
 
     @cached_property
-    def coarse(self) -> Column:
+    def coarse(self) -> Ladder:
         """About twelve cells."""
-        return Column(self.column.base, self.ks[:: math.ceil(len(self.ks) / 12)])
+        return Ladder(self.ladder.base, self.ks[:: math.ceil(len(self.ks) / 12)])
 
     def nearest(self, centre: float) -> int:
         """The k of the coarse grid whose rate is nearest to 1/2."""
@@ -85,7 +85,7 @@ class Scenario:
 
     def block(self, k: int, centre: float, rng: np.random.Generator) -> str:
         """The outcomes of one block."""
-        shift = np.repeat(rng.normal(0, self.spread, self.column.base.block_size // self.signals), self.signals)
+        shift = np.repeat(rng.normal(0, self.spread, self.ladder.base.block_size // self.signals), self.signals)
         return "".join(np.where(rng.random(shift.size) < self.rates(k, centre, shift), "1", "0"))
 
 
@@ -125,12 +125,12 @@ def sweep(scenario: Scenario, name: str, number: int, seed: int) -> tuple[Statem
 
 
 def _rounds(
-    scenario: Scenario, schedule: Schedule, column: Column, centre: float, rng: np.random.Generator
+    scenario: Scenario, schedule: Schedule, ladder: Ladder, centre: float, rng: np.random.Generator
 ) -> Iterator[Seen]:
     """What the schedule sees, after each of its rounds."""
-    seen: Seen = {k: [] for k in column.ks}
+    seen: Seen = {k: [] for k in ladder.ks}
     while True:
-        missing = {k: count - len(seen[k]) for k, count in schedule.wanted(column, seen).items()}
+        missing = {k: count - len(seen[k]) for k, count in schedule.wanted(ladder, seen).items()}
         if not any(more > 0 for more in missing.values()):
             return
         for k, more in missing.items():
@@ -139,11 +139,11 @@ def _rounds(
 
 
 def _fixed(scenario: Scenario, centre: float, rng: np.random.Generator) -> tuple[str, Seen, Statements]:
-    column = scenario.coarse
-    (seen,) = _rounds(scenario, FixedTrials(scenario.trials), column, centre, rng)
+    ladder = scenario.coarse
+    (seen,) = _rounds(scenario, FixedTrials(scenario.trials), ladder, centre, rng)
     if scenario.signals > 1:
-        values = [column.values(seen[k]) for k in column.ks]
-        t = np.repeat([k / scenario.m for k in column.ks], [v.size for v in values])
+        values = [ladder.values(seen[k]) for k in ladder.ks]
+        t = np.repeat([k / scenario.m for k in ladder.ks], [v.size for v in values])
         counts = np.concatenate(values) * scenario.signals
         band = bootstrap_boundary(t, counts, np.full(t.size, scenario.signals), seed=rng, replicates=299)
         return "fixed trials", seen, {"cluster-bootstrap band at fixed trials": _holds(band.low, band.high, centre)}
@@ -156,22 +156,22 @@ def _fixed(scenario: Scenario, centre: float, rng: np.random.Generator) -> tuple
 
 
 def _resolve(scenario: Scenario, centre: float, rng: np.random.Generator) -> tuple[str, Seen, Statements]:
-    schedule, column, k = ResolveCells(0.1, max_trials=400, beyond=0.2), scenario.coarse, scenario.nearest(centre)
+    schedule, ladder, k = ResolveCells(0.1, max_trials=400, beyond=0.2), scenario.coarse, scenario.nearest(centre)
     seen: Seen = {}
     held, truth = True, scenario.rate(k, centre)
-    for seen in _rounds(scenario, schedule, column, centre, rng):
-        low, high = schedule.interval(column, seen[k])
+    for seen in _rounds(scenario, schedule, ladder, centre, rng):
+        low, high = schedule.interval(ladder, seen[k])
         held = held and low <= truth <= high
     kind = "confidence sequence" if scenario.signals == 1 else "confidence sequence of dictionaries"
     return "ResolveCells", seen, {f"{kind} at all looks": held, **_fitted(scenario, seen, centre, "after ResolveCells")}
 
 
 def _find(scenario: Scenario, centre: float, rng: np.random.Generator) -> tuple[str, Seen, Statements]:
-    schedule, column = FindBoundary(scenario.resolution), scenario.column
+    schedule, ladder = FindBoundary(scenario.resolution), scenario.ladder
     seen: Seen = {}
     held = True
-    for seen in _rounds(scenario, schedule, column, centre, rng):
-        found = schedule.bracket(column, seen)
+    for seen in _rounds(scenario, schedule, ladder, centre, rng):
+        found = schedule.bracket(ladder, seen)
         below = found.low_k is None or found.low_k / scenario.m <= centre
         above = found.high_k is None or centre <= found.high_k / scenario.m
         held = held and below and above and found.status != "not_decreasing"
@@ -179,9 +179,9 @@ def _find(scenario: Scenario, centre: float, rng: np.random.Generator) -> tuple[
 
 
 def _fit(scenario: Scenario, centre: float, rng: np.random.Generator) -> tuple[str, Seen, Statements]:
-    schedule, column = FitBoundary(scenario.resolution), scenario.column
-    *_, seen = _rounds(scenario, schedule, column, centre, rng)
-    boundary = schedule.boundary(column, seen)
+    schedule, ladder = FitBoundary(scenario.resolution), scenario.ladder
+    *_, seen = _rounds(scenario, schedule, ladder, centre, rng)
+    boundary = schedule.boundary(ladder, seen)
     if boundary is None or scenario.shape != "logistic":
         return "FitBoundary", seen, {}
     return "FitBoundary", seen, {"interval of FitBoundary": _holds(boundary.low, boundary.high, centre)}

@@ -11,10 +11,10 @@ from expander_theory.base import derived_seed, require
 from expander_theory.dictionaries import Ensemble
 from expander_theory.results import Ledger
 from expander_theory.simulation import (
-    Column,
     FindBoundary,
     FitBoundary,
     FixedTrials,
+    Ladder,
     Success,
     Task,
     run_block,
@@ -78,8 +78,8 @@ def run(scale: Scale, method: str, seed: int, workers: int, folder: Path, *, fix
     """Search the boundary, and run the fixed grid on instances of its own, each timed."""
     require(workers >= 1, "workers", workers, "must be at least 1")
     fixed_seed = derived_seed(seed, "fixed grid")
-    searched = [Column(_task(scale, m, seed), tuple(range(1, m + 1))) for m in _rows(scale)]
-    grid = [Column(_task(scale, m, fixed_seed), _fixed_ks(scale, m)) for m in _rows(scale)]
+    searched = [Ladder(_task(scale, m, seed), tuple(range(1, m + 1))) for m in _rows(scale)]
+    grid = [Ladder(_task(scale, m, fixed_seed), _fixed_ks(scale, m)) for m in _rows(scale)]
     identity = {"kind": "phase boundary", "method": method, "seed": seed, "fixed_seed": fixed_seed, **asdict(scale)}
     schedule = SCHEDULES[method](scale.resolution, scale.max_trials)
     with Ledger(folder / "ledger.jsonl", identity) as ledger:
@@ -104,7 +104,7 @@ def _fixed_ks(scale: Scale, m: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(max(1, round(m * j / scale.rows)) for j in range(1, scale.rows + 1)))
 
 
-def _compile(columns: Sequence[Column]) -> None:
+def _compile(columns: Sequence[Ladder]) -> None:
     """Leave compiled kernels of all sizes on disk, so that no part's time includes their compilation."""
     for column in {columns[0], columns[len(columns) // 2], columns[-1]}:
         for k in {column.ks[0], column.ks[len(column.ks) // 4], column.ks[-1]}:

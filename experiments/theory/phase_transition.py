@@ -7,7 +7,7 @@ from typing import Literal
 from expander_theory.dictionaries import Ensemble
 from expander_theory.masks import is_prime_power
 from expander_theory.results import Ledger
-from expander_theory.simulation import Column, FixedTrials, Success, Task, run_certificates, run_sweep
+from expander_theory.simulation import FixedTrials, Ladder, Success, Task, run_certificates, run_sweep
 from experiments.theory.presets import PhaseGrid
 
 
@@ -56,7 +56,7 @@ def ensembles(grid: PhaseGrid) -> list[Ensemble]:
 def run(grid: PhaseGrid, seed: int, workers: int, folder: Path) -> None:
     """Sweep the grid, and record the k that the Babel function certifies for drawn dictionaries."""
     columns = [
-        Column(
+        Ladder(
             Task(ensemble, 1, success=Success(early_stop=True), seed=seed),
             tuple(dict.fromkeys(max(1, round(ensemble.m * ratio)) for ratio in grid.k_over_m)),
         )

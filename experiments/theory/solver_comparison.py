@@ -10,7 +10,7 @@ from typing import Literal
 from expander_theory.base import require
 from expander_theory.dictionaries import Ensemble
 from expander_theory.results import Ledger
-from expander_theory.simulation import Codes, Column, FixedTrials, Task, run_sweep
+from expander_theory.simulation import CodeLaw, FixedTrials, Ladder, Task, run_sweep
 
 FIRST = "omp"
 
@@ -72,7 +72,7 @@ def run(scale: Scale, against: Sequence[str], trials: int, seed: int, workers: i
     require(workers >= 1, "workers", workers, "must be at least 1")
     ensemble = Ensemble("uniform", scale.m, scale.n, scale.d)
     columns = [
-        Column(Task(ensemble, scale.ks[0], codes=Codes(law), solver=solver, seed=seed), scale.ks)
+        Ladder(Task(ensemble, scale.ks[0], codes=CodeLaw(law), solver=solver, seed=seed), scale.ks)
         for law in scale.laws
         for solver in dict.fromkeys((FIRST, *against))
     ]

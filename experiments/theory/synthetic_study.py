@@ -9,7 +9,7 @@ from typing import Literal
 
 from expander_theory.dictionaries import Ensemble
 from expander_theory.results import Ledger
-from expander_theory.simulation import Column, FixedTrials, Noise, Task, run_sweep
+from expander_theory.simulation import FixedTrials, Ladder, Noise, Task, run_sweep
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class SyntheticStudy:
         print(draw_all(self.out))
 
 
-def columns(scale: Scale, seed: int) -> list[Column]:
+def columns(scale: Scale, seed: int) -> list[Ladder]:
     """One column for each noise level and degree: uniform masks with signs, normal codes."""
     return [
-        Column(
+        Ladder(
             Task(
                 Ensemble("uniform", scale.m, scale.n, d),
                 scale.ks[0],

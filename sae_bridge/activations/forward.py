@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expander_theory.base import InvalidArgument
-from sae_bridge.activations.token_policy import Positions, norms_of
+from sae_bridge.activations.token_policy import CountedPositions, norms_of
 from sae_bridge.models import Hook, LanguageModel
 
 
 @dataclass(frozen=True)
-class Tap:
+class HookCapture:
     """Where activations come from, and which of them count.
 
     Attributes:
@@ -30,7 +30,7 @@ class Tap:
     model: LanguageModel
     layer: int
     hook: Hook
-    policy: Positions
+    policy: CountedPositions
     dtype: torch.dtype
     batch: int
 

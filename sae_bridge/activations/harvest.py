@@ -15,7 +15,7 @@ from expander_theory.base import InvalidFile, progress_bar, require, require_cho
 from expander_theory.results import canonical_json, locked, stored_sha256
 from sae_bridge.activations.description import KIND, NAME, SPLITS, VERSION, require_claimable, write_description
 from sae_bridge.activations.estimate import Estimate, free_bytes, parameter_bytes, require_space, seconds_per_token
-from sae_bridge.activations.forward import Tap
+from sae_bridge.activations.forward import HookCapture
 from sae_bridge.activations.shards import DTYPES, Shard, Shards, contexts_per_shard
 from sae_bridge.activations.store import ActivationStore
 from sae_bridge.activations.text import Contexts, TextSource
@@ -60,7 +60,7 @@ class Harvest:
         require_choice("hook", self.hook, HOOKS)
         require_choice("dtype", self.dtype, tuple(DTYPES))
 
-    def tap(self, model: LanguageModel) -> Tap:
+    def tap(self, model: LanguageModel) -> HookCapture:
         """Where and what in this model.
 
         Raises:
@@ -73,7 +73,7 @@ class Harvest:
         allowed = f"must be at most {longest}, the positions of {model.name}"
         require(longest is None or self.context <= longest, "context", self.context, allowed)
         policy = self.policy.resolve(model.tokenizer)
-        return Tap(model, layer, self.hook, policy, DTYPES[self.dtype], self.batch)
+        return HookCapture(model, layer, self.hook, policy, DTYPES[self.dtype], self.batch)
 
     def contexts(self, model: LanguageModel, text: TextSource, split: str) -> Contexts:
         """The contexts of a split, "train" or "held_out", with the BOS token where the policy has it.
@@ -144,7 +144,7 @@ def estimate(
     return Estimate(tokens, tokens * row, free_bytes(folder), memory, tokens * seconds)
 
 
-def _description(tap: Tap, text: TextSource, what: Harvest, contexts: dict[str, Contexts]) -> dict[str, Any]:
+def _description(tap: HookCapture, text: TextSource, what: Harvest, contexts: dict[str, Contexts]) -> dict[str, Any]:
     model = tap.model
     vocabulary = canonical_json(sorted(model.tokenizer.get_vocab().items()))
     return {
@@ -169,7 +169,7 @@ def _description(tap: Tap, text: TextSource, what: Harvest, contexts: dict[str, 
     }
 
 
-def _disk(shards: Shards, tap: Tap, what: Harvest) -> int:
+def _disk(shards: Shards, tap: HookCapture, what: Harvest) -> int:
     """Bytes of the shards that are missing, at most."""
     parts = [shards.contexts(split, index) for split, index in shards.missing()]
     token = tap.model.m * tap.dtype.itemsize + 5  # an activation, an id, and whether it counts
@@ -194,7 +194,7 @@ def _check(shards: Shards) -> None:
                 raise InvalidFile(path, f"{error.problem}; delete it and harvest again") from None
 
 
-def _run(shards: Shards, tap: Tap, what: Harvest, contexts: dict[str, Contexts], progress: bool) -> None:
+def _run(shards: Shards, tap: HookCapture, what: Harvest, contexts: dict[str, Contexts], progress: bool) -> None:
     """Write every shard that is not there yet."""
     todo = shards.missing()
     total = sum(contexts[split].tokens[shards.contexts(split, index)].size for split, index in todo)

@@ -19,7 +19,7 @@ from expander_theory.base import InvalidFile, require, require_choice
 from expander_theory.results import canonical_json, stored_sha256
 from sae_bridge.activations.description import NAME, SPLITS, identity, read_description
 from sae_bridge.activations.shards import DTYPES, Shard, Shards
-from sae_bridge.activations.token_policy import Positions
+from sae_bridge.activations.token_policy import CountedPositions
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ActivationStore:
         self.folder = Path(folder)
         self.description: dict[str, Any] = read_description(self.folder)
         try:
-            self.policy = Positions.from_fields(self.description["policy"])
+            self.policy = CountedPositions.from_fields(self.description["policy"])
         except TypeError:
             raise InvalidFile(self.folder / NAME, "damaged: it has another policy than is known") from None
         self.dtype = DTYPES[self.description["dtype"]]

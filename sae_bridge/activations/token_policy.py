@@ -42,7 +42,7 @@ class TokenPolicy:
         valid = ratio is None or (math.isfinite(ratio) and ratio > 0)
         require(valid, "outlier_ratio", ratio, "must be positive and finite, or None for no limit")
 
-    def resolve(self, tokenizer: Any) -> Positions:
+    def resolve(self, tokenizer: Any) -> CountedPositions:
         """The policy in token ids.
 
         Raises:
@@ -54,11 +54,11 @@ class TokenPolicy:
             raise InvalidArgument("bos", True, allowed)
         prepend = _adds_bos(tokenizer, bos_id) if self.bos is None else self.bos
         special = tuple(sorted({int(i) for i in tokenizer.all_special_ids})) if self.drop_special else ()
-        return Positions(bos_id if prepend else None, self.drop_first, special, self.outlier_ratio)
+        return CountedPositions(bos_id if prepend else None, self.drop_first, special, self.outlier_ratio)
 
 
 @dataclass(frozen=True)
-class Positions:
+class CountedPositions:
     """A policy in the token ids of one tokenizer.
 
     Attributes:
@@ -78,7 +78,7 @@ class Positions:
         return {**asdict(self), "special_ids": list(self.special_ids)}
 
     @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> Positions:
+    def from_fields(cls, fields: dict[str, Any]) -> CountedPositions:
         """The policy that :meth:`as_fields` described; KeyError or TypeError where they are not its fields."""
         return cls(**{**fields, "special_ids": tuple(fields["special_ids"])})
 

@@ -144,7 +144,7 @@ class Coder:
 
     def _omp(self, x: Tensor, method: str) -> tuple[Tensor, Tensor]:
         selection, k = _SELECTIONS[method], self.sae.k
-        # Matrix products are what a dense dictionary is fast with; the plain design of omp has none.
+        # Matrix products are what a dense dictionary is fast with; the plain backend of omp has none.
         products = isinstance(self.dictionary, DenseDictionary) and selection == "nonnegative"
         if x.is_cuda or products:
             found = torch_omp(self._tensor_dictionary, x, k, selection=selection)

@@ -6,13 +6,13 @@ from sae_bridge.evaluation.inference import amortisation_gap
 from sae_bridge.evaluation.intervals import Bootstrap
 from sae_bridge.evaluation.losses import Losses, Positions, conventions
 from sae_bridge.evaluation.model_fidelity import measure_losses
-from sae_bridge.evaluation.reconstruction import DENSE_SHARE, Codes, mean_activation, reconstruction
+from sae_bridge.evaluation.reconstruction import DENSE_SHARE, CodeFunction, mean_activation, reconstruction
 from sae_bridge.evaluation.recovery import geometry, paper_ratios, support_recovery, untrained
 
 __all__ = [
     "DENSE_SHARE",
     "Bootstrap",
-    "Codes",
+    "CodeFunction",
     "Losses",
     "Positions",
     "amortisation_gap",

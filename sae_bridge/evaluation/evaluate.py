@@ -13,7 +13,7 @@ from sae_bridge.activations import ActivationStore
 from sae_bridge.evaluation.intervals import Resample
 from sae_bridge.evaluation.losses import Fidelity, Losses, Positions
 from sae_bridge.evaluation.model_fidelity import Change, measure_losses
-from sae_bridge.evaluation.reconstruction import Codes, Reconstruction, reconstruction
+from sae_bridge.evaluation.reconstruction import CodeFunction, Reconstruction, reconstruction
 from sae_bridge.interop import ImportedSAE
 from sae_bridge.models import LanguageModel
 from sae_bridge.sae import SparseAutoencoder
@@ -21,7 +21,7 @@ from sae_bridge.sae import SparseAutoencoder
 AnySAE = SparseAutoencoder | ImportedSAE
 
 
-def replacement(sae: AnySAE, codes: Codes | None = None) -> Change:
+def replacement(sae: AnySAE, codes: CodeFunction | None = None) -> Change:
     """Activations (N, m) to an SAE's reconstructions, through its own codes or others' (in the units of h)."""
 
     def replace(h: Tensor) -> Tensor:

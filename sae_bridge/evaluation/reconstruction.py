@@ -16,7 +16,7 @@ from expander_theory.base import InvalidFile, progress_bar, require
 from sae_bridge.activations import ActivationStore
 from sae_bridge.evaluation.intervals import Bootstrap, Interval, Resample
 
-Codes = Callable[[Tensor], tuple[Tensor, Tensor]]
+CodeFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Activations (B, m) to codes: acts (B, K) and feature indices (B, K), zeros are padding."""
 
 DENSE_SHARE = 0.1
@@ -68,7 +68,7 @@ def reconstruction(
     sae: Autoencoder,
     store: ActivationStore,
     *,
-    codes: Codes | None = None,
+    codes: CodeFunction | None = None,
     resample: Resample | None = None,
     training_tokens: int | None = None,
     batch: int = 4096,

@@ -4,13 +4,13 @@ from sae_bridge.training.parallel import World, world
 from sae_bridge.training.rates import best_rates
 from sae_bridge.training.recipe import Training
 from sae_bridge.training.train import DECODER, METRICS, train
-from sae_bridge.training.trainee import Trainee
+from sae_bridge.training.training_run import TrainingRun
 
 __all__ = [
     "DECODER",
     "METRICS",
-    "Trainee",
     "Training",
+    "TrainingRun",
     "World",
     "best_rates",
     "train",

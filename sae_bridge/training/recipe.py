@@ -15,7 +15,7 @@ from sae_bridge.sae import WEIGHTS, Activation, Encoder, ExpanderSAE, Selection,
 Centre = Literal["mean", "geometric_median"]
 Revival = Literal["auxk", "resample", "none"]
 Precision = Literal["float32", "bfloat16"]
-Codes = Literal["encoder", "omp"]
+CodeSource = Literal["encoder", "omp"]
 _NEWER = ("codes", "pursuit_steps", "rank", "mean_degree")
 
 
@@ -75,7 +75,7 @@ class Training:
     precision: Precision = "float32"
     seed: int = 0
     start: Path | None = None
-    codes: Codes = "encoder"
+    codes: CodeSource = "encoder"
     pursuit_steps: int = 1
     rank: int | None = None
     mean_degree: float | None = None

@@ -16,7 +16,7 @@ from sae_bridge.sae import CONFIGURATION, SparseAutoencoder, is_sae_folder, load
 from sae_bridge.training.metrics import Sink, SinkName, sinks
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
-from sae_bridge.training.trainee import Trainee
+from sae_bridge.training.training_run import TrainingRun
 
 if TYPE_CHECKING:
     from sae_bridge.activations import ActivationStream
@@ -66,7 +66,7 @@ def train(
     Raises:
         InvalidArgument: d > m, a mask of another width, a batch that the processes cannot share equally.
         InvalidFile: a folder belongs to another run; says which fields differ.
-        Diverged: NaN or an FVU that grows (:meth:`sae_bridge.training.Trainee.exploded`); the last good checkpoint
+        Diverged: NaN or an FVU that grows (:meth:`sae_bridge.training.TrainingRun.exploded`); the last good checkpoint
             stays, the other runs are finished first.
         OSError: full or read-only disk; the last checkpoints stay.
     """
@@ -90,22 +90,24 @@ def train(
         todo = {name: how for name, how in runs.items() if name not in finished}
         if todo:
             sample = stream.sample(SAMPLE)
-            trainees = {name: Trainee(how, sample, device, world, identities[name]) for name, how in todo.items()}
+            training_runs = {
+                name: TrainingRun(how, sample, device, world, identities[name]) for name, how in todo.items()
+            }
             del sample
-            for name, trainee in trainees.items():
+            for name, training_run in training_runs.items():
                 if (path := folder / name / CHECKPOINT).is_file():
-                    trainee.load_checkpoint(path)
+                    training_run.load_checkpoint(path)
             world.wait()
             reports = stack.enter_context(sinks(report_to if world.writes else (), folder, identities))
-            loop = _Loop(trainees, ledgers, folder, world, reports, log_every, checkpoint_every)
+            loop = _Loop(training_runs, ledgers, folder, world, reports, log_every, checkpoint_every)
             with stopping() as stop:
                 loop.run(stream, device, progress, stop)
-            for name, trainee in trainees.items():
+            for name, training_run in training_runs.items():
                 if name not in loop.diverged:
-                    trainee.sae.eval()
+                    training_run.sae.eval()
                     if world.writes:
-                        _finish(folder / name, trainee, {**(about or {}), **identities[name]})
-                    finished[name] = trainee.sae
+                        _finish(folder / name, training_run, {**(about or {}), **identities[name]})
+                    finished[name] = training_run.sae
             world.wait()
             if loop.diverged:
                 raise Diverged("\n".join(loop.diverged.values()))
@@ -117,7 +119,7 @@ class _Loop:
 
     def __init__(
         self,
-        trainees: dict[str, Trainee],
+        training_runs: dict[str, TrainingRun],
         ledgers: dict[str, Ledger | None],
         folder: Path,
         world: World,
@@ -125,35 +127,37 @@ class _Loop:
         log_every: int,
         checkpoint_every: int,
     ) -> None:
-        self.trainees, self.ledgers, self.folder = trainees, ledgers, folder
+        self.training_runs, self.ledgers, self.folder = training_runs, ledgers, folder
         self.world, self.reports = world, reports
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self.diverged: dict[str, str] = {}
 
     def run(self, stream: ActivationStream, device: torch.device, progress: bool, stop: Stop) -> None:
-        first = min(t.step for t in self.trainees.values())
-        last = max(t.how.steps for t in self.trainees.values())
-        label = f"train {len(self.trainees)} SAE{'s' * (len(self.trainees) > 1)}"
+        first = min(t.step for t in self.training_runs.values())
+        last = max(t.how.steps for t in self.training_runs.values())
+        label = f"train {len(self.training_runs)} SAE{'s' * (len(self.training_runs) > 1)}"
         show = progress and self.world.writes
         for step in progress_bar(range(first, last), initial=first, total=last, unit="step", desc=label, show=show):
             going = {
                 name: t
-                for name, t in self.trainees.items()
+                for name, t in self.training_runs.items()
                 if t.step == step < t.how.steps and name not in self.diverged
             }
             if not going:
                 continue
             if stop.asked:  # between two steps, where every SAE is whole
-                self._save(name for name in going if self.trainees[name].step > self.trainees[name].checkpointed)
+                self._save(
+                    name for name in going if self.training_runs[name].step > self.training_runs[name].checkpointed
+                )
                 stop.now()
             h = self.world.part(stream.batch(step)).to(device)
-            for name, trainee in going.items():
-                trainee.advance(h)
-                end = trainee.step == trainee.how.steps
-                saves = trainee.step % self.checkpoint_every == 0
+            for name, training_run in going.items():
+                training_run.advance(h)
+                end = training_run.step == training_run.how.steps
+                saves = training_run.step % self.checkpoint_every == 0
                 if step % self.log_every == 0 or saves or end:
-                    numbers = trainee.numbers()
-                    if not self._good(name, trainee, numbers):
+                    numbers = training_run.numbers()
+                    if not self._good(name, training_run, numbers):
                         continue
                     self._log(name, step, numbers)
                 if saves and not end:
@@ -162,18 +166,18 @@ class _Loop:
     def _save(self, names: Iterable[str]) -> None:
         for name in names:
             if self.world.writes:
-                self.trainees[name].save_checkpoint(self.folder / name / CHECKPOINT)
+                self.training_runs[name].save_checkpoint(self.folder / name / CHECKPOINT)
 
-    def _good(self, name: str, trainee: Trainee, numbers: dict[str, float]) -> bool:
+    def _good(self, name: str, training_run: TrainingRun, numbers: dict[str, float]) -> bool:
         """Whether the run may go on; one that diverged is left at its last good checkpoint."""
-        if not trainee.exploded(numbers["fvu"]) and trainee.finite():
+        if not training_run.exploded(numbers["fvu"]) and training_run.finite():
             return True
-        kept = trainee.checkpointed
+        kept = training_run.checkpointed
         place = f"its checkpoint after {kept} steps is kept" if kept else "it had no checkpoint yet"
         self.diverged[name] = (
-            f"{self.folder / name}: diverged at step {trainee.step - 1} of {trainee.how.steps} (FVU "
-            f"{numbers['fvu']:.3g}, learning rate {trainee.how.learning_rate:g}); {place}. Lower the learning rate, "
-            "and train into another folder"
+            f"{self.folder / name}: diverged at step {training_run.step - 1} of {training_run.how.steps} (FVU "
+            f"{numbers['fvu']:.3g}, learning rate {training_run.how.learning_rate:g}); {place}. Lower the learning "
+            "rate, and train into another folder"
         )
         return False
 
@@ -185,9 +189,9 @@ class _Loop:
             report(name, step, numbers)
 
 
-def _finish(folder: Path, trainee: Trainee, fields: dict[str, Any]) -> None:
-    trainee.sae.dictionary().save(folder / DECODER)
-    trainee.sae.save(folder, fields)
+def _finish(folder: Path, training_run: TrainingRun, fields: dict[str, Any]) -> None:
+    training_run.sae.dictionary().save(folder / DECODER)
+    training_run.sae.save(folder, fields)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 

@@ -18,7 +18,7 @@ from experiments.bench.agreement import compare
 from experiments.bench.machine import Rates, cache_sizes, measure_rates
 from experiments.bench.memory import peak_bytes
 from experiments.bench.peers import PEERS, Budget, ours, plan
-from experiments.bench.references import Judge
+from experiments.bench.references import TieAwareOMP
 from experiments.bench.sizes import SIZES, Size, distinct, make_problem
 from experiments.bench.table import Result
 from experiments.bench.timing import Timing
@@ -68,10 +68,10 @@ def test_every_solver_finds_the_supports_of_plain_omp(solver, problem):
 def test_the_judge_is_plain_omp_and_sees_ties():
     mask = Mask(4, np.array([[0, 1], [1, 2], [2, 3]]))
     dictionary = Dictionary(mask, np.full((3, 2), np.sqrt(0.5)))
-    support, near = Judge.of(dictionary).support(np.array([1.0, 1.0, 1.0, 1.0]), 2)
+    support, near = TieAwareOMP.of(dictionary).support(np.array([1.0, 1.0, 1.0, 1.0]), 2)
     assert near
     assert support.tolist() == [0, 2]
-    support, near = Judge.of(dictionary).support(np.array([0.5, 0.5, 2.0, 2.0]), 2)
+    support, near = TieAwareOMP.of(dictionary).support(np.array([0.5, 0.5, 2.0, 2.0]), 2)
     assert not near
     assert support.tolist() == [0, 2]
 
@@ -196,7 +196,7 @@ def test_the_report_has_every_solver_and_design_and_its_ledger_the_numbers(tiny,
     timed = {(record["dtype"], record["solver"]) for record in records if record.get("batch")}
     names = ["ours (auto)", *(solver.name for solver in PEERS if not solver.missing)]
     assert timed == {(dtype, name) for dtype in ("float32", "float64") for name in names}
-    assert {record["design"] for record in records if "design" in record} == set(MODELS)
+    assert {record["backend"] for record in records if "backend" in record} == set(MODELS)
     assert all(name in text for name in [*names, *MODELS, "Ours beside the best peer", "no near-tie decides"])
     with pytest.raises(InvalidArgument, match=r"bench\.jsonl: must not exist"):
         tiny(out=tmp_path / "bench.jsonl")

@@ -93,7 +93,7 @@ def test_the_plotted_data_are_the_ledger_s(folder):
 
 def test_figures_are_drawn_from_stored_results_alone_and_to_the_same_bytes(folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in (folder / "figures").rglob("*.*")}
-    for name in ("expander_theory.simulation.sweep.run_sweep", "sae_bridge.training.trainee.Trainee.advance"):
+    for name in ("expander_theory.simulation.sweep.run_sweep", "sae_bridge.training.training_run.TrainingRun.advance"):
         monkeypatch.setattr(name, lambda *_: pytest.fail("simulated or trained"))
     main(["figures", "--results", str(folder)])
     assert {path.name: path.read_bytes() for path in (folder / "figures").rglob("*.*")} == before

@@ -14,7 +14,7 @@ from expander_theory.cli import main
 from expander_theory.dictionaries.geometry import babel
 from expander_theory.masks import overlap_limited_mask
 from expander_theory.results.ledger import read_ledger
-from experiments.saes import groups as sae_groups, settings as presets, workshop as module
+from experiments.saes import groups as sae_groups, settings as presets, suite as module
 from experiments.saes.settings import settings
 from experiments.saes.variants import controls, has_euler_mask, small_dense, sparsities
 from paper_figures.figures.saes import suite
@@ -67,7 +67,7 @@ def test_every_experiment_draws_its_figures_with_their_data(results, experiment)
 def test_a_second_run_changes_no_byte(results, monkeypatch):
     files = [path for path in results.rglob("*") if path.is_file() and path.suffix in (".jsonl", ".csv", ".png")]
     before = {path: path.read_bytes() for path in files}
-    monkeypatch.setattr("sae_bridge.training.trainee.Trainee.advance", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("sae_bridge.training.training_run.TrainingRun.advance", lambda *_: pytest.fail("trained again"))
     monkeypatch.setattr(module, "measure_losses", lambda *_, **__: pytest.fail("evaluated again"))
     for name in (*EXPERIMENTS, *ANALYSES):
         main(["experiment", name, "--out", str(results)])
@@ -111,7 +111,7 @@ def of_another_machine(results, folder, change):
 
 def test_nulls_are_added_to_results_of_another_machine_without_training(results, tmp_path, monkeypatch):
     path, before = of_another_machine(results, tmp_path, lambda losses: None)
-    monkeypatch.setattr("sae_bridge.training.trainee.Trainee.advance", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("sae_bridge.training.training_run.TrainingRun.advance", lambda *_: pytest.fail("trained again"))
     main(["experiment", "frontier", "--out", str(tmp_path)])
     assert path.read_bytes().startswith(before)
     here, there = (read_ledger(p / "saes" / "ledger.jsonl")[1] for p in (tmp_path, results))
@@ -305,7 +305,7 @@ def test_variants_at_the_sizes_of_the_real_presets():
 
 def test_members_depend_on_seeds_that_are_asked_for(results):
     frontier = sae_groups.Frontier("quick", results, seeds=(5,))
-    found = frontier.members(frontier.workshop)
+    found = frontier.members(frontier.suite)
     assert {seed for _, seed in found} == {5}
     assert replace(base := Training(), k=4) != base
     assert overlap_limited_mask(32, 64, 4, max_overlap=1, seed=0).n == 64

@@ -9,7 +9,7 @@ import pytest
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
 from expander_theory.results.ledger import Ledger
-from expander_theory.simulation.schedules.schedule import Column, FixedTrials
+from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
 from expander_theory.simulation.trials import Ensemble, Task
 from paper_figures.command import Stale, check_all, draw_all
@@ -22,7 +22,7 @@ from paper_figures.drawing.sources import SOURCES
 def results(tmp_path_factory):
     """A small sweep, and its ledger."""
     folder = tmp_path_factory.mktemp("figures")
-    columns = [Column(Task(Ensemble("uniform", m, 40, 4), 1), (1, 4, 8)) for m in (16, 24)]
+    columns = [Ladder(Task(Ensemble("uniform", m, 40, 4), 1), (1, 4, 8)) for m in (16, 24)]
     with Ledger(folder / "phase" / "ledger.jsonl", {"kind": "phase transition"}) as ledger:
         run_sweep(columns, FixedTrials(25), ledger)
     return folder

@@ -13,7 +13,7 @@ import pytest
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import blocks_of, tasks_of
-from expander_theory.simulation.schedules.schedule import Column, FindBoundary
+from expander_theory.simulation.schedules.schedule import FindBoundary, Ladder
 from expander_theory.statistics.intervals import fit_boundary
 from experiments.theory import phase_boundary as experiment
 from experiments.theory.phase_boundary import SCALES, PhaseBoundary, Scale
@@ -85,7 +85,7 @@ def test_the_bracket_s_row_is_the_bracket_of_the_outcomes(folders):
         m = int(row["m"])
         own = {t.k: t for t in tasks.values() if t.ensemble.m == m and t.seed == 0}
         seen = {k: [blocks[t.id][b].outcome for b in sorted(blocks[t.id])] for k, t in own.items()}
-        found = FindBoundary(0.08, 2000).bracket(Column(next(iter(own.values())), tuple(range(1, m + 1))), seen)
+        found = FindBoundary(0.08, 2000).bracket(Ladder(next(iter(own.values())), tuple(range(1, m + 1))), seen)
         assert found.status in ("resolved", "grid")
         assert row["status"] == found.status
         assert (float(row["low"]), float(row["high"])) == pytest.approx((found.low_k / m, found.high_k / m))

@@ -11,7 +11,7 @@ from support.suite_records import frontier, record, write_suite
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
 from expander_theory.results.ledger import Ledger
-from expander_theory.simulation.schedules.schedule import Column, FixedTrials
+from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
 from expander_theory.simulation.trials import Ensemble, Task
 from paper_figures.claims import CLAIMS
@@ -39,7 +39,7 @@ def results(tmp_path_factory):
         Ensemble("dense", m, 40, m, "gaussian") for m in (16, 24)
     ]
     with Ledger(folder / "phase" / "ledger.jsonl", {"kind": "phase transition", "n": 40}) as ledger:
-        run_sweep([Column(Task(e, 1), (1, 4, 8, 14)) for e in ensembles], FixedTrials(25), ledger)
+        run_sweep([Ladder(Task(e, 1), (1, 4, 8, 14)) for e in ensembles], FixedTrials(25), ledger)
     controls = [
         ("d = 8", record("d8", 0, 0.85, d=8)),
         ("clustered (paper)", record("clustered-d8", 0, 0.7, d=8, family="clustered")),

@@ -26,7 +26,7 @@ from expander_theory.results.ledger_merge import merge_ledgers
 from expander_theory.results.ledger_status import ledger_status
 from expander_theory.simulation.export import ledger_rows
 from expander_theory.simulation.firing import load_firing_rates
-from expander_theory.simulation.schedules.schedule import Column, FixedTrials
+from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_certificates, run_sweep
 from expander_theory.simulation.trials import Ensemble, Task
 from sae_bridge.activations.description import write_description
@@ -39,7 +39,7 @@ from sae_bridge.interop.native_files import export_native
 from sae_bridge.interop.saelens import export_saelens
 from sae_bridge.interop.sparsify import export_sparsify
 from sae_bridge.training.recipe import Training
-from sae_bridge.training.trainee import CHECKPOINT, VERSION, Trainee
+from sae_bridge.training.training_run import CHECKPOINT, VERSION, TrainingRun
 
 
 class Format:
@@ -188,7 +188,7 @@ class _OldLedger(_Ledger):
 
 
 class Sweep(_Ledger):
-    columns = (Column(Task(Ensemble("uniform", 8, 16, 2), 1), (1, 2)),)
+    columns = (Ladder(Task(Ensemble("uniform", 8, 16, 2), 1), (1, 2)),)
 
     def make(self, path):
         with Ledger(path, SWEEP) as ledger:
@@ -330,19 +330,19 @@ class CheckpointFile(_Arrays):
         self.how, self.stream = Training(d=4, n=64, k=4, steps=40, dead_after=1000), MemoryStream()
         super().__init__(folder)
 
-    def trainee(self):
+    def training_run(self):
         from sae_bridge.training.parallel import World
 
-        return Trainee(self.how, self.stream.sample(512), torch.device("cpu"), World(), self.how.identity())
+        return TrainingRun(self.how, self.stream.sample(512), torch.device("cpu"), World(), self.how.identity())
 
     def make(self, path):
-        one = self.trainee()
+        one = self.training_run()
         for step in range(3):
             one.advance(self.stream.batch(step))
         one.save_checkpoint(path)
 
     def read(self):
-        one = self.trainee()
+        one = self.training_run()
         one.load_checkpoint(self.path)
         one.advance(self.stream.batch(one.step))
         return content_hash({"step": one.step}, {name: value.numpy() for name, value in one.sae.state_dict().items()})

@@ -21,14 +21,14 @@ from expander_theory.simulation.cells import (
     task_record,
     tasks_of,
 )
-from expander_theory.simulation.trials import Block, Codes, Ensemble, Noise, Success, Task, run_block
+from expander_theory.simulation.trials import Block, CodeLaw, Ensemble, Noise, Success, Task, run_block
 from expander_theory.statistics.clusters import Group, effective_trials, variation
 from expander_theory.statistics.intervals import clopper_pearson_interval, fit_boundary, wilson_interval
 
 UNIFORM = Ensemble("uniform", 24, 60, 4)
 TASK = Task(UNIFORM, 5)
 SHARED = replace(TASK, signals_per_dictionary=5)
-OTHER = Task(UNIFORM, 4, Codes("range", range=9), Noise("relative", 0.2), Success("error", 0.7), "topk", "cell")
+OTHER = Task(UNIFORM, 4, CodeLaw("range", range=9), Noise("relative", 0.2), Success("error", 0.7), "topk", "cell")
 OUTCOME = "1101" + "0" * 20 + "1"
 
 
@@ -64,7 +64,7 @@ def test_tasks_and_blocks_come_back_from_their_records():
 def test_tasks_of_files_come_back_without_their_files(tmp_path):
     UNIFORM.draw(0).save(tmp_path / "w.safetensors")
     np.save(tmp_path / "r.npy", np.linspace(0, 0.5, 60))
-    codes = Codes(firing=str(tmp_path / "r.npy"))
+    codes = CodeLaw(firing=str(tmp_path / "r.npy"))
     task = Task(Ensemble.from_file(tmp_path / "w.safetensors"), 3, codes, dictionaries="fixed")
     (record,) = stored([task_record(task)])
     assert str(tmp_path) not in json.dumps(record)

@@ -24,12 +24,12 @@ from expander_theory.simulation.execution.executors import (
     open_workers,
     processes,
 )
-from expander_theory.simulation.schedules.schedule import Column, FixedTrials
+from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import QuarantineWarning, run_sweep
 from expander_theory.simulation.trials import Ensemble, Task
 
 UNIFORM = Task(Ensemble("uniform", 24, 60, 4), 1)
-COLUMNS = [Column(UNIFORM, (2, 5, 8)), Column(Task(Ensemble("dense", 24, 60, 24, "gaussian"), 1), (6,))]
+COLUMNS = [Ladder(UNIFORM, (2, 5, 8)), Ladder(Task(Ensemble("dense", 24, 60, 24, "gaussian"), 1), (6,))]
 FORKING = partial(ProcessPoolExecutor, 2)
 
 

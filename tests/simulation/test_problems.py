@@ -10,7 +10,7 @@ from expander_theory import InvalidArgument, InvalidFile, sparse_code
 from expander_theory.base.seeds import generator, stream
 from expander_theory.masks.subsets import uniform_subsets
 from expander_theory.simulation.firing import firing_supports, load_firing_rates, scaled_to
-from expander_theory.simulation.problems import Codes, Noise, planted_codes
+from expander_theory.simulation.problems import CodeLaw, Noise, planted_codes
 
 KEY = "5e" * 32
 
@@ -71,7 +71,7 @@ def test_impossible_sparse_codes_are_refused(arguments, name):
     assert caught.value.name == name
 
 
-ALL_LAWS = [Codes(), Codes("signs"), Codes("uniform"), Codes("decaying", decay=0.3), Codes("range", range=50)]
+ALL_LAWS = [CodeLaw(), CodeLaw("signs"), CodeLaw("uniform"), CodeLaw("decaying", decay=0.3), CodeLaw("range", range=50)]
 
 
 @pytest.mark.parametrize("codes", ALL_LAWS, ids=lambda codes: codes.law)
@@ -128,14 +128,14 @@ def test_coefficients_follow_their_laws():
 )
 def test_impossible_laws_are_refused(arguments, name):
     with pytest.raises(InvalidArgument) as caught:
-        Codes(**arguments)
+        CodeLaw(**arguments)
     assert caught.value.name == name
 
 
 def test_coefficients_that_would_vanish_are_refused():
     with pytest.raises(InvalidArgument, match=r"decay = 10\.0.*k = 72"):
-        planted_codes(Codes("decaying", decay=10), 100, 72, 1, seed=0)
-    assert (planted_codes(Codes("decaying", decay=10), 100, 71, 1, seed=0).values != 0).all()
+        planted_codes(CodeLaw("decaying", decay=10), 100, 72, 1, seed=0)
+    assert (planted_codes(CodeLaw("decaying", decay=10), 100, 71, 1, seed=0).values != 0).all()
 
 
 def conditional_law(rates, k):
@@ -223,11 +223,11 @@ def save_rates(folder, rates):
 def test_firing_rates_are_one_law_whatever_the_file(tmp_path):
     rates = np.array([0.1, 0.9, 0.0, 0.25, 0.5])
     files = save_rates(tmp_path, rates)
-    laws = [Codes("signs", firing=str(file)) for file in files]
+    laws = [CodeLaw("signs", firing=str(file)) for file in files]
     for file in files:
         assert np.array_equal(load_firing_rates(file), rates)
     assert laws[0] == laws[1] == laws[2]
-    assert laws[0] != Codes("signs")
+    assert laws[0] != CodeLaw("signs")
     drawn = planted_codes(laws[1], 5, 2, 3000, seed=0)
     assert 2 not in drawn.supports
     assert (drawn.supports == 1).any(axis=1).mean() > 0.8
@@ -236,16 +236,16 @@ def test_firing_rates_are_one_law_whatever_the_file(tmp_path):
 
 def test_rates_that_changed_are_refused(tmp_path):
     file = save_rates(tmp_path, np.array([0.1, 0.9, 0.3]))[0]
-    codes = Codes(firing=str(file))
+    codes = CodeLaw(firing=str(file))
     np.save(file, np.array([0.1, 0.9, 0.4]))
     with pytest.raises(InvalidFile, match=r"r\.npy: has changed"):
         planted_codes(codes, 3, 2, 1, seed=0)
     with pytest.raises(InvalidArgument, match="must name the file of the rates"):
-        planted_codes(Codes(firing_sha256=codes.firing_sha256), 3, 2, 1, seed=0)
+        planted_codes(CodeLaw(firing_sha256=codes.firing_sha256), 3, 2, 1, seed=0)
 
 
 def test_rates_must_fit_n_and_k(tmp_path):
-    codes = Codes(firing=str(save_rates(tmp_path, np.array([0.1, 0.9, 0.0, 1.0]))[2]))
+    codes = CodeLaw(firing=str(save_rates(tmp_path, np.array([0.1, 0.9, 0.0, 1.0]))[2]))
     for n, k, text in ((5, 2, "each of n = 5 columns"), (4, 4, "at most 3"), (4, 0, "between 1 and n")):
         with pytest.raises(InvalidArgument, match=text):
             planted_codes(codes, n, k, 1, seed=0)

@@ -9,30 +9,30 @@ from scipy.stats import binom
 
 from expander_theory import InvalidArgument
 from expander_theory.simulation.schedules.bracket import Evidence
-from expander_theory.simulation.schedules.schedule import Column, FindBoundary, FitBoundary, FixedTrials, ResolveCells
+from expander_theory.simulation.schedules.schedule import FindBoundary, FitBoundary, FixedTrials, Ladder, ResolveCells
 from expander_theory.simulation.trials import Ensemble, Task
 from expander_theory.statistics.boundary import fit_boundary
 from expander_theory.statistics.confidence_sequence import confidence_sequence
 
 TASK = Task(Ensemble("uniform", 200, 400, 4), 1)
-FINE = Column(TASK, tuple(range(1, 121)))
+FINE = Ladder(TASK, tuple(range(1, 121)))
 
 
-def simulate(schedule, column, rate, seed=0):
+def simulate(schedule, ladder, rate, seed=0):
     """What a schedule sees in the end, its rounds, and whether all that it stated on the way was consistent."""
     rng = np.random.default_rng(seed)
-    seen: dict[int, list[str]] = {k: [] for k in column.ks}
+    seen: dict[int, list[str]] = {k: [] for k in ladder.ks}
     rounds = []
     while True:
         before = {k: len(blocks) for k, blocks in seen.items()}
-        wanted = schedule.wanted(column, seen)
-        assert set(wanted) <= set(column.ks)
+        wanted = schedule.wanted(ladder, seen)
+        assert set(wanted) <= set(ladder.ks)
         assert all(wanted.get(k, 0) >= count for k, count in before.items())
         if all(wanted.get(k, 0) == count for k, count in before.items()):
             return seen, rounds
         for k, count in wanted.items():
             for _ in range(count - before[k]):
-                seen[k].append("".join("01"[int(u < rate(k))] for u in rng.random(column.base.block_size)))
+                seen[k].append("".join("01"[int(u < rate(k))] for u in rng.random(ladder.base.block_size)))
         rounds.append({k: count - before[k] for k, count in wanted.items() if count > before[k]})
         assert len(rounds) < 200
 
@@ -50,12 +50,12 @@ SCHEDULES = [FixedTrials(60), ResolveCells(0.1, 300), FindBoundary(0.02), FitBou
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 def test_decisions_depend_on_outcomes_alone(schedule):
-    column = replace(FINE, ks=FINE.ks[::10])
-    seen, rounds = simulate(schedule, column, logistic(50, 0.2))
-    assert (seen, rounds) == simulate(schedule, column, logistic(50, 0.2))
+    ladder = replace(FINE, ks=FINE.ks[::10])
+    seen, rounds = simulate(schedule, ladder, logistic(50, 0.2))
+    assert (seen, rounds) == simulate(schedule, ladder, logistic(50, 0.2))
     shuffled = dict(reversed(list(seen.items())))
-    assert schedule.wanted(column, shuffled) == schedule.wanted(column, {k: tuple(v) for k, v in seen.items()})
-    most = schedule.most(column)
+    assert schedule.wanted(ladder, shuffled) == schedule.wanted(ladder, {k: tuple(v) for k, v in seen.items()})
+    most = schedule.most(ladder)
     assert all(len(blocks) <= most[k] for k, blocks in seen.items())
 
 
@@ -66,11 +66,11 @@ def test_fixed_trials_round_up_to_whole_blocks_in_one_round():
 
 
 def test_cells_are_resolved_as_far_as_asked():
-    schedule, column = ResolveCells(0.08, 1000), replace(FINE, ks=(10, 40, 50, 60, 90))
-    seen, rounds = simulate(schedule, column, logistic(50, 0.1))
-    for k in column.ks:
+    schedule, ladder = ResolveCells(0.08, 1000), replace(FINE, ks=(10, 40, 50, 60, 90))
+    seen, rounds = simulate(schedule, ladder, logistic(50, 0.1))
+    for k in ladder.ks:
         outcome = "".join(seen[k])
-        interval = schedule.interval(column, seen[k])
+        interval = schedule.interval(ladder, seen[k])
         assert interval == tuple(map(float, confidence_sequence(outcome.count("1"), len(outcome))))
         assert interval[1] - interval[0] <= 0.16
     assert len(seen[10]) < len(seen[50])
@@ -83,28 +83,28 @@ def test_a_cell_without_end_stops_at_its_budget():
 
 
 def test_cells_beyond_one_half_can_stop_early():
-    column = replace(FINE, ks=(45, 50))
+    ladder = replace(FINE, ks=(45, 50))
     rate = {45: 0.8, 50: 0.5}.get
-    long, _ = simulate(ResolveCells(0.06, 2000), column, rate)
-    short, _ = simulate(ResolveCells(0.06, 2000, beyond=0.1), column, rate)
+    long, _ = simulate(ResolveCells(0.06, 2000), ladder, rate)
+    short, _ = simulate(ResolveCells(0.06, 2000, beyond=0.1), ladder, rate)
     assert len(short[45]) < len(long[45])
-    low, _ = ResolveCells(0.06, 2000).interval(column, short[45])
+    low, _ = ResolveCells(0.06, 2000).interval(ladder, short[45])
     assert low > 0.6
     assert short[50] == long[50] or len(short[50]) > len(short[45])
 
 
 def test_shared_dictionaries_are_the_unit():
     """All signals of a dictionary agreeing, 250 trials are 10 values."""
-    shared = Column(replace(TASK, signals_per_dictionary=25), (50,))
+    shared = Ladder(replace(TASK, signals_per_dictionary=25), (50,))
     blocks = ["1" * 25, "0" * 25] * 5
     schedule = ResolveCells(0.1, 1000)
     assert shared.values(blocks) == pytest.approx([1, 0] * 5)
     assert np.subtract(*schedule.interval(shared, blocks)) < -0.55
     alone = replace(FINE, ks=(50,))
     assert np.subtract(*schedule.interval(alone, blocks)) > -0.22
-    fixed = Column(replace(TASK, dictionaries="fixed"), (50,))
+    fixed = Ladder(replace(TASK, dictionaries="fixed"), (50,))
     assert schedule.interval(fixed, blocks) == schedule.interval(alone, blocks)
-    three = Column(replace(TASK, signals_per_dictionary=3), (50,))
+    three = Ladder(replace(TASK, signals_per_dictionary=3), (50,))
     assert three.base.block_size == 27
     assert three.values(["110" * 9]) == pytest.approx([2 / 3] * 9)
 
@@ -151,11 +151,11 @@ def test_one_sided_columns_end_early():
 
 
 def test_a_column_of_one_k_is_one_sided_or_out_of_trials():
-    column, schedule = replace(FINE, ks=(50,)), FindBoundary(0.01, 500)
-    seen, _ = simulate(schedule, column, lambda k: 0.9)
-    assert schedule.bracket(column, seen).status == "all_succeed"
-    seen, _ = simulate(schedule, column, lambda k: 0.5)
-    assert schedule.bracket(column, seen).status == "exhausted"
+    ladder, schedule = replace(FINE, ks=(50,)), FindBoundary(0.01, 500)
+    seen, _ = simulate(schedule, ladder, lambda k: 0.9)
+    assert schedule.bracket(ladder, seen).status == "all_succeed"
+    seen, _ = simulate(schedule, ladder, lambda k: 0.5)
+    assert schedule.bracket(ladder, seen).status == "exhausted"
 
 
 def test_the_budget_is_kept_and_said():
@@ -176,10 +176,10 @@ def test_a_rate_that_rises_is_noticed():
 
 
 def test_a_coarse_grid_is_bracketed_by_neighbours_but_one():
-    column = replace(FINE, ks=(10, 30, 50, 70, 90))
+    ladder = replace(FINE, ks=(10, 30, 50, 70, 90))
     schedule = FindBoundary(0.001)
-    seen, _ = simulate(schedule, column, logistic(50, 0.3))
-    found = schedule.bracket(column, seen)
+    seen, _ = simulate(schedule, ladder, logistic(50, 0.3))
+    found = schedule.bracket(ladder, seen)
     assert found.status == "grid"
     assert (found.low_k, found.high_k) == (30, 70)
 
@@ -189,8 +189,8 @@ def test_capital_is_the_product_over_cells(bits, data):
     """Against a slow computation, one place of the boundary and one trial at a time."""
     other = data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=12))
     task = replace(TASK, dictionaries="cell")
-    column = Column(task, (5, 6, 7, 8))
-    found = Evidence.of(column, {6: ["".join(map(str, bits))], 8: ["".join(map(str, other))], 5: []})
+    ladder = Ladder(task, (5, 6, 7, 8))
+    found = Evidence.of(ladder, {6: ["".join(map(str, bits))], 8: ["".join(map(str, other))], 5: []})
     assert found.places.tolist() == [1, 3]
     expected = []
     for place in range(3):  # below 6, between 6 and 8, above 8
@@ -208,7 +208,7 @@ def test_capital_is_the_product_over_cells(bits, data):
 
 def test_the_capital_against_the_truth_is_a_supermartingale():
     """Mean over all 2^10 outcomes of two cells on the right sides of the boundary is at most 1, at any rates."""
-    column = Column(replace(TASK, dictionaries="fixed"), (5, 8))
+    ladder = Ladder(replace(TASK, dictionaries="fixed"), (5, 8))
     for low_rate, high_rate in ((0.5, 0.5), (0.7, 0.4), (1.0, 0.0)):
         mean = 0.0
         for code in range(2**10):
@@ -216,22 +216,22 @@ def test_the_capital_against_the_truth_is_a_supermartingale():
             ones = text[:5].count("1"), text[5:].count("1")
             weight = low_rate ** ones[0] * (1 - low_rate) ** (5 - ones[0])
             weight *= high_rate ** ones[1] * (1 - high_rate) ** (5 - ones[1])
-            mean += weight * math.exp(Evidence.of(column, {5: [text[:5]], 8: [text[5:]]}).capital[1])
+            mean += weight * math.exp(Evidence.of(ladder, {5: [text[:5]], 8: [text[5:]]}).capital[1])
         assert mean <= 1 + 1e-12
 
 
 def test_the_bracket_holds_at_all_looks_as_often_as_stated():
     """Peeked at after each block where the true rate is 1/2 at several cells: the worst case."""
     rng, schedule, held = np.random.default_rng(0), FindBoundary(0.001, 10**6), 0
-    column = replace(FINE, ks=tuple(range(40, 61, 5)))
+    ladder = replace(FINE, ks=tuple(range(40, 61, 5)))
     for _ in range(150):
-        seen = {k: [] for k in column.ks}
+        seen = {k: [] for k in ladder.ks}
         valid = True
         for step in range(60):
-            k = column.ks[step % 5]
+            k = ladder.ks[step % 5]
             rate = 0.5 if k <= 50 else 0.4
             seen[k].append("".join("01"[int(u < rate)] for u in rng.random(25)))
-            found = schedule.bracket(column, seen)
+            found = schedule.bracket(ladder, seen)
             valid &= found.status != "not_decreasing" and (found.high_k is None or found.high_k > 50)
         held += valid
     assert held >= binom.ppf(0.001, 150, 0.95)
@@ -241,7 +241,7 @@ def test_clusters_count_as_dictionaries_in_the_bracket():
     schedule = FindBoundary(0.01)
     blocks = {40: ["1" * 25] * 2, 60: ["0" * 25] * 2}
     assert schedule.bracket(replace(FINE, ks=(40, 60)), blocks).low_k == 40
-    shared = Column(replace(TASK, signals_per_dictionary=25), (40, 60))
+    shared = Ladder(replace(TASK, signals_per_dictionary=25), (40, 60))
     assert schedule.bracket(shared, blocks).low_k is None
 
 
@@ -276,13 +276,13 @@ def test_the_fit_takes_half_the_allowed_error():
 
 
 def test_the_fit_refuses_correlated_trials():
-    column = Column(replace(TASK, signals_per_dictionary=5), FINE.ks)
+    ladder = Ladder(replace(TASK, signals_per_dictionary=5), FINE.ks)
     with pytest.raises(InvalidArgument, match="signals_per_dictionary"):
-        FitBoundary(0.01).wanted(column, {})
+        FitBoundary(0.01).wanted(ladder, {})
 
 
 @pytest.mark.parametrize("rate", [0.97, 0.02])
-def test_the_fit_ends_early_on_one_sided_columns(rate):
+def test_the_fit_ends_early_on_one_sided_ladders(rate):
     seen, _ = simulate(FitBoundary(0.01), FINE, lambda k: rate)
     assert trials(seen) <= 500
 
@@ -290,10 +290,10 @@ def test_the_fit_ends_early_on_one_sided_columns(rate):
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda: Column(TASK, ()), "ks"),
-        (lambda: Column(TASK, (3, 3)), "ks"),
-        (lambda: Column(TASK, (4, 3)), "ks"),
-        (lambda: Column(TASK, (1.5,)), "ks"),
+        (lambda: Ladder(TASK, ()), "ks"),
+        (lambda: Ladder(TASK, (3, 3)), "ks"),
+        (lambda: Ladder(TASK, (4, 3)), "ks"),
+        (lambda: Ladder(TASK, (1.5,)), "ks"),
         (lambda: FixedTrials(0), "trials"),
         (lambda: FixedTrials(2.5), "trials"),
         (lambda: ResolveCells(0.0), "half_width"),

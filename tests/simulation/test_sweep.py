@@ -17,16 +17,16 @@ from expander_theory.simulation.cells import blocks_of, cells, task_record
 from expander_theory.simulation.estimate import estimate_sweep
 from expander_theory.simulation.execution.executors import InlineExecutor
 from expander_theory.simulation.planted import planted_recovery
-from expander_theory.simulation.schedules.schedule import Column, FindBoundary, FixedTrials, ResolveCells
+from expander_theory.simulation.schedules.schedule import FindBoundary, FixedTrials, Ladder, ResolveCells
 from expander_theory.simulation.sweep import run_certificates, run_sweep
 from expander_theory.simulation.tasks import task_id
 from expander_theory.simulation.trials import Block, Ensemble, Task
 
 UNIFORM = Ensemble("uniform", 24, 60, 4)
 COLUMNS = [
-    Column(Task(UNIFORM, 1), (2, 4, 5, 6, 7, 8, 9, 12)),
-    Column(Task(Ensemble("dense", 24, 60, 24, "gaussian"), 1), (2, 5, 8, 12)),
-    Column(Task(replace(UNIFORM, n=40), 1, signals_per_dictionary=5), (6, 8)),
+    Ladder(Task(UNIFORM, 1), (2, 4, 5, 6, 7, 8, 9, 12)),
+    Ladder(Task(Ensemble("dense", 24, 60, 24, "gaussian"), 1), (2, 5, 8, 12)),
+    Ladder(Task(replace(UNIFORM, n=40), 1, signals_per_dictionary=5), (6, 8)),
 ]
 SCHEDULES = {
     "fixed": FixedTrials(110),
@@ -116,10 +116,10 @@ def test_shards_merged_are_the_whole(tmp_path, references):
 
 
 def test_equal_columns_count_once_and_overlapping_ones_are_refused(tmp_path):
-    column = Column(Task(UNIFORM, 1), (2, 5))
+    column = Ladder(Task(UNIFORM, 1), (2, 5))
     assert len(sweep(tmp_path, "l", FixedTrials(1), columns=[column, column])) == 2
     with pytest.raises(InvalidArgument, match="must not have a task in common"):
-        sweep(tmp_path, "l", FixedTrials(1), columns=[column, Column(Task(UNIFORM, 1), (5, 8))])
+        sweep(tmp_path, "l", FixedTrials(1), columns=[column, Ladder(Task(UNIFORM, 1), (5, 8))])
 
 
 def test_results_of_another_version_are_not_added_to(tmp_path):
@@ -128,7 +128,7 @@ def test_results_of_another_version_are_not_added_to(tmp_path):
         ledger.append({**task_record(task), "task": task_id(task, "older"), "kernel": "older"})
     before = (tmp_path / "l").read_bytes()
     with pytest.raises(InvalidFile, match="another version of the simulation"):
-        sweep(tmp_path, "l", FixedTrials(1), columns=[Column(task, (2,))])
+        sweep(tmp_path, "l", FixedTrials(1), columns=[Ladder(task, (2,))])
     assert (tmp_path / "l").read_bytes() == before
 
 
@@ -149,7 +149,7 @@ def test_quick_blocks_are_run_many_at_a_time_and_slow_ones_singly(tmp_path):
         time.sleep(0.15)
         return quick(task, block)
 
-    executor, column = Counting(), Column(Task(UNIFORM, 1), (2,))
+    executor, column = Counting(), Ladder(Task(UNIFORM, 1), (2,))
     sweep(tmp_path, "quick", FixedTrials(25 * 200), columns=[column], executor=executor, run=quick)
     assert sum(executor.pieces) == 200
     assert len(executor.pieces) < 20

@@ -22,7 +22,7 @@ from expander_theory.results.files import write_arrays
 from expander_theory.simulation import trials as module
 from expander_theory.simulation.trials import (
     Block,
-    Codes,
+    CodeLaw,
     Ensemble,
     Noise,
     Success,
@@ -36,7 +36,7 @@ from expander_theory.solvers import SOLVERS, omp
 UNIFORM = Ensemble("uniform", 24, 60, 4)
 DENSE = Ensemble("dense", 24, 60, 24, "gaussian")
 TASK = Task(UNIFORM, 5)
-NOISY = Task(UNIFORM, 4, Codes("range", range=9), Noise("relative", 0.2), Success("fraction", 0.7))
+NOISY = Task(UNIFORM, 4, CodeLaw("range", range=9), Noise("relative", 0.2), Success("fraction", 0.7))
 
 SHAPES = [
     ("uniform", 20, 50, 4), ("biregular", 20, 50, 4), ("progressive-edge-growth", 20, 50, 4),
@@ -223,7 +223,7 @@ def test_a_file_that_changed_or_is_unusable_is_refused(decoder, tmp_path):
         ({"codes": "gaussian"}, "codes"),
         ({"noise": 0.1}, "noise"),
         ({"success": "support"}, "success"),
-        ({"codes": Codes("decaying", decay=300)}, "decay"),
+        ({"codes": CodeLaw("decaying", decay=300)}, "decay"),
         ({"solver": "x"}, "solver"),
         ({"dictionaries": "new"}, "dictionaries"),
         ({"precision": "float16"}, "precision"),
@@ -245,7 +245,7 @@ def test_a_file_s_one_dictionary_is_fixed(decoder):
 
 def test_firing_rates_must_have_the_ensemble_s_width(tmp_path):
     np.save(tmp_path / "r.npy", np.full(59, 0.1))
-    codes = Codes(firing=str(tmp_path / "r.npy"))
+    codes = CodeLaw(firing=str(tmp_path / "r.npy"))
     with pytest.raises(InvalidArgument, match="each of n = 60 columns"):
         Task(UNIFORM, 3, codes)
     Task(replace(UNIFORM, n=59), 3, codes)
@@ -263,7 +263,7 @@ def test_impossible_measures_are_refused(measure, threshold, name):
 
 
 CHANGES = [
-    {"k": 6}, {"ensemble": DENSE}, {"codes": Codes("signs")}, {"noise": Noise("absolute", 1)}, {"seed": 1},
+    {"k": 6}, {"ensemble": DENSE}, {"codes": CodeLaw("signs")}, {"noise": Noise("absolute", 1)}, {"seed": 1},
     {"dictionaries": "cell"}, {"signals_per_dictionary": 2},
 ]  # fmt: skip
 SAME_INSTANCES = [{"solver": "topk"}, {"success": Success("error", 0.1)}, {"precision": "float64"}]
@@ -315,7 +315,7 @@ def dictionary_and_codes(task, block):
     [
         TASK,
         NOISY,
-        Task(DENSE, 5, Codes("uniform"), success=Success("error", 0.95), solver="topk", precision="float64"),
+        Task(DENSE, 5, CodeLaw("uniform"), success=Success("error", 0.95), solver="topk", precision="float64"),
         replace(NOISY, signals_per_dictionary=4),
         replace(TASK, dictionaries="cell", noise=Noise("absolute", 0.1)),
         replace(TASK, dictionaries="fixed", success=Success("error", 0.3)),
@@ -482,7 +482,7 @@ def test_measures_on_cases_by_hand(monkeypatch, success, outcome):
 
 @pytest.mark.parametrize("ensemble", [UNIFORM, DENSE], ids=["masked", "dense"])
 def test_signals_are_products_in_double_precision(ensemble):
-    w, codes = ensemble.draw(2, np.float32), module.planted_codes(Codes(), 60, 5, 8, seed=1)
+    w, codes = ensemble.draw(2, np.float32), module.planted_codes(CodeLaw(), 60, 5, 8, seed=1)
     x = np.zeros((8, 60))
     np.put_along_axis(x, codes.supports, codes.values, axis=1)
     h = signals_of(w, codes)

@@ -32,7 +32,7 @@ def activations(count=40, m=M, seed=5):
 
 
 def dense(acts, indices, n=N):
-    """Codes as (B, n)."""
+    """CodeLaw as (B, n)."""
     return acts.new_zeros(len(acts), n).scatter_add(1, indices, acts)
 
 

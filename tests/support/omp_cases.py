@@ -10,13 +10,13 @@ DTYPES = [np.float64, np.float32]
 W = gaussian_dictionary(uniform_mask(40, 90, 5, seed=0), seed=0)
 H = np.random.default_rng(0).standard_normal((37, 40))
 
-every_design = pytest.mark.parametrize(
-    ("masked", "design"),
-    [(True, design) for design in MASKED_DESIGNS] + [(False, design) for design in DENSE_DESIGNS],
+every_backend = pytest.mark.parametrize(
+    ("masked", "backend"),
+    [(True, backend) for backend in MASKED_DESIGNS] + [(False, backend) for backend in DENSE_DESIGNS],
 )
 
 
-def designs_of(w):
+def backends_of(w):
     return MASKED_DESIGNS if isinstance(w, Dictionary) else DENSE_DESIGNS
 
 

@@ -1,4 +1,4 @@
-"""Orthogonal matching pursuit, one signal at a time: the plain design, which the fast ones are tested against.
+"""Orthogonal matching pursuit, one signal at a time: the plain backend, which the fast ones are tested against.
 
 With G_S = L L^T (Cholesky, grown by one row a step), z = L^{-1} W_S^T h and L^T c = z, the residual is h - W_S c,
 recomputed from h at every step so that errors do not accumulate. A step costs one correlation (O(dn) or O(mn)) plus

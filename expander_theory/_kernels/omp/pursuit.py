@@ -1,4 +1,4 @@
-"""Orthogonal matching pursuit, the part that all designs share: what happens to one signal once an atom is chosen.
+"""Orthogonal matching pursuit, the part that all backends share: what happens to one signal once an atom is chosen.
 
 The least squares live in coefficient space. With U upper triangular such that the columns of W_S U are orthonormal, a
 new atom w with overlaps g = W_S^T w has v = U^T g, squared distance rho = ||w||^2 - ||v||^2 from span W_S, and

@@ -1,4 +1,4 @@
-"""OMP on masked columns, push design: keep every correlation, and change only those that a step changes.
+"""OMP on masked columns, push backend: keep every correlation, and change only those that a step changes.
 
 The correlations of all columns with the signal are computed once, a tile of signals at a time. A step then pushes the
 residual's change from each row that it touches to the columns that meet the row. Candidates are the columns whose score

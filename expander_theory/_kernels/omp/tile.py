@@ -1,4 +1,4 @@
-"""OMP on masked columns, tile design: as many signals in lockstep as a tile has lanes.
+"""OMP on masked columns, tile backend: as many signals in lockstep as a tile has lanes.
 
 One pass over the columns correlates all lanes and keeps each lane's best atom in registers; nothing is stored per
 column. A lane whose signal has stopped takes the next one, so early stops cost nothing. Work: n d multiply-adds a step

@@ -81,7 +81,8 @@ class Signals:
     range: float = 0.0
     """Largest magnitude of --coefficients range."""
     firing: Path | None = None
-    """Firing rates, one per column (.npy, .safetensors or .json): supports follow them. Default: uniform supports."""
+    """Firing rates, one per dictionary column (.npy, .safetensors or .json): supports follow them. Default: uniform
+    supports."""
     noise: Literal["none", "relative", "absolute"] = "none"
     """relative: N(0, sigma^2 ||h||^2 / m) per entry of the signal h. absolute: N(0, sigma^2)."""
     sigma: float = 0.0
@@ -120,15 +121,15 @@ class Effort:
     trials: int | None = None
     """Trials per cell; default 50, rounded up to whole blocks."""
     boundary: float | None = None
-    """Bracket the 50 % boundary of each column within +- this in k/m, and spend trials where it is uncertain. Without
-    --k-over-m and --ks every column then has a fine grid of k up to 0.6 m."""
+    """Bracket the 50 % boundary of each ladder (tasks that differ in k alone) within +- this in k/m, and spend trials
+    where it is uncertain. Without --k-over-m and --ks every ladder then has a fine grid of k up to 0.6 m."""
     boundary_method: Literal["bracket", "fit"] = "bracket"
     """bracket: assumes only that rates fall with k, and holds at any time. fit: a logistic curve, for far fewer
     trials where the transition is gentle; needs independent trials."""
     half_width: float | None = None
     """Try each cell until the confidence sequence of its rate has this half-width."""
     max_trials: int | None = None
-    """Most trials: per column with --boundary (default 4000), per cell with --half-width (default 2000)."""
+    """Most trials: per ladder with --boundary (default 4000), per cell with --half-width (default 2000)."""
 
     def schedule(self) -> "Schedule":
         """The schedule that these options ask for.
@@ -177,7 +178,7 @@ class Shard:
 
     def of(self, items: Sequence[Item]) -> Sequence[Item]:
         """Every ``count``-th item, from the ``index``-th on."""
-        few = f"must be of at most {len(items)} shards, the number of columns (family, size, solver) of this sweep"
+        few = f"must be of at most {len(items)} shards, the number of ladders (family, size, solver) of this sweep"
         require(self.count <= len(items), "shard", self, few)
         return items[self.index - 1 :: self.count]
 
@@ -205,7 +206,7 @@ class Execution:
     scheduler_timeout: float = 10.0
     """Seconds to wait for its answer."""
     shard: str | None = None
-    """i/n: only every n-th column, from the i-th on, into a ledger of its own; `expander ledger merge` joins them."""
+    """i/n: only every n-th ladder, from the i-th on, into a ledger of its own; `expander ledger merge` joins them."""
     retries: int = 2
     """Further attempts at a block that fails, before it is left out."""
 

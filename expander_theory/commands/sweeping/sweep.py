@@ -17,7 +17,7 @@ from expander_theory.commands.sweeping.options import Dictionaries, Effort, Exec
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from expander_theory.simulation import Column, Schedule
+    from expander_theory.simulation import Ladder, Schedule
 
 
 class IncompleteSweep(ExpanderTheoryError):
@@ -47,39 +47,39 @@ class Sweep:
     """Print cells, trials, and an estimate of time and disk from a calibration of a few seconds; write nothing."""
 
     def run(self) -> None:
-        from expander_theory.commands.sweeping.slices import grid_columns
+        from expander_theory.commands.sweeping.ladders import grid_ladders
 
         draws = self.certified_draws
         require(0 <= draws <= _MOST_DRAWS, "certified-draws", draws, f"must be between 0 and {_MOST_DRAWS}")
         self.execution.require_valid()
         schedule = self.effort.schedule()
         fine = self.effort.boundary
-        columns = grid_columns(self.dictionaries, self.grid, self.signals, self.seed, resolution=fine)
+        ladders = grid_ladders(self.dictionaries, self.grid, self.signals, self.seed, resolution=fine)
         if self.dry_run:
-            self._estimate(columns, schedule)
+            self._estimate(ladders, schedule)
         elif self.execution.executor == "slurm":
-            self._submit(columns)
+            self._submit(ladders)
         else:
-            self._sweep(columns, schedule)
+            self._sweep(ladders, schedule)
 
     def run_shard(self, shard: str) -> None:
         """One shard, as a job of its own."""
         replace(self, execution=replace(self.execution, shard=shard)).run()
 
-    def _sweep(self, columns: "Sequence[Column]", schedule: "Schedule") -> None:
+    def _sweep(self, ladders: "Sequence[Ladder]", schedule: "Schedule") -> None:
         from expander_theory.commands.sweeping.tables import show_brackets, show_cells
         from expander_theory.results import Ledger
         from expander_theory.simulation import FindBoundary, run_certificates, run_sweep
 
-        identity, suffix = {"kind": "sweep", **_description(columns)}, ""
+        identity, suffix = {"kind": "sweep", **_description(ladders)}, ""
         if self.execution.shard is not None:
             shard = Shard.parse(self.execution.shard)
-            columns, suffix = shard.of(columns), shard.suffix
+            ladders, suffix = shard.of(ladders), shard.suffix
             identity["shard"] = str(shard)
         ledger, failures = Ledger(self.out / f"ledger{suffix}.jsonl", identity), []
         with self._workers() as (executor, workers), ledger, _told_how_to_resume(ledger.path):
             counted = run_sweep(
-                columns,
+                ladders,
                 schedule,
                 ledger,
                 executor=executor,
@@ -87,10 +87,10 @@ class Sweep:
                 retries=self.execution.retries,
                 report=failures.append,
             )
-            run_certificates([c.base.ensemble for c in columns], self.certified_draws, ledger, seed=self.seed)
+            run_certificates([c.base.ensemble for c in ladders], self.certified_draws, ledger, seed=self.seed)
             records = ledger.records
         if isinstance(schedule, FindBoundary):
-            show_brackets(columns, schedule, records)
+            show_brackets(ladders, schedule, records)
         show_cells(counted, self.out / f"cells{suffix}.csv")
         print(f"ledger: {ledger.path}")
         if suffix:
@@ -121,21 +121,21 @@ class Sweep:
             return self.execution.workers
         return 1 if self.execution.executor == "inline" else default_workers()
 
-    def _estimate(self, columns: "Sequence[Column]", schedule: "Schedule") -> None:
+    def _estimate(self, ladders: "Sequence[Ladder]", schedule: "Schedule") -> None:
         from expander_theory.commands.sweeping.tables import show_estimate
         from expander_theory.simulation import estimate_sweep
 
         if self.execution.shard is not None:
-            columns = Shard.parse(self.execution.shard).of(columns)
+            ladders = Shard.parse(self.execution.shard).of(ladders)
         on_slurm = self.execution.executor == "slurm"
         workers = self.slurm.slurm_jobs * self.slurm.slurm_cpus if on_slurm else self._worker_count()
-        show_estimate(estimate_sweep(columns, schedule), workers)
+        show_estimate(estimate_sweep(ladders, schedule), workers)
 
-    def _submit(self, columns: "Sequence[Column]") -> None:
+    def _submit(self, ladders: "Sequence[Ladder]") -> None:
         from expander_theory.simulation import submit_shards
 
         asked, out = self.slurm, self.out.absolute()
-        Shard(1, max(1, asked.slurm_jobs)).of(columns)
+        Shard(1, max(1, asked.slurm_jobs)).of(ladders)
         job = replace(self, out=out, execution=replace(self.execution, executor="loky", workers=asked.slurm_cpus))
         jobs = submit_shards(
             job.run_shard,
@@ -155,17 +155,17 @@ class Sweep:
             raise IncompleteSweep(f"{len(failed)} of {len(jobs)} jobs failed ({', '.join(failed)}): see their logs")
 
 
-def _description(columns: "Sequence[Column]") -> dict[str, Any]:
+def _description(ladders: "Sequence[Ladder]") -> dict[str, Any]:
     """What is swept, with all defaults filled in and files by their hashes, and a digest of every task in order."""
     from expander_theory.simulation import content
 
-    ids = "".join(column.task(k).id for column in columns for k in column.ks)
-    bases = [content(column.base) for column in columns]
+    ids = "".join(ladder.task(k).id for ladder in ladders for k in ladder.ks)
+    bases = [content(ladder.base) for ladder in ladders]
     ensembles = [base.pop("ensemble") for base in bases]
     return {
         "tasks": hashlib.sha256(ids.encode()).hexdigest()[:16],
         **{name: _distinct(base[name] for base in bases) for name in bases[0]},
-        "k": _distinct(k for column in columns for k in column.ks),
+        "k": _distinct(k for ladder in ladders for k in ladder.ks),
         "ensemble": {name: _distinct(ensemble[name] for ensemble in ensembles) for name in ensembles[0]},
     }
 

@@ -9,9 +9,9 @@ from typing import Any
 from expander_theory.commands.output import table, write_csv
 from expander_theory.simulation import (
     Cell,
-    Column,
     Estimate,
     FindBoundary,
+    Ladder,
     Record,
     Rounds,
     blocks_of,
@@ -30,14 +30,14 @@ def show_cells(counted: Sequence[Cell], path: Path) -> None:
     print(f"\nrates of {len(rows)} cells: {write_csv(path, rows)}")
 
 
-def show_brackets(columns: Sequence[Column], schedule: FindBoundary, records: Sequence[Record]) -> None:
-    """What is certain of each column's boundary, whenever its trials stopped."""
+def show_brackets(ladders: Sequence[Ladder], schedule: FindBoundary, records: Sequence[Record]) -> None:
+    """What is certain of each ladder's boundary, whenever its trials stopped."""
     known, rows = blocks_of(records), []
-    for column in columns:
-        rounds = Rounds.start(column, schedule, known)
+    for ladder in ladders:
+        rounds = Rounds.start(ladder, schedule, known)
         rounds.next_round()  # goes over what the schedule asked for, as far as it is known
         seen = {k: [block.outcome for block in blocks.values()] for k, blocks in rounds.counted().items()}
-        found, e = schedule.bracket(column, seen), column.base.ensemble
+        found, e = schedule.bracket(ladder, seen), ladder.base.ensemble
         rows.append(
             {
                 **{"family": e.family, "d": e.d, "m": e.m, "n": e.n},
@@ -59,7 +59,7 @@ def show_estimate(found: Estimate, workers: int) -> None:
     else:
         took = "unknown: one block of the smallest cell takes longer than the calibration may"
     rows = {
-        "columns (family, size, solver)": str(found.columns),
+        "ladders (family, size, solver)": str(found.ladders),
         "cells": str(found.cells),
         "trials at most": f"{found.trials} in {found.blocks} blocks",
         "time at most": took,

@@ -1,4 +1,4 @@
-"""How far one column of a sweep is: the schedule's rounds, and what is still missing of the present one."""
+"""How far one ladder of a sweep is: the schedule's rounds, and what is still missing of the present one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from expander_theory.simulation.execution.dispatch import Answer, Failure
-from expander_theory.simulation.schedules.slices import Column, Schedule
+from expander_theory.simulation.schedules.ladders import Ladder, Schedule
 from expander_theory.simulation.tasks import Task
 from expander_theory.simulation.trials import Block
 
@@ -22,7 +22,7 @@ class Work:
 
 @dataclass
 class Rounds:
-    """One column on its way.
+    """One ladder on its way.
 
     A round is what the schedule adds at a time. It is shown the blocks of all rounds before, and no others, so what
     it decides depends on neither the order in which blocks come nor what else is known.
@@ -32,12 +32,12 @@ class Rounds:
         known: by k and block, what is known from the ledger and from this run.
         asked: by k, blocks that the schedule wants so far.
         missing: blocks of this round that are still to come.
-        failures: blocks of this round that were given up: the column stops after it.
-        over: whether the column has come to its end, resolved or failed.
+        failures: blocks of this round that were given up: the ladder stops after it.
+        over: whether the ladder has come to its end, resolved or failed.
         seconds: by k, what a block took last.
     """
 
-    column: Column
+    ladder: Ladder
     schedule: Schedule
     tasks: dict[int, Task]
     known: dict[int, dict[int, Block]]
@@ -48,20 +48,20 @@ class Rounds:
     seconds: dict[int, float] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, column: Column, schedule: Schedule, known: Mapping[str, Mapping[int, Block]]) -> Rounds:
-        """A column before its first round; ``known`` by task id."""
-        tasks = {k: column.task(k) for k in column.ks}
-        return cls(column, schedule, tasks, {k: dict(known.get(task.id, {})) for k, task in tasks.items()})
+    def start(cls, ladder: Ladder, schedule: Schedule, known: Mapping[str, Mapping[int, Block]]) -> Rounds:
+        """A ladder before its first round; ``known`` by task id."""
+        tasks = {k: ladder.task(k) for k in ladder.ks}
+        return cls(ladder, schedule, tasks, {k: dict(known.get(task.id, {})) for k, task in tasks.items()})
 
     def next_round(self) -> list[Work]:
-        """What to run next; empty when the column is over.
+        """What to run next; empty when the ladder is over.
 
         Rounds of which everything is known already are passed over.
         """
         while not self.failures:
             seen = {k: [self.known[k][b].outcome for b in range(count)] for k, count in self.asked.items()}
-            wanted = self.schedule.wanted(self.column, {k: seen.get(k, []) for k in self.column.ks})
-            asked = {k: max(self.asked.get(k, 0), wanted.get(k, 0)) for k in self.column.ks}
+            wanted = self.schedule.wanted(self.ladder, {k: seen.get(k, []) for k in self.ladder.ks})
+            asked = {k: max(self.asked.get(k, 0), wanted.get(k, 0)) for k in self.ladder.ks}
             if asked == self.asked:
                 break
             self.asked = asked
@@ -102,6 +102,6 @@ class Rounds:
     @property
     def trials(self) -> tuple[int, int]:
         """Trials done, and asked for so far."""
-        size = self.column.base.block_size
+        size = self.ladder.base.block_size
         asked = sum(self.asked.values())
         return (asked - self.missing) * size, asked * size

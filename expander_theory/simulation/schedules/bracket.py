@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory._kernels.statistics.betting import one_sided_capitals
-from expander_theory.simulation.schedules.slices import Column, Seen
+from expander_theory.simulation.schedules.ladders import Ladder, Seen
 
 BracketStatus = Literal["resolved", "grid", "all_succeed", "all_fail", "not_decreasing", "exhausted", "open"]
 
@@ -31,12 +31,12 @@ class Bracket:
     """What is known of the 50 % boundary of a column: the rate is at least 1/2 at low_k and at most 1/2 at high_k.
 
     Attributes:
-        low_k, high_k: None on a side where nothing is known yet, or where the column ends.
-        status: "resolved": within the resolution. "grid": wider, but at most one k of the column lies strictly between,
+        low_k, high_k: None on a side where nothing is known yet, or where the ladder ends.
+        status: "resolved": within the resolution. "grid": wider, but at most one k of the ladder lies strictly between,
             and where its rate is near 1/2 no number of trials would tell. "all_succeed", "all_fail": the boundary is
-            beyond the column's last or first k. "not_decreasing": the data refute that the rate does not increase.
+            beyond the ladder's last or first k. "not_decreasing": the data refute that the rate does not increase.
             "exhausted": out of trials before any of these. "open": more trials are wanted.
-        trials: spent on the column.
+        trials: spent on the ladder.
     """
 
     low_k: int | None
@@ -53,11 +53,11 @@ _MOST = 0.9
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the tried cells of one column say of the place of its boundary.
+    """What the tried cells of one ladder say of the place of its boundary.
 
     Attributes:
-        cells: of the column.
-        places: index in the column of each tried cell, ascending.
+        cells: of the ladder.
+        places: index in the ladder of each tried cell, ascending.
         successes, units: of each tried cell; where signals share dictionaries, shares of successes and dictionaries.
         capital: log capital against each place of the boundary: entry j against "between tried cells j - 1 and j".
     """
@@ -69,15 +69,15 @@ class Evidence:
     capital: Floats
 
     @classmethod
-    def of(cls, column: Column, seen: Seen) -> Evidence:
+    def of(cls, ladder: Ladder, seen: Seen) -> Evidence:
         """From the outcomes of the first blocks of each k."""
-        places = [place for place, k in enumerate(column.ks) if len(seen.get(k, ()))]
-        values = [column.values(seen[column.ks[place]]) for place in places]
-        prior = max(1.0, _PRIOR / column.signals_per_unit)
+        places = [place for place, k in enumerate(ladder.ks) if len(seen.get(k, ()))]
+        values = [ladder.values(seen[ladder.ks[place]]) for place in places]
+        prior = max(1.0, _PRIOR / ladder.signals_per_unit)
         up, down = np.array([one_sided_capitals(v, prior, _MOST) for v in values]).reshape(-1, 2).T
         capital = np.concatenate([[0.0], np.cumsum(down)]) + np.concatenate([np.cumsum(up[::-1])[::-1], [0.0]])
         sums, sizes = np.array([v.sum() for v in values], float), np.array([v.size for v in values], float)
-        return cls(len(column.ks), np.array(places, np.int64), sums, sizes, capital)
+        return cls(len(ladder.ks), np.array(places, np.int64), sums, sizes, capital)
 
     def hull(self, level: float) -> tuple[int, int] | None:
         """Places of the cells that enclose the boundary, -1 and ``cells`` for none; None if every place is refuted."""

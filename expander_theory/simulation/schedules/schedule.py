@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from expander_theory.base import require, require_int
 from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
 from expander_theory.simulation.schedules.bracket import Bracket
-from expander_theory.simulation.schedules.slices import Column, Schedule, Seen
+from expander_theory.simulation.schedules.ladders import Ladder, Schedule, Seen
 from expander_theory.statistics import bounded_mean_sequence, confidence_sequence
 
-__all__ = ["Bracket", "Column", "FindBoundary", "FitBoundary", "FixedTrials", "ResolveCells", "Schedule", "Seen"]
+__all__ = ["Bracket", "FindBoundary", "FitBoundary", "FixedTrials", "Ladder", "ResolveCells", "Schedule", "Seen"]
 
 
 MOST_TRIALS = 10**8
@@ -36,13 +36,13 @@ class FixedTrials:
         object.__setattr__(self, "trials", require_int("trials", self.trials))
         require(1 <= self.trials <= MOST_TRIALS, "trials", self.trials, f"must be between 1 and {MOST_TRIALS}")
 
-    def wanted(self, column: Column, seen: Seen) -> dict[int, int]:
+    def wanted(self, ladder: Ladder, seen: Seen) -> dict[int, int]:
         """Blocks wanted in total per k."""
-        return self.most(column)
+        return self.most(ladder)
 
-    def most(self, column: Column) -> dict[int, int]:
+    def most(self, ladder: Ladder) -> dict[int, int]:
         """The same."""
-        return dict.fromkeys(column.ks, column.blocks(self.trials))
+        return dict.fromkeys(ladder.ks, ladder.blocks(self.trials))
 
 
 @dataclass(frozen=True)
@@ -74,28 +74,28 @@ class ResolveCells:
         require(self.beyond is None or 0 <= self.beyond < 0.5, "beyond", self.beyond, "must be in [0, 1/2), or None")
         require(0 < self.level < 1, "level", self.level, "must be in (0, 1)")
 
-    def interval(self, column: Column, outcomes: Sequence[str]) -> tuple[float, float]:
+    def interval(self, ladder: Ladder, outcomes: Sequence[str]) -> tuple[float, float]:
         """The confidence sequence of one cell's rate, from the outcomes of its blocks; (0, 1) without any."""
-        values = column.values(outcomes)
-        if column.signals_per_unit > 1:
+        values = ladder.values(outcomes)
+        if ladder.signals_per_unit > 1:
             return bounded_mean_sequence(values, level=self.level)
         low, high = confidence_sequence(values.sum(), values.size, level=self.level)
         return float(low), float(high)
 
-    def wanted(self, column: Column, seen: Seen) -> dict[int, int]:
+    def wanted(self, ladder: Ladder, seen: Seen) -> dict[int, int]:
         """Blocks wanted in total per k."""
-        return {k: self._cell(column, seen.get(k, ())) for k in column.ks}
+        return {k: self._cell(ladder, seen.get(k, ())) for k in ladder.ks}
 
-    def _cell(self, column: Column, outcomes: Sequence[str]) -> int:
+    def _cell(self, ladder: Ladder, outcomes: Sequence[str]) -> int:
         count = len(outcomes)
-        low, high = self.interval(column, outcomes)
+        low, high = self.interval(ladder, outcomes)
         half = (high - low) / 2
         decided = self.beyond is not None and (low > 0.5 + self.beyond or high < 0.5 - self.beyond)
         if half <= self.half_width or decided:
             return count
         suggested = min(math.ceil(count * (half / self.half_width) ** 2), 2 * count)
-        return max(count, min(max(count + 1, suggested), column.blocks(self.max_trials)))
+        return max(count, min(max(count + 1, suggested), ladder.blocks(self.max_trials)))
 
-    def most(self, column: Column) -> dict[int, int]:
+    def most(self, ladder: Ladder) -> dict[int, int]:
         """Blocks per k that are never exceeded."""
-        return dict.fromkeys(column.ks, column.blocks(self.max_trials))
+        return dict.fromkeys(ladder.ks, ladder.blocks(self.max_trials))

@@ -31,11 +31,11 @@ _TOGETHER = 64
 
 
 def work_estimate(m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, masked: bool = True) -> dict[str, float]:
-    """Nanoseconds per signal that each design should need on one core, to order of magnitude.
+    """Nanoseconds per signal that each backend should need on one core, to order of magnitude.
 
     Fitted on an AVX-512 processor: vector multiply-adds at 45 (float32) and 22 (float64) a nanosecond from a tile in
     the first two caches, scattered updates at 1.6 ns, screened products at 18 a nanosecond, BLAS at 50; the
-    preparation of a design (row lists, Gram matrix) is divided by the batch.
+    preparation of a backend (row lists, Gram matrix) is divided by the batch.
     """
     single = np.dtype(dtype).itemsize == 4
     lanes, width = vectors.lanes_of(dtype), (1.0 if single else 2.0)
@@ -58,32 +58,32 @@ def work_estimate(m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, mas
     return found
 
 
-def choose_design(dictionary: AnyDictionary, batch: int, k: int, dtype: Any) -> str:
-    """The design of least :func:`work_estimate` for a batch of signals."""
+def choose_backend(dictionary: AnyDictionary, batch: int, k: int, dtype: Any) -> str:
+    """The backend of least :func:`work_estimate` for a batch of signals."""
     masked = isinstance(dictionary, Dictionary)
     work = work_estimate(dictionary.m, dictionary.n, dictionary.d, k=k, batch=max(1, batch), dtype=dtype, masked=masked)
-    return min(work, key=lambda design: work[design])
+    return min(work, key=lambda backend: work[backend])
 
 
-def resolve_design(design: str, dictionary: AnyDictionary, batch: int, k: int, dtype: Any, selection: str) -> str:
-    """The design asked for, or the cheapest for "auto".
+def resolve_backend(backend: str, dictionary: AnyDictionary, batch: int, k: int, dtype: Any, selection: str) -> str:
+    """The backend asked for, or the cheapest for "auto".
 
     Raises:
-        InvalidArgument: no design of this kind of dictionary or selection.
+        InvalidArgument: no backend of this kind of dictionary or selection.
     """
     allowed = MASKED_DESIGNS if isinstance(dictionary, Dictionary) else DENSE_DESIGNS
-    require_choice("design", design, ("auto", *allowed))
+    require_choice("backend", backend, ("auto", *allowed))
     if selection == "nonnegative":
         require(
-            design in ("auto", "plain"), "design", repr(design), "must be plain (or auto) for nonnegative selection"
+            backend in ("auto", "plain"), "backend", repr(backend), "must be plain (or auto) for nonnegative selection"
         )
         return "plain"
-    return choose_design(dictionary, batch, k, dtype) if design == "auto" else design
+    return choose_backend(dictionary, batch, k, dtype) if backend == "auto" else backend
 
 
-def signals_together(design: str, dtype: Any) -> int:
-    """How many signals a design computes at a time: threads that split these would change the last bits."""
-    return _TOGETHER if design in ("gram", "product") else vectors.lanes_of(dtype)
+def signals_together(backend: str, dtype: Any) -> int:
+    """How many signals a backend computes at a time: threads that split these would change the last bits."""
+    return _TOGETHER if backend in ("gram", "product") else vectors.lanes_of(dtype)
 
 
 def run_plain(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found, selection: str) -> None:
@@ -135,7 +135,7 @@ def run_product(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Fo
         omp_product.end(p.values, signals, rule, found, first, residuals, running, upper, lower, scratch)
 
 
-DESIGNS: dict[str, Callable[[Prepared, Any, pursuit.Rule, pursuit.Found, str], None]] = {
+BACKENDS: dict[str, Callable[[Prepared, Any, pursuit.Rule, pursuit.Found, str], None]] = {
     "plain": run_plain,
     "tile": run_tile,
     "push": run_push,

@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from expander_theory.base import ExpanderTheoryError, require, require_choice
 from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats, real_array
-from expander_theory.solvers.omp.omp import Design, Selection, dense_signals, omp
+from expander_theory.solvers.omp.omp import Backend, Selection, dense_signals, omp
 from expander_theory.solvers.omp.prepared import Prepared, as_dictionary, require_sound
 from expander_theory.solvers.recovery import Recovery
 
 if TYPE_CHECKING:
     import scipy.sparse
 
-    Codes = scipy.sparse.csr_array | scipy.sparse.csc_array | Floats
+    CodeLaw = scipy.sparse.csr_array | scipy.sparse.csc_array | Floats
 
 CODES_FORMATS = ("csr", "csc", "dense")
 
@@ -30,15 +30,15 @@ class OMPEncoder:
     """Sparse codes of signals by :func:`omp`, as a transformer for pipelines, ``clone`` and parameter searches.
 
     ``fit`` learns nothing from the signals: it prepares the dictionary, so that the row lists or the Gram matrix that a
-    design derives from it are computed once, not at every ``transform``. ``set_params(dictionary=...)`` takes effect at
-    the next ``fit``, all other parameters at once.
+    backend derives from it are computed once, not at every ``transform``. ``set_params(dictionary=...)`` takes effect
+    at the next ``fit``, all other parameters at once.
 
     Args:
         dictionary: what :func:`omp` takes: a dictionary, or a NumPy or scipy.sparse (m, n) matrix, or prepared.
         k: sparsity, 1..min(m, n).
         relative_tolerance: as in :func:`omp`.
         selection: as in :func:`omp`.
-        design: as in :func:`omp`.
+        backend: as in :func:`omp`.
         n_jobs: as in :func:`omp`.
         codes_format: of what ``transform`` returns: "csr", "csc" (scipy.sparse arrays) or "dense".
 
@@ -53,7 +53,7 @@ class OMPEncoder:
         *,
         relative_tolerance: float | None = None,
         selection: Selection = "magnitude",
-        design: Design = "auto",
+        backend: Backend = "auto",
         n_jobs: int = 1,
         codes_format: Literal["csr", "csc", "dense"] = "csr",
     ) -> None:
@@ -61,7 +61,7 @@ class OMPEncoder:
         self.k = k
         self.relative_tolerance = relative_tolerance
         self.selection: Selection = selection
-        self.design: Design = design
+        self.backend: Backend = backend
         self.n_jobs = n_jobs
         self.codes_format = codes_format
 
@@ -128,18 +128,18 @@ class OMPEncoder:
             self.k,
             relative_tolerance=self.relative_tolerance,
             selection=self.selection,
-            design=self.design,
+            backend=self.backend,
             n_jobs=self.n_jobs,
         )
 
-    def transform(self, X: ArrayLike | Any) -> Codes:
+    def transform(self, X: ArrayLike | Any) -> CodeLaw:
         """Codes (batch, n) of signals X, (batch, m) or (m,), in ``codes_format``. Raises as :meth:`recover`."""
         found = self.recover(X)
         if self.codes_format == "dense":
             return found.to_dense()
         return found.to_csc() if self.codes_format == "csc" else found.to_scipy()
 
-    def fit_transform(self, X: ArrayLike | Any, y: object = None) -> Codes:
+    def fit_transform(self, X: ArrayLike | Any, y: object = None) -> CodeLaw:
         """``fit``, then ``transform``."""
         return self.fit(X, y).transform(X)
 

@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from expander_theory._kernels.omp import pursuit
 from expander_theory.base import default_workers, require, require_choice, require_int
 from expander_theory.dictionaries import AnyDictionary, checked_signals
-from expander_theory.solvers.omp.backends import DESIGNS, SELECTIONS, resolve_design, signals_together
+from expander_theory.solvers.omp.backends import BACKENDS, SELECTIONS, resolve_backend, signals_together
 from expander_theory.solvers.omp.prepared import Prepared, as_dictionary, require_sound
 from expander_theory.solvers.recovery import Path, Recovery, unit_range_scales
 
 Selection = Literal["magnitude", "signed", "nonnegative"]
-Design = Literal["auto", "tile", "push", "gram", "product", "plain"]
+Backend = Literal["auto", "tile", "push", "gram", "product", "plain"]
 
 
 def omp(
@@ -30,17 +30,17 @@ def omp(
     preselected: ArrayLike | None = None,
     planted: ArrayLike | None = None,
     path: bool = False,
-    design: Design = "auto",
+    backend: Backend = "auto",
     n_jobs: int = 1,
 ) -> Recovery:
     """At most k greedy steps: the atom of largest |w_j^T r| / ||w_j||, then least squares on all chosen atoms.
 
-    Ties go to the lowest index. A signal stops early when ||r|| <= relative_tolerance ||h||. All designs choose the
+    Ties go to the lowest index. A signal stops early when ||r|| <= relative_tolerance ||h||. All backends choose the
     same atoms, up to ties within rounding. Source: Pati et al. 1993; recovery conditions in THEORY.md OMP-1 to OMP-7.
 
     Args:
         dictionary: a dictionary, or a NumPy or scipy.sparse (m, n) matrix, or a :class:`Prepared` one, which keeps what
-            the designs derive from it (row lists, the Gram matrix) from call to call. Columns need not be of unit norm:
+            the backends derive from it (row lists, the Gram matrix) from call to call. Columns need not have unit norm:
             coefficients are those of the columns as given.
         signals: (batch, m) or (m,), floating or scipy.sparse; float32 signals are solved in float32, all others in
             float64.
@@ -48,13 +48,13 @@ def omp(
         relative_tolerance: default 100 machine epsilons, where the residual is rounding error.
         selection: "magnitude"; "signed" takes the largest positive w_j^T r / ||w_j|| and stops if there is none;
             "nonnegative" selects in the same way and solves the least squares under x >= 0 (Bruckstein, Elad and
-            Zibulevsky 2008), by the plain design only.
+            Zibulevsky 2008), by the plain backend only.
         preselected: atoms to begin with, in this order: (p,) for all signals, or (batch, p) with -1 after the last.
             They count among the k.
         planted: (batch, q) supports, -1 where shorter: a signal stops with FIRST_MISS as soon as an atom outside its
             support is chosen (the atom is not added), because exact recovery has then failed.
         path: keep coefficients and residual norm after every step, in :attr:`Recovery.path`.
-        design: how it is computed: "tile", "push" (masked), "product" (dense), "gram" or "plain"; "auto" takes the
+        backend: how it is computed: "tile", "push" (masked), "product" (dense), "gram" or "plain"; "auto" takes the
             cheapest by ``work_estimate`` of the backends. A signal's result does not depend on the
             rest of its batch, except for the rounding errors of matrix products in "gram" and "product".
         n_jobs: threads; -1 for all processors. The result does not depend on it.
@@ -82,8 +82,8 @@ def omp(
     h.flags.writeable = False  # kernels are compiled for arrays that may not be written
     task = pursuit.Signals(h, scales, ks, first, _atoms("planted", planted, batch, n))
     found = _empty(batch, most, h.dtype, path)
-    name = resolve_design(design, given_dictionary, batch, most, h.dtype, selection)
-    run = DESIGNS[name]
+    name = resolve_backend(backend, given_dictionary, batch, most, h.dtype, selection)
+    run = BACKENDS[name]
     parts = _parts(batch, signals_together(name, h.dtype), n_jobs)
     if len(parts) == 1:
         run(prepared, task, rule, found, selection)

@@ -1,4 +1,4 @@
-"""A dictionary made ready for the OMP kernels: unit columns of one dtype, and what each design derives from them."""
+"""A dictionary made ready for the OMP kernels: unit columns of one dtype, and what each backend derives from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNIT = 1e-6
 
 
 class Prepared:
-    """Unit columns of a dictionary in one dtype; the rest is computed when a design first asks for it.
+    """Unit columns of a dictionary in one dtype; the rest is computed when a backend first asks for it.
 
     Attributes:
         dictionary: what was given.
@@ -71,9 +71,9 @@ class Prepared:
         kept = [item for value in vars(self).values() for item in (value if isinstance(value, tuple) else (value,))]
         return sum({id(item): item.nbytes for item in kept if isinstance(item, np.ndarray)}.values())
 
-    def derive(self, design: str) -> None:
-        """Compute what a design needs, before threads share it: each would compute its own otherwise."""
-        for name in {"push": ("padded", "row_lists"), "gram": ("columns", "gram")}.get(design, ()):
+    def derive(self, backend: str) -> None:
+        """Compute what a backend needs, before threads share it: each would compute its own otherwise."""
+        for name in {"push": ("padded", "row_lists"), "gram": ("columns", "gram")}.get(backend, ()):
             getattr(self, name)
 
     @cached_property

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from expander_theory.commands.output import table
 from expander_theory.results import read_ledger
-from expander_theory.simulation import Cell, Column, FindBoundary, FitBoundary, Record, blocks_of, cell_rows, cells
+from expander_theory.simulation import Cell, FindBoundary, FitBoundary, Ladder, Record, blocks_of, cell_rows, cells
 from expander_theory.statistics import fit_boundary
 from paper_figures.drawing.output import Drawing, Table
 from paper_figures.drawing.style import BLACK, BLUE, RED, panels
@@ -68,7 +68,7 @@ def boundary_rows(identity: Mapping[str, Any], records: Sequence[Record]) -> lis
     searched, fixed = (_columns(_cells(identity, records, part)) for part in _PARTS)
     rows = []
     for m, group in sorted(searched.items()):
-        column = Column(group[0].task, tuple(range(1, m + 1)))
+        column = Ladder(group[0].task, tuple(range(1, m + 1)))
         seen = {c.task.k: [block.outcome for _, block in sorted(blocks[c.task.id].items())] for c in group}
         centre, low, high, status = _searched(identity, column, seen)
         rows.append(
@@ -98,7 +98,7 @@ def _columns(group: Sequence[Cell]) -> dict[int, list[Cell]]:
 
 
 def _searched(
-    identity: Mapping[str, Any], column: Column, seen: Mapping[int, Sequence[str]]
+    identity: Mapping[str, Any], column: Ladder, seen: Mapping[int, Sequence[str]]
 ) -> tuple[float, float, float, str]:
     """Centre and ends in k/m of what the search knows, NaN where it knows nothing, and its status."""
     effort, m = (identity["resolution"], identity["max_trials"]), column.base.ensemble.m

@@ -7,14 +7,14 @@ from support.streams import MemoryStream
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
 from sae_bridge.training.revival import AUX_WEIGHT, AuxK, Batch, Resample, dead_features
-from sae_bridge.training.trainee import Trainee
+from sae_bridge.training.training_run import TrainingRun
 
 HOW = Training(d=4, n=64, k=4, steps=400, dead_after=1000)
 WORLD = World()
 
 
-def trainee(how=HOW):
-    return Trainee(how, MemoryStream().sample(4096), torch.device("cpu"), WORLD, how.identity())
+def training_run(how=HOW):
+    return TrainingRun(how, MemoryStream().sample(4096), torch.device("cpu"), WORLD, how.identity())
 
 
 def bury(one, features):
@@ -26,7 +26,7 @@ def bury(one, features):
 @pytest.mark.parametrize("d", [4, None])
 @pytest.mark.parametrize("encoder", ["tied", "warm"])
 def test_the_auxiliary_loss_is_the_normalised_error_of_dead_features_alone(d, encoder):
-    one = trainee(replace(HOW, d=d, encoder=encoder))
+    one = training_run(replace(HOW, d=d, encoder=encoder))
     sae, auxk = one.sae, AuxK(one.sae, 1000)
     assert auxk.k == 16
     dead = torch.arange(10, 40)
@@ -59,13 +59,13 @@ def test_the_auxiliary_loss_is_the_normalised_error_of_dead_features_alone(d, en
 
 
 def test_no_auxiliary_loss_without_dead_features():
-    one = trainee()
+    one = training_run()
     x = torch.randn(8, 32)
     assert AuxK(one.sae, 1000).loss(one.sae, x, x, WORLD) is None
 
 
 def test_auxk_counts_tokens_since_the_last_firing():
-    one = trainee()
+    one = training_run()
     auxk = AuxK(one.sae, 300)
     acts, indices = torch.tensor([[1.0, 0.0]]).repeat(128, 1), torch.tensor([[3, 5]]).repeat(128, 1)
     for _ in range(3):
@@ -78,7 +78,7 @@ def test_auxk_counts_tokens_since_the_last_firing():
 def test_auxk_revives_what_stays_dead_without_it():
     dead = {}
     for revival in ("auxk", "none"):
-        one = trainee(replace(HOW, revival=revival, scale_rate=False))
+        one = training_run(replace(HOW, revival=revival, scale_rate=False))
         with torch.no_grad():
             one.sae.b_enc[:20] = -2
         for step in range(400):
@@ -91,7 +91,7 @@ def test_auxk_revives_what_stays_dead_without_it():
 @pytest.mark.parametrize("d", [4, None])
 def test_resampling_aims_dead_features_at_large_residuals(d):
     how = replace(HOW, d=d, encoder="warm", revival="resample")
-    one = trainee(how)
+    one = training_run(how)
     resample = Resample(one.sae, how.seed)
     assert isinstance(dead_features(one.sae, how), Resample)
     bury(one, slice(0, 10))

@@ -22,7 +22,7 @@ from sae_bridge.sae.sae import ExpanderSAE, TopKSAE, load_sae
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
 from sae_bridge.training.train import Diverged, train
-from sae_bridge.training.trainee import CHECKPOINT, VERSION, Trainee
+from sae_bridge.training.training_run import CHECKPOINT, VERSION, TrainingRun
 
 HOW = Training(d=4, n=64, k=4, steps=40, dead_after=1000)
 HERE = Path(__file__).parents[2] / "support"
@@ -40,8 +40,8 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def trainee(how=HOW, stream=None):
-    return Trainee(how, (stream or MemoryStream()).sample(4096), torch.device("cpu"), World(), how.identity())
+def training_run(how=HOW, stream=None):
+    return TrainingRun(how, (stream or MemoryStream()).sample(4096), torch.device("cpu"), World(), how.identity())
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_resumed_run_with_another_configuration_is_refused_by_field(tmp_path):
 
 def test_training_starts_normalised_and_moves_along_the_sphere():
     """At step 0 E||s h||^2 = m and b_dec = s E h; each gradient is tangent, each column stays of unit norm."""
-    one = trainee(replace(HOW, clip=None))
+    one = training_run(replace(HOW, clip=None))
     data = MemoryStream().data
     assert float((one.sae.scale * data).square().sum(dim=1).mean()) == pytest.approx(32, rel=1e-4)
     torch.testing.assert_close(one.sae.b_dec.data, one.sae.scale * data.mean(dim=0))
@@ -201,16 +201,16 @@ def test_training_starts_normalised_and_moves_along_the_sphere():
 
 
 def test_the_geometric_median_is_where_the_distances_balance():
-    one = trainee(replace(HOW, centre="geometric_median"))
+    one = training_run(replace(HOW, centre="geometric_median"))
     data = MemoryStream().data
     away = torch.nn.functional.normalize(data - one.sae.b_dec / one.sae.scale, dim=1)
     assert away.mean(dim=0).norm() < 1e-3
-    assert (trainee().sae.b_dec - one.sae.b_dec).norm() > 1e-2
+    assert (training_run().sae.b_dec - one.sae.b_dec).norm() > 1e-2
 
 
 def test_the_rule_for_the_rate_keeps_the_relative_step():
     for how, factor in ((HOW, (32 / 4) ** 0.5), (replace(HOW, d=None), 1.0), (replace(HOW, scale_rate=False), 1.0)):
-        values, biases = trainee(replace(how, encoder="warm")).optimiser.param_groups
+        values, biases = training_run(replace(how, encoder="warm")).optimiser.param_groups
         assert values["peak"] == pytest.approx(4e-3 * factor)
         assert biases["peak"] == 4e-3
         assert len(values["params"]) == 2
@@ -227,7 +227,7 @@ def test_the_rate_rises_then_falls():
 
 
 def test_clipping_bounds_the_gradient():
-    one = trainee(replace(HOW, clip=1e-3))
+    one = training_run(replace(HOW, clip=1e-3))
     one.advance(MemoryStream().batch(0))
     total = sum(float(p.grad.square().sum()) for p in one.sae.parameters()) ** 0.5
     assert total == pytest.approx(1e-3, rel=1e-3)
@@ -268,7 +268,7 @@ def test_a_run_is_not_judged_by_how_it_starts(tmp_path, how):
 
 
 def test_divergence_is_growth_beyond_the_best_after_the_warm_up():
-    one = trainee(replace(HOW, steps=100, warm_up=0.1))
+    one = training_run(replace(HOW, steps=100, warm_up=0.1))
     assert not one.exploded(40.0)
     one.step = 5
     assert not one.exploded(300.0)  # the first was 40, and it warms up
@@ -285,12 +285,12 @@ def test_divergence_is_growth_beyond_the_best_after_the_warm_up():
 
 
 def test_what_a_run_is_judged_by_survives_an_interruption(tmp_path):
-    one = trainee()
+    one = training_run()
     for step in range(5):
         one.advance(MemoryStream().batch(step))
         assert not one.exploded(one.numbers()["fvu"] * (7 if step == 0 else 1))
     one.save_checkpoint(tmp_path / "checkpoint.safetensors")
-    other = trainee()
+    other = training_run()
     other.load_checkpoint(tmp_path / "checkpoint.safetensors")
     assert other.reference == one.reference
 
@@ -327,14 +327,14 @@ FORGERIES = {
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_checkpoint_is_refused_by_field(tmp_path, name):
     change, message = FORGERIES[name]
-    one = trainee()
+    one = training_run()
     for step in range(15):
         one.advance(MemoryStream().batch(step))
     path = tmp_path / "checkpoint.safetensors"
     one.save_checkpoint(path)
     rewritten(path, change)
     with pytest.raises(InvalidFile, match=message):
-        trainee().load_checkpoint(path)
+        training_run().load_checkpoint(path)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 1e-3}])

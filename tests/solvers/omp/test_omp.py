@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 from support import omp_oracle
-from support.omp_cases import DTYPES, H, W, assert_same, codes, every_design, of_kind
+from support.omp_cases import DTYPES, H, W, assert_same, codes, every_backend, of_kind
 
 from expander_theory import (
     Dictionary,
@@ -34,9 +34,9 @@ def drawn_options(rng, n, k, batch):
     return ks, options
 
 
-@every_design
+@every_backend
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_all_options_together(masked, design, dtype):
+def test_all_options_together(masked, backend, dtype):
     """30 problems with drawn options against the definition; wide and narrow dictionaries."""
     rng, signals, left_out = np.random.default_rng(1), 0, 0
     for seed in range(30):
@@ -45,7 +45,7 @@ def test_all_options_together(masked, design, dtype):
         k = min(m, n, int(rng.integers(1, 9)))
         h = rng.standard_normal((9, m)).astype(dtype)
         ks, options = drawn_options(rng, n, k, len(h))
-        found = omp(of_kind(w, masked), h, ks, design=design, path=True, **options)
+        found = omp(of_kind(w, masked), h, ks, backend=backend, path=True, **options)
         answers = omp_oracle.omp_batch(w.to_dense(), h, ks, dtype=dtype, **options)
         left_out += omp_oracle.check(found, answers, h)
         signals += len(h)
@@ -92,70 +92,70 @@ def test_nonnegative_with_atoms_that_do_not_meet_the_signal():
     np.testing.assert_allclose(found.coefficients, [[0, 0, 3 * np.sqrt(0.5)]], atol=1e-15)
 
 
-@every_design
-def test_signed_stops_when_all_other_atoms_point_away(masked, design):
+@every_backend
+def test_signed_stops_when_all_other_atoms_point_away(masked, backend):
     """Not at a chosen atom whose correlation rounding has left positive, the first one included."""
     w = gaussian_dictionary(uniform_mask(6, 2, 4, seed=0), seed=0)
     h = np.random.default_rng(0).standard_normal((200, 6))
     answers = omp_oracle.omp_batch(w.to_dense(), h, 2, selection="signed")
-    found = omp(of_kind(w, masked), h, 2, selection="signed", design=design)
+    found = omp(of_kind(w, masked), h, 2, selection="signed", backend=backend)
     assert omp_oracle.check(found, answers, h) == 0
     stopped = found.status == RecoveryStatus.NO_CORRELATION
     assert (stopped & (found.indices[:, 0] == 0)).sum() > 10
 
 
-@every_design
-def test_preselected_atoms_come_first(masked, design):
+@every_backend
+def test_preselected_atoms_come_first(masked, backend):
     """They are taken in their order, count among k, and what follows is what their least squares leaves."""
     w = of_kind(W, masked)
-    found = omp(w, H, 6, preselected=[50, 3, 7], design=design)
+    found = omp(w, H, 6, preselected=[50, 3, 7], backend=backend)
     assert (found.indices[:, :3] == [50, 3, 7]).all()
     assert (found.steps == 6).all()
-    only = omp(w, H, 3, preselected=[50, 3, 7], design=design)
+    only = omp(w, H, 3, preselected=[50, 3, 7], backend=backend)
     columns = W.to_dense()[:, [50, 3, 7]]
     np.testing.assert_allclose(only.coefficients, np.linalg.lstsq(columns, H.T, rcond=None)[0].T, atol=1e-12)
     left = H - only.to_dense() @ W.to_dense().T
     np.testing.assert_array_equal(found.indices[:, 3], np.abs(left @ W.to_dense()).argmax(axis=1))
 
 
-@every_design
-def test_what_was_found_can_be_continued(masked, design):
+@every_backend
+def test_what_was_found_can_be_continued(masked, backend):
     """The first steps preselected: the same atoms and codes as in one run."""
     w = of_kind(W, masked)
-    whole, first = omp(w, H, 9, design=design), omp(w, H, 4, design=design)
-    rest = omp(w, H, 9, preselected=first.indices, design=design)
+    whole, first = omp(w, H, 9, backend=backend), omp(w, H, 4, backend=backend)
+    rest = omp(w, H, 9, preselected=first.indices, backend=backend)
     np.testing.assert_array_equal(rest.indices, whole.indices)
     np.testing.assert_allclose(rest.coefficients, whole.coefficients, atol=1e-12)
     each = [[0, 1], [2, -1], [-1, -1]]
-    found = omp(w, H[:3], 2, preselected=each, design=design)
+    found = omp(w, H[:3], 2, preselected=each, backend=backend)
     assert found.indices[0].tolist() == [0, 1]
     assert found.indices[1, 0] == 2
-    assert found.indices[2].tolist() == omp(w, H[2], 2, design=design).indices[0].tolist()
+    assert found.indices[2].tolist() == omp(w, H[2], 2, backend=backend).indices[0].tolist()
 
 
-@every_design
-def test_one_k_for_each_signal(masked, design):
+@every_backend
+def test_one_k_for_each_signal(masked, backend):
     """As if each was solved by itself, up to the rounding of matrix products."""
     ks = np.random.default_rng(0).integers(1, 12, len(H))
-    found = omp(of_kind(W, masked), H, ks, design=design, path=True)
+    found = omp(of_kind(W, masked), H, ks, backend=backend, path=True)
     assert found.indices.shape == (len(H), ks.max())
     np.testing.assert_array_equal(found.steps, ks)
     for b, k in enumerate(ks):
-        alone = omp(of_kind(W, masked), H[b], int(k), design=design, path=True)
+        alone = omp(of_kind(W, masked), H[b], int(k), backend=backend, path=True)
         np.testing.assert_array_equal(found.indices[b, :k], alone.indices[0])
         np.testing.assert_allclose(found.coefficients[b, :k], alone.coefficients[0], atol=1e-12)
         np.testing.assert_allclose(found.path.coefficients[b, :k, :k], alone.path.coefficients[0], atol=1e-12)
         np.testing.assert_allclose(found.path.residual_norms[b, :k], alone.path.residual_norms[0], atol=1e-12)
 
 
-@every_design
-def test_early_stop_at_the_first_wrong_atom(masked, design):
+@every_backend
+def test_early_stop_at_the_first_wrong_atom(masked, backend):
     """The same atoms as without, up to the first outside the support; none where the code is recovered."""
     w = of_kind(W, masked)
     x = codes(90, 9, 150)
     supports = np.nonzero(x)[1].reshape(150, 9)
     h = W.matvec(x)
-    full, early = omp(w, h, 9, design=design), omp(w, h, 9, planted=supports, design=design)
+    full, early = omp(w, h, 9, backend=backend), omp(w, h, 9, planted=supports, backend=backend)
     recovered = np.array([set(full.indices[b]) == set(supports[b]) for b in range(150)])
     assert 10 < recovered.sum() < 140
     np.testing.assert_array_equal(early.status == RecoveryStatus.FIRST_MISS, ~recovered)
@@ -168,17 +168,17 @@ def test_early_stop_at_the_first_wrong_atom(masked, design):
     left = np.linalg.norm(h - early.to_dense() @ W.to_dense().T, axis=1)
     np.testing.assert_allclose(early.residual_norms, left, atol=1e-10)
     filled = np.sort(np.pad(supports, ((0, 0), (0, 3)), constant_values=-1), axis=1)  # -1 anywhere, as in supports
-    assert_same(omp(w, h, 9, planted=filled, design=design), early)
+    assert_same(omp(w, h, 9, planted=filled, backend=backend), early)
 
 
-@every_design
-def test_the_path_is_every_shorter_run(masked, design):
+@every_backend
+def test_the_path_is_every_shorter_run(masked, backend):
     w = of_kind(W, masked)
-    found = omp(w, H, 8, path=True, design=design)
-    assert omp(w, H, 8, design=design).path is None
+    found = omp(w, H, 8, path=True, backend=backend)
+    assert omp(w, H, 8, backend=backend).path is None
     assert found.path.coefficients.shape == (len(H), 8, 8)
     for t in range(8):
-        shorter = omp(w, H, t + 1, design=design)
+        shorter = omp(w, H, t + 1, backend=backend)
         np.testing.assert_array_equal(found.indices[:, : t + 1], shorter.indices)
         np.testing.assert_allclose(found.path.coefficients[:, t, : t + 1], shorter.coefficients, atol=1e-11)
         np.testing.assert_allclose(found.path.residual_norms[:, t], shorter.residual_norms, rtol=1e-11)
@@ -186,11 +186,11 @@ def test_the_path_is_every_shorter_run(masked, design):
     np.testing.assert_array_equal(found.path.residual_norms[:, 7], found.residual_norms)
 
 
-@every_design
+@every_backend
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_stop_reasons(masked, design, dtype):
+def test_stop_reasons(masked, backend, dtype):
     def solve(w, h, k, **options):
-        found = omp(of_kind(w, masked), np.asarray(h, dtype), k, design=design, **options)
+        found = omp(of_kind(w, masked), np.asarray(h, dtype), k, backend=backend, **options)
         return RecoveryStatus(found.status[0]).name, found.indices[0, : found.steps[0]].tolist(), found
 
     w = sign_dictionary(uniform_mask(32, 40, 4, seed=0), seed=0)
@@ -221,12 +221,12 @@ def test_every_status_is_explained():
     assert all(status.explanation for status in RecoveryStatus)
 
 
-@every_design
+@every_backend
 @pytest.mark.parametrize("tolerance", [0.0, 0.3, 0.9])
-def test_tolerance(masked, design, tolerance):
+def test_tolerance(masked, backend, tolerance):
     """A signal stops after the first step that brings its residual below."""
-    found = omp(of_kind(W, masked), H, 12, relative_tolerance=tolerance, design=design)
-    path = omp(of_kind(W, masked), H, 12, path=True, design=design).path.residual_norms
+    found = omp(of_kind(W, masked), H, 12, relative_tolerance=tolerance, backend=backend)
+    path = omp(of_kind(W, masked), H, 12, path=True, backend=backend).path.residual_norms
     below = path <= tolerance * np.linalg.norm(H, axis=1, keepdims=True)
     expected = np.where(below.any(axis=1), below.argmax(axis=1) + 1, 12)
     np.testing.assert_array_equal(found.steps, expected)

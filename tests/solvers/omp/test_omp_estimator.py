@@ -33,16 +33,16 @@ W = gaussian_dictionary(uniform_mask(40, 90, 5, seed=0), seed=0)
 DENSE = DenseDictionary(W.to_dense().T)
 X = np.stack([sparse_code(90, 3, seed=t) for t in range(50)])
 H = W.matvec(X) + 0.01 * np.random.default_rng(0).standard_normal((50, 40))
-PARAMETERS = ["dictionary", "k", "relative_tolerance", "selection", "design", "n_jobs", "codes_format"]
+PARAMETERS = ["dictionary", "k", "relative_tolerance", "selection", "backend", "n_jobs", "codes_format"]
 
 
 @pytest.mark.parametrize("dictionary", [W, DENSE, W.to_scipy(), W.to_dense(), Prepared(W, np.float64)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_codes_are_those_of_omp(dictionary, dtype):
-    encoder = OMPEncoder(dictionary, 4, design="gram").fit()
+    encoder = OMPEncoder(dictionary, 4, backend="gram").fit()
     h = H.astype(dtype)
     expected = omp(
-        W.to_dense() if dictionary is DENSE or isinstance(dictionary, np.ndarray) else W, h, 4, design="gram"
+        W.to_dense() if dictionary is DENSE or isinstance(dictionary, np.ndarray) else W, h, 4, backend="gram"
     )
     found = encoder.transform(h)
     assert isinstance(found, scipy.sparse.csr_array)
@@ -93,7 +93,7 @@ def test_inverse_transform(dictionary):
 
 
 def test_what_was_derived_is_kept_for_each_dtype():
-    encoder = OMPEncoder(W, 4, design="gram").fit(H)
+    encoder = OMPEncoder(W, 4, backend="gram").fit(H)
     assert list(encoder._prepared) == [np.float64]
     encoder.transform(H)
     double = encoder._prepared[np.dtype(np.float64)]
@@ -109,12 +109,12 @@ def test_what_was_derived_is_kept_for_each_dtype():
 
 
 def test_parameters():
-    encoder = OMPEncoder(W, 4, design="tile")
+    encoder = OMPEncoder(W, 4, backend="tile")
     assert list(encoder.get_params()) == PARAMETERS
     assert encoder.get_params(deep=False) == encoder.get_params()
     assert encoder.get_params()["dictionary"] is W
     assert encoder.set_params(k=2, codes_format="dense") is encoder
-    assert (encoder.k, encoder.codes_format, encoder.design) == (2, "dense", "tile")
+    assert (encoder.k, encoder.codes_format, encoder.backend) == (2, "dense", "tile")
     with pytest.raises(InvalidArgument, match=r"sparsity = 3: is no parameter: must be one of dictionary, k, "):
         encoder.set_params(k=1, sparsity=3)
     assert encoder.k == 2
@@ -122,14 +122,14 @@ def test_parameters():
     assert (encoder.transform(H) != 0).sum(axis=1).max() == 2
     encoder.set_params(k=3)
     assert (encoder.transform(H) != 0).sum(axis=1).max() == 3
-    encoder.set_params(dictionary=np.eye(20), design="auto")
+    encoder.set_params(dictionary=np.eye(20), backend="auto")
     assert encoder.transform(H).shape == (50, 90)  # still the fitted one
     assert encoder.fit().n_features_in_ == 20
 
 
 @pytest.mark.parametrize("dictionary", [W, DENSE, W.to_scipy(), W.to_dense(), Prepared(W, np.float64)])
 def test_clone_and_pickle(dictionary):
-    encoder = OMPEncoder(dictionary, 4, relative_tolerance=0.01, design="gram", codes_format="dense").fit(H)
+    encoder = OMPEncoder(dictionary, 4, relative_tolerance=0.01, backend="gram", codes_format="dense").fit(H)
     expected = encoder.transform(H)
     copy = clone(encoder)
     assert isinstance(copy, OMPEncoder)
@@ -201,7 +201,7 @@ def test_before_fit(method):
         ({"k": 41}, "k = 41: must be"),
         ({"relative_tolerance": 2.0}, "relative_tolerance = 2.0: must be"),
         ({"selection": "largest"}, "selection = 'largest': must be"),
-        ({"design": "product"}, "design = 'product': must be"),
+        ({"backend": "product"}, "backend = 'product': must be"),
         ({"n_jobs": 0}, "n_jobs = 0: must be"),
         ({"codes_format": "coo"}, "codes_format = 'coo': must be one of csr, csc, dense"),
     ],

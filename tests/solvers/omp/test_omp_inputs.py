@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 import scipy.sparse
-from support.omp_cases import DTYPES, H, W, assert_same, codes, every_design, of_kind
+from support.omp_cases import DTYPES, H, W, assert_same, codes, every_backend, of_kind
 
 from expander_theory import DenseDictionary, Dictionary, InvalidArgument, RecoveryStatus, omp
 from expander_theory._kernels.omp import tile as omp_tile
 from expander_theory.solvers.omp.prepared import Prepared, as_dictionary
 
 
-@every_design
+@every_backend
 @pytest.mark.parametrize("exponent", [-1060, -1000, -600, 600, 1000, 1020])
-def test_powers_of_two_do_not_matter(masked, design, exponent):
+def test_powers_of_two_do_not_matter(masked, backend, exponent):
     """Signals whose squares overflow or vanish: the same code times the same power of two."""
     w = of_kind(W, masked)
     h = np.round(H * 2.0**10) / 2.0**10  # exact as subnormal numbers too
-    plain, scaled = (omp(w, signals, 4, design=design, path=True) for signals in (h, np.ldexp(h, exponent)))
+    plain, scaled = (omp(w, signals, 4, backend=backend, path=True) for signals in (h, np.ldexp(h, exponent)))
     np.testing.assert_array_equal(plain.indices, scaled.indices)
     np.testing.assert_array_equal(plain.status, scaled.status)
     np.testing.assert_array_equal(np.ldexp(plain.coefficients, exponent), scaled.coefficients)
@@ -24,30 +24,30 @@ def test_powers_of_two_do_not_matter(masked, design, exponent):
     np.testing.assert_array_equal(np.ldexp(plain.residual_norms, exponent), scaled.residual_norms)
 
 
-@every_design
+@every_backend
 @pytest.mark.parametrize(
     ("dtype", "scale"), [(np.float64, 1e-300), (np.float64, 1e300), (np.float32, 1e-40), (np.float32, 1e38)]
 )
-def test_any_scale(masked, design, dtype, scale):
+def test_any_scale(masked, backend, dtype, scale):
     """Of signals beside others, too: each is scaled by itself. At 1e-40 float32 itself has only 5 digits."""
     w, x = of_kind(W, masked), codes(90, 3, 20) / 4
     scales = np.where(np.arange(20) % 2, scale, 1.0)[:, None]
-    expected = omp(w, W.matvec(x), 3, design=design)
-    found = omp(w, (W.matvec(x) * scales).astype(dtype), 3, design=design)
+    expected = omp(w, W.matvec(x), 3, backend=backend)
+    found = omp(w, (W.matvec(x) * scales).astype(dtype), 3, backend=backend)
     np.testing.assert_array_equal(found.indices, expected.indices)
     error = 1e-11 if dtype == np.float64 else 1e-4
     np.testing.assert_allclose(found.coefficients / scales, expected.coefficients, atol=error)
     np.testing.assert_allclose(found.residual_norms / scales[:, 0], expected.residual_norms, atol=error)
 
 
-@every_design
+@every_backend
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_columns_of_any_norm(masked, design, dtype):
+def test_columns_of_any_norm(masked, backend, dtype):
     """The atoms of the unit columns, and coefficients of the columns as given: THEORY.md, H.7."""
     norms = 10.0 ** np.random.default_rng(0).uniform(-3, 3, 90)
     scaled = Dictionary(W.mask, W.values * norms[:, None])
     h = H.astype(dtype)
-    unit, given = (omp(of_kind(w, masked), h, 7, design=design, path=True) for w in (W, scaled))
+    unit, given = (omp(of_kind(w, masked), h, 7, backend=backend, path=True) for w in (W, scaled))
     np.testing.assert_array_equal(unit.indices, given.indices)
     error = 1e-11 if dtype == np.float64 else 1e-4
     factors = norms[given.indices]
@@ -93,7 +93,7 @@ def test_matrices_of_other_numbers(dtype):
         w = as_dictionary(given)
         assert w.dtype == (np.float32 if given.dtype == np.float32 else np.float64)
         np.testing.assert_array_equal(w.to_dense(), matrix)
-        np.testing.assert_array_equal(omp(given, H, 3, design="plain").indices, omp(w, H, 3, design="plain").indices)
+        np.testing.assert_array_equal(omp(given, H, 3, backend="plain").indices, omp(w, H, 3, backend="plain").indices)
 
 
 def test_an_irregular_sparse_matrix_keeps_its_nonzeros():
@@ -117,19 +117,19 @@ def test_an_irregular_sparse_matrix_keeps_its_nonzeros():
 
 
 @pytest.mark.parametrize(
-    ("masked", "design", "kept"), [(True, "push", "row_lists"), (True, "gram", "gram"), (False, "gram", "gram")]
+    ("masked", "backend", "kept"), [(True, "push", "row_lists"), (True, "gram", "gram"), (False, "gram", "gram")]
 )
-def test_prepared_keeps_what_a_design_derives(masked, design, kept):
+def test_prepared_keeps_what_a_backend_derives(masked, backend, kept):
     prepared = Prepared(of_kind(W, masked), np.float64)
     before = prepared.nbytes
-    found = omp(prepared, H, 5, design=design)
+    found = omp(prepared, H, 5, backend=backend)
     derived = vars(prepared)[kept]
     assert prepared.nbytes > before
-    assert_same(omp(prepared, H, 5, design=design), found)
+    assert_same(omp(prepared, H, 5, backend=backend), found)
     assert vars(prepared)[kept] is derived
-    assert_same(omp(of_kind(W, masked), H, 5, design=design), found)
+    assert_same(omp(of_kind(W, masked), H, 5, backend=backend), found)
     shared = Prepared(of_kind(W, masked), np.float64)
-    shared.derive(design)
+    shared.derive(backend)
     assert shared.nbytes == prepared.nbytes
     with pytest.raises(InvalidArgument, match="signals = array of float32: must be float64, as was prepared"):
         omp(prepared, H.astype(np.float32), 5)
@@ -144,24 +144,24 @@ def test_bytes_of_a_prepared_dictionary():
     assert prepared.nbytes == (nonzeros + 96 * 5) * (8 + 4) + nonzeros * (8 + 4) + (41 + 40) * 8
 
 
-@every_design
-def test_no_signals(masked, design):
-    found = omp(of_kind(W, masked), np.empty((0, 40)), 3, design=design, n_jobs=2)
+@every_backend
+def test_no_signals(masked, backend):
+    found = omp(of_kind(W, masked), np.empty((0, 40)), 3, backend=backend, n_jobs=2)
     assert found.indices.shape == found.coefficients.shape == (0, 3)
     assert found.to_scipy().shape == (0, 90)
-    path = omp(of_kind(W, masked), np.empty((0, 40)), 3, design=design, path=True).path
+    path = omp(of_kind(W, masked), np.empty((0, 40)), 3, backend=backend, path=True).path
     assert path is None or path.coefficients.shape == (0, 3, 3)
 
 
 def test_kernels_are_compiled_once_whatever_arrays_are_given():
-    omp(W, H, 2, design="tile")
+    omp(W, H, 2, backend="tile")
     compiled = len(omp_tile.omp_tile.signatures)
     ks, atoms = np.full(len(H), 2, np.int32), np.zeros((len(H), 1), np.int32)
     for array in (ks, atoms):
         array.flags.writeable = False
-    omp(W, H, ks, preselected=atoms, planted=atoms, n_jobs=2, design="tile")
-    omp(W, np.asfortranarray(H), 2, preselected=atoms[0], path=True, design="tile")
-    omp(W, H * np.logspace(-320, 300, len(H))[:, None], 2, design="tile")
+    omp(W, H, ks, preselected=atoms, planted=atoms, n_jobs=2, backend="tile")
+    omp(W, np.asfortranarray(H), 2, preselected=atoms[0], path=True, backend="tile")
+    omp(W, H * np.logspace(-320, 300, len(H))[:, None], 2, backend="tile")
     assert len(omp_tile.omp_tile.signatures) == compiled
 
 
@@ -194,7 +194,7 @@ ONES = np.ones((2, 40))
         (ONES, 2, {"relative_tolerance": 1.0}, "relative_tolerance = 1.0: must be in [0, 1)"),
         (ONES, 2, {"relative_tolerance": np.nan}, "relative_tolerance = nan: must be in [0, 1)"),
         (ONES, 2, {"selection": "largest"}, "selection = 'largest': must be one of magnitude, signed, nonnegative"),
-        (ONES, 2, {"selection": "nonnegative", "design": "tile"}, "design = 'tile': must be plain (or auto)"),
+        (ONES, 2, {"selection": "nonnegative", "backend": "tile"}, "backend = 'tile': must be plain (or auto)"),
         (ONES, 2, {"preselected": [1, 1]}, "preselected = [1]: must not repeat an atom"),
         (ONES, 2, {"preselected": [90]}, "preselected = [90]: must lie in 0..89, or be -1 for none"),
         (ONES, 2, {"preselected": [-2]}, "preselected = [-2]: must lie in 0..89, or be -1 for none"),

@@ -1,4 +1,4 @@
-"""The columns of ``expander sweep``: its grid of sizes, with everything else that a task holds."""
+"""The ladders of ``expander sweep``: its grid of sizes, with everything else that a task holds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from expander_theory.base import InvalidArgument, require
 from expander_theory.commands.sweeping.options import Dictionaries, Grid, Signals
 from expander_theory.dictionaries import Ensemble
 from expander_theory.masks import LIMIT, is_prime_power
-from expander_theory.simulation import Codes, Column, Noise, Success, Task
+from expander_theory.simulation import CodeLaw, Ladder, Noise, Success, Task
 
 
-def grid_columns(
+def grid_ladders(
     dictionaries: Dictionaries, grid: Grid, signals: Signals, seed: int, *, resolution: float | None = None
-) -> list[Column]:
-    """One column a family, size and solver, in the order of the options.
+) -> list[Ladder]:
+    """One ladder a family, size and solver, in the order of the options.
 
     Args:
         resolution: for a grid whose sparsities are not given: how finely to lay them, in k/m; default: steps of 0.05.
@@ -27,22 +27,22 @@ def grid_columns(
     require(len(dictionaries.family) > 0, "family", "none", "must name at least one")
     require(len(signals.solver) > 0, "solver", "none", "must name at least one")
     stored = _stored(dictionaries)
-    columns = []
+    ladders = []
     for family in dict.fromkeys(dictionaries.family):
         for m, n, ks in _sizes(grid, family, stored, dictionaries.d, resolution):
             require(m <= n, "n", n, f"must be at least m = {m}")
             ensemble = stored if stored and family == "file" else _ensemble(dictionaries, family, m, n, stored)
             for solver in signals.solver:
                 tasks = [_task(ensemble, k, solver, dictionaries, signals, seed) for k in sorted(set(ks))]
-                columns.append(Column(tasks[0], tuple(task.k for task in tasks)))
-    return list(dict.fromkeys(columns))
+                ladders.append(Ladder(tasks[0], tuple(task.k for task in tasks)))
+    return list(dict.fromkeys(ladders))
 
 
 def _task(ensemble: Ensemble, k: int, solver: str, dictionaries: Dictionaries, signals: Signals, seed: int) -> Task:
     return Task(
         ensemble,
         k,
-        codes=Codes(signals.coefficients, signals.decay, signals.range, firing=str(signals.firing or "")),
+        codes=CodeLaw(signals.coefficients, signals.decay, signals.range, firing=str(signals.firing or "")),
         noise=Noise(signals.noise, signals.sigma),
         success=Success(
             signals.success,

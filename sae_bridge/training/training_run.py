@@ -24,7 +24,7 @@ from sae_bridge.training.revival import Batch, dead_features
 
 CHECKPOINT, VERSION = "expander-sae-checkpoint", 3
 GROWTH = 10.0
-"""A batch FVU of this many times what the run has had ends it; see :meth:`Trainee.exploded`."""
+"""A batch FVU of this many times what the run has had ends it; see :meth:`TrainingRun.exploded`."""
 CONSTANT = 1e-10
 """Activations whose variance is below this share of their mean square are rounding errors about one vector."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -40,7 +40,7 @@ class _Progress(TypedDict):
     reference: Nonnegative | None
 
 
-class Trainee:
+class TrainingRun:
     """An SAE between two steps.
 
     Args:

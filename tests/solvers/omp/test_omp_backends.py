@@ -1,4 +1,4 @@
-"""All designs of OMP against the definition: same atoms, codes, residuals and statuses; which design is taken."""
+"""All backends of OMP against the definition: same atoms, codes, residuals and statuses; which backend is taken."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse
 from sklearn.linear_model import orthogonal_mp
 from support import omp_oracle
-from support.omp_cases import DTYPES, as_dense, assert_same, codes, designs_of, of_kind
+from support.omp_cases import DTYPES, as_dense, assert_same, backends_of, codes, of_kind
 
 from expander_theory import (
     DenseDictionary,
@@ -25,7 +25,7 @@ from expander_theory import (
     sparse_code,
     uniform_mask,
 )
-from expander_theory.solvers.omp.backends import DENSE_DESIGNS, MASKED_DESIGNS, choose_design, work_estimate
+from expander_theory.solvers.omp.backends import DENSE_DESIGNS, MASKED_DESIGNS, choose_backend, work_estimate
 from expander_theory.solvers.omp.prepared import as_dictionary
 
 BATCHES = [1, 7, 31, 32, 33, 100]
@@ -62,7 +62,7 @@ def drawn(kind, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_design_is_the_definition(kind, dtype):
+def test_every_backend_is_the_definition(kind, dtype):
     """40 problems each; the first, the last and some other signals of a batch are solved from the definition."""
     rng = np.random.default_rng(KINDS.index(kind))
     signals, left_out = 0, 0
@@ -71,8 +71,8 @@ def test_every_design_is_the_definition(kind, dtype):
         h = h.astype(dtype)
         some = np.unique(np.r_[0, rng.integers(len(h), size=3), len(h) - 1])
         answers = omp_oracle.omp_batch(w.to_dense(), h[some], k, dtype=dtype)
-        for design in designs_of(w):
-            found = omp(given, h, k, design=design, path=True)
+        for backend in backends_of(w):
+            found = omp(given, h, k, backend=backend, path=True)
             assert found.coefficients.dtype == dtype
             left_out += omp_oracle.check(found, answers, h, rows=some)
             signals += some.size
@@ -86,8 +86,8 @@ def test_one_nonzero_a_column(m):
     h = np.random.default_rng(0).integers(-8, 9, (33, m)).astype(float)
     answers = omp_oracle.omp_batch(w.to_dense(), h, m, exact=True)
     for dictionary in (w, as_dense(w)):
-        for design in designs_of(dictionary):
-            assert omp_oracle.check(omp(dictionary, h, m, design=design), answers, h) == 0
+        for backend in backends_of(dictionary):
+            assert omp_oracle.check(omp(dictionary, h, m, backend=backend), answers, h) == 0
 
 
 def orthonormal_blocks(seed):
@@ -111,8 +111,8 @@ def test_exact_ties_go_to_the_lowest_index(dtype, selection):
         h = np.concatenate([rng.integers(-2, 3, (40, 20)), codes_of_signs(70, 20, rng) @ w.to_dense().T]).astype(dtype)
         answers = omp_oracle.omp_batch(w.to_dense(), h, 9, dtype=dtype, selection=selection, exact=True)
         for dictionary in (w, as_dense(w)):
-            for design in designs_of(dictionary):
-                found = omp(dictionary, h, 9, selection=selection, design=design)
+            for backend in backends_of(dictionary):
+                found = omp(dictionary, h, 9, selection=selection, backend=backend)
                 assert omp_oracle.check(found, answers, h) == 0
 
 
@@ -134,8 +134,8 @@ def test_exact_ties_of_the_first_atom(dtype, selection):
     tied = (np.abs(scores) == np.abs(scores).max(axis=1, keepdims=True)).sum(axis=1)
     assert (tied > 1).sum() > 20
     for dictionary in (w, as_dense(w)):
-        for design in designs_of(dictionary):
-            found = omp(dictionary, h, 1, selection=selection, design=design)
+        for backend in backends_of(dictionary):
+            found = omp(dictionary, h, 1, selection=selection, backend=backend)
             zero = ~h.any(axis=1)
             np.testing.assert_array_equal(found.indices[:, 0], np.where(zero, -1, best))
 
@@ -146,8 +146,8 @@ def test_ties_with_a_column_that_rises(selection):
     columns = np.array([[4, 0, 0, 0, 0, 0], [-2, 3, 1, 1, 1, 0], [0, 3, 2, 1, 1, 1]]) / 4
     masked = Dictionary(Mask(6, np.tile(np.arange(6), (3, 1))), columns)
     for w in (masked, DenseDictionary(columns)):
-        for design in designs_of(w):
-            found = omp(w, np.array([1.0, 1, 0, 0, 0, 0]), 2, selection=selection, design=design)
+        for backend in backends_of(w):
+            found = omp(w, np.array([1.0, 1, 0, 0, 0, 0]), 2, selection=selection, backend=backend)
             assert found.indices.tolist() == [[0, 1]]
 
 
@@ -166,19 +166,19 @@ def test_ties_beyond_half_precision():
     assert ((values**2).sum(axis=1) == 1).all()
     masked = Dictionary(Mask(5, np.tile(np.arange(5), (len(values), 1))), values)
     for w in (masked, DenseDictionary(values)):
-        for design in designs_of(w):
-            assert omp(w, np.array([8.0, 1, 0, 0, 0]), 2, design=design).indices.tolist() == [[0, 1]]
+        for backend in backends_of(w):
+            assert omp(w, np.array([8.0, 1, 0, 0, 0]), 2, backend=backend).indices.tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("design", ["plain", "tile", "push"])
-def test_of_equal_and_opposite_columns_the_first_is_chosen(design, dtype):
+@pytest.mark.parametrize("backend", ["plain", "tile", "push"])
+def test_of_equal_and_opposite_columns_the_first_is_chosen(backend, dtype):
     """Generic values: scores of copies are rounded in the same way."""
     half = gaussian_dictionary(uniform_mask(30, 50, 5, seed=0), seed=0)
     w = Dictionary(Mask(30, np.tile(half.mask.rows, (3, 1))), np.concatenate([half.values, half.values, -half.values]))
     h = np.random.default_rng(0).standard_normal((40, 30)).astype(dtype)
-    assert (omp(w, h, 8, design=design).indices < 50).all()
-    signed = omp(w, h, 8, design=design, selection="signed")
+    assert (omp(w, h, 8, backend=backend).indices < 50).all()
+    signed = omp(w, h, 8, backend=backend, selection="signed")
     assert ((signed.indices < 50) | (signed.indices >= 100)).all()
     assert (signed.coefficients[:, 0] > 0).all()
 
@@ -192,11 +192,11 @@ def test_a_batch_gives_what_its_signals_give_alone(masked, dtype):
     h = np.random.default_rng(0).standard_normal((100, 40)).astype(dtype)
     h[5] = 0
     error = 1e-12 if dtype == np.float64 else 1e-4
-    for design in designs_of(w):
-        together = omp(w, h, 7, design=design)
+    for backend in backends_of(w):
+        together = omp(w, h, 7, backend=backend)
         for rows in ([0], [5], [99], list(range(33)), list(range(99, 30, -1))):
-            apart = omp(w, h[rows], 7, design=design)
-            if design in ("gram", "product"):
+            apart = omp(w, h[rows], 7, backend=backend)
+            if backend in ("gram", "product"):
                 np.testing.assert_array_equal(apart.indices, together.indices[rows])
                 np.testing.assert_allclose(apart.coefficients, together.coefficients[rows], atol=error)
             else:
@@ -212,10 +212,10 @@ def test_the_result_does_not_depend_on_the_number_of_threads(masked, dtype, batc
     h = np.random.default_rng(0).standard_normal((batch, 33)).astype(dtype)
     options = {"path": True, "preselected": [3], "planted": np.arange(70)}
     ks = np.random.default_rng(1).integers(1, 8, batch)
-    for design in (*designs_of(w), "auto"):
-        one = omp(w, h, ks, design=design, **options)
+    for backend in (*backends_of(w), "auto"):
+        one = omp(w, h, ks, backend=backend, **options)
         for n_jobs in (2, 3, -1):
-            many = omp(w, h, ks, design=design, n_jobs=n_jobs, **options)
+            many = omp(w, h, ks, backend=backend, n_jobs=n_jobs, **options)
             assert_same(many, one)
             np.testing.assert_array_equal(many.path.coefficients, one.path.coefficients)
             np.testing.assert_array_equal(many.path.residual_norms, one.path.residual_norms)
@@ -226,7 +226,7 @@ def test_the_result_does_not_depend_on_the_number_of_threads(masked, dtype, batc
 )
 @pytest.mark.parametrize("family", [sign_dictionary, gaussian_dictionary])
 def test_agrees_with_scikit_learn(m, n, d, k, family):
-    """4 sizes x 2 families x 100 noiseless signals, each by every design: supports equal, coefficients to 1e-8.
+    """4 sizes x 2 families x 100 noiseless signals, each by every backend: supports equal, coefficients to 1e-8.
 
     Left out are signals in which the definition finds a near-tie, which rounding decides.
     """
@@ -236,8 +236,8 @@ def test_agrees_with_scikit_learn(m, n, d, k, family):
         warnings.simplefilter("ignore")  # scikit-learn warns where it stops early
         theirs = orthogonal_mp(w.to_dense(), h.T, n_nonzero_coefs=k).T
     for dictionary in (w, as_dense(w)):
-        for design in designs_of(dictionary):
-            ours = omp(dictionary, h, k, design=design).to_dense()
+        for backend in backends_of(dictionary):
+            ours = omp(dictionary, h, k, backend=backend).to_dense()
             unequal = np.nonzero(((ours != 0) != (theirs != 0)).any(axis=1))[0]
             assert unequal.size <= 1
             assert all(answer.sure is not None for answer in omp_oracle.omp_batch(w.to_dense(), h[unequal], k))
@@ -245,16 +245,16 @@ def test_agrees_with_scikit_learn(m, n, d, k, family):
             np.testing.assert_allclose(ours[same], theirs[same], atol=1e-8)
 
 
-@pytest.mark.parametrize("design", ["tile", "push", "gram", "product"])
-def test_many_steps_of_many_columns(design):
-    """Sizes at which candidates are listed anew, screened and proved: all atoms of the plain design."""
+@pytest.mark.parametrize("backend", ["tile", "push", "gram", "product"])
+def test_many_steps_of_many_columns(backend):
+    """Sizes at which candidates are listed anew, screened and proved: all atoms of the plain backend."""
     w = gaussian_dictionary(uniform_mask(300, 1500, 9, seed=0), seed=0)
     x = codes(1500, 60, 12) * 10.0 ** np.random.default_rng(0).uniform(-2, 2, (12, 1500))
     h = np.concatenate([w.matvec(x), np.random.default_rng(1).standard_normal((12, 300))])
-    dictionary = as_dense(w) if design == "product" else w
+    dictionary = as_dense(w) if backend == "product" else w
     for selection in ("magnitude", "signed"):
-        plain = omp(w, h, 90, design="plain", selection=selection)
-        found = omp(dictionary, h, 90, design=design, selection=selection)
+        plain = omp(w, h, 90, backend="plain", selection=selection)
+        found = omp(dictionary, h, 90, backend=backend, selection=selection)
         np.testing.assert_array_equal(found.indices, plain.indices)
         np.testing.assert_array_equal(found.status, plain.status)
         np.testing.assert_allclose(found.coefficients, plain.coefficients, atol=1e-8)
@@ -271,8 +271,8 @@ def test_nearly_orthogonal_columns(coherence):
         row[rng.choice(64, 20, replace=False)] = 1 + 1e-6 * rng.standard_normal(20)
     h = w.matvec(x)
     answers = omp_oracle.omp_batch(w.to_dense(), h, 20)
-    for design in DENSE_DESIGNS:
-        assert omp_oracle.check(omp(w, h, 20, design=design), answers, h) == 0
+    for backend in DENSE_DESIGNS:
+        assert omp_oracle.check(omp(w, h, 20, backend=backend), answers, h) == 0
 
 
 def test_small_problems():
@@ -285,8 +285,8 @@ def test_small_problems():
         for dictionary in (w, signs, as_dense(w)):
             for selection in ("magnitude", "signed"):
                 answers = omp_oracle.omp_batch(dictionary.to_dense(), h, 4, dtype=dtype, selection=selection)
-                for design in designs_of(dictionary):
-                    found = omp(dictionary, h, 4, selection=selection, design=design, path=True)
+                for backend in backends_of(dictionary):
+                    found = omp(dictionary, h, 4, selection=selection, backend=backend, path=True)
                     assert omp_oracle.check(found, answers, h) == 0
     answers = omp_oracle.omp_batch(w.to_dense(), h, 4, dtype=np.float32, selection="nonnegative")
     assert omp_oracle.check(omp(w, h, 4, selection="nonnegative"), answers, h) == 0
@@ -312,24 +312,25 @@ def test_work_is_positive(m, n, d, batch):
             assert ("gram" in work) == (n < 10_000)  # the Gram matrix of more columns is too large to hold
 
 
-def test_the_cheapest_design_is_taken():
+def test_the_cheapest_backend_is_taken():
     """Small d and large n: only what a step touches is recomputed. Large d k and many signals: the Gram matrix."""
     small = uniform_mask(64, 256, 4, seed=0)
     large = uniform_mask(8192, 65_536, 4, seed=0)
-    assert choose_design(sign_dictionary(small, seed=0), 100, 4, np.float32) == "tile"
-    assert choose_design(sign_dictionary(large, seed=0), 100, 32, np.float32) == "push"
+    assert choose_backend(sign_dictionary(small, seed=0), 100, 4, np.float32) == "tile"
+    assert choose_backend(sign_dictionary(large, seed=0), 100, 32, np.float32) == "push"
     assert (
-        choose_design(gaussian_dictionary(uniform_mask(256, 512, 128, seed=0), seed=0), 10**6, 32, np.float64) == "gram"
+        choose_backend(gaussian_dictionary(uniform_mask(256, 512, 128, seed=0), seed=0), 10**6, 32, np.float64)
+        == "gram"
     )
     dense = dense_gaussian_dictionary(64, 256, seed=0)
-    assert choose_design(dense, 10**5, 16, np.float32) == "gram"
-    assert choose_design(dense, 1, 4, np.float32) == "product"
-    assert choose_design(dense, 0, 4, np.float32) == "product"
+    assert choose_backend(dense, 10**5, 16, np.float32) == "gram"
+    assert choose_backend(dense, 1, 4, np.float32) == "product"
+    assert choose_backend(dense, 0, 4, np.float32) == "product"
 
 
-def test_a_design_for_another_kind_of_dictionary_is_refused():
+def test_a_backend_for_another_kind_of_dictionary_is_refused():
     w, h = gaussian_dictionary(uniform_mask(8, 12, 3, seed=0), seed=0), np.ones(8)
-    for dictionary, design in [(as_dense(w), "tile"), (as_dense(w), "push"), (w, "product"), (w, "fast")]:
-        with pytest.raises(InvalidArgument, match=f"design = '{design}': must be one of auto, ") as caught:
-            omp(dictionary, h, 1, design=design)
-        assert design not in caught.value.allowed
+    for dictionary, backend in [(as_dense(w), "tile"), (as_dense(w), "push"), (w, "product"), (w, "fast")]:
+        with pytest.raises(InvalidArgument, match=f"backend = '{backend}': must be one of auto, ") as caught:
+            omp(dictionary, h, 1, backend=backend)
+        assert backend not in caught.value.allowed

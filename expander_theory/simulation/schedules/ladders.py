@@ -1,4 +1,4 @@
-"""Columns of a sweep: tasks that differ in k alone, and what schedules are shown of them."""
+"""Ladders of sparsities in a sweep: tasks that differ in k alone, and what schedules are shown of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Seen = Mapping[int, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Column:
-    """Tasks that differ in k alone.
+class Ladder:
+    """Tasks that differ in k alone: what a phase diagram shows above one value of m/n.
 
     Attributes:
         base: a task; its own k does not matter.
@@ -57,7 +57,7 @@ class Column:
         """One value in [0, 1] for each independent unit of a cell, in order, from the outcomes of its blocks.
 
         Where several signals share a fresh dictionary the unit is the dictionary and the value its share of
-        successes; otherwise the unit is the trial. With one dictionary for the cell or the column, trials are
+        successes; otherwise the unit is the trial. With one dictionary for the cell or the ladder, trials are
         independent given it, and statements are about that dictionary.
         """
         flat = np.frombuffer("".join(outcomes).encode(), np.uint8) - float(ord("0"))
@@ -65,16 +65,16 @@ class Column:
 
 
 class Schedule(Protocol):
-    """Decides in rounds how many blocks each cell gets, from the column and the outcomes alone."""
+    """Decides in rounds how many blocks each cell gets, from the ladder and the outcomes alone."""
 
-    def wanted(self, column: Column, seen: Seen) -> dict[int, int]:
+    def wanted(self, ladder: Ladder, seen: Seen) -> dict[int, int]:
         """Blocks wanted in total per k, given the outcomes of the first blocks of each k.
 
-        Asks nothing new when the column is resolved.
+        Asks nothing new when the ladder is resolved.
         """
         ...
 
-    def most(self, column: Column) -> dict[int, int]:
+    def most(self, ladder: Ladder) -> dict[int, int]:
         """Blocks per k that are never exceeded, whatever the outcomes."""
         ...
 

@@ -22,7 +22,7 @@ from sae_bridge.activations import ActivationStore, StoredStream
 from sae_bridge.codes import Coder
 from sae_bridge.evaluation import (
     Bootstrap,
-    Codes,
+    CodeFunction,
     Losses,
     amortisation_gap,
     collisions,
@@ -55,7 +55,7 @@ def file_name(variant: Variant, seed: int) -> str:
     return f"{variant.name}-seed{seed}"
 
 
-class Workshop:
+class SAESuite:
     """The SAEs of one setting, in one folder.
 
     Args:
@@ -388,6 +388,6 @@ def _pair_record(known: Losses, bootstrap: Bootstrap, own: Named, other: Named) 
     return {"pair": own[0], "to": other[0], **about}
 
 
-def _by_omp(sae: SparseAutoencoder) -> Codes:
+def _by_omp(sae: SparseAutoencoder) -> CodeFunction:
     coder = Coder(sae)
     return lambda h: coder(h, "omp")
