@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
-    from experiments.saes.suite import SAESuite
+    from sae_bridge.suites import SAESuite
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,21 @@ def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
     from expander_theory.results import Ledger
-    from experiments.saes.suite import file_name
-    from experiments.saes.variants import architecture, sparsities
     from sae_bridge.evaluation import novelty
+    from sae_bridge.suites import architecture, file_name, sparsities
 
     setting = suite.setting
     seed = setting.control_seeds[0]
-    other = next((s for s in (*setting.plan.seeds, seed + 1) if s != seed), seed + 1)
-    ks = tuple(sorted({*setting.ks, setting.base.k}))
-    dense = {v.training.k: v for v in sparsities(setting.base, (None,), ks)}
-    plain = [architecture(setting.base, d) for d in setting.plan.degrees if d is not None]
-    over_k = sparsities(setting.base, tuple(d for d in setting.sparsity_degrees if d is not None), ks)
+    other = next((s for s in (*setting.seeds, seed + 1) if s != seed), seed + 1)
+    ks = tuple(sorted({*setting.ks, setting.recipe.k}))
+    dense = {v.training.k: v for v in sparsities(setting.recipe, (None,), ks)}
+    plain = [architecture(setting.recipe, d) for d in setting.degrees if d is not None]
+    over_k = sparsities(setting.recipe, tuple(d for d in setting.sparsity_degrees if d is not None), ks)
     targets = [(variant, seed) for variant in dict.fromkeys(plain + over_k)]
-    targets.append((dense[setting.base.k], other))
+    targets.append((dense[setting.recipe.k], other))
     suite.train([*targets, *((v, seed) for v in dense.values())])
     identity = {"kind": "novelty", "setting": setting.name, "activations_sha256": suite.store.sha256}
-    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.base.n}
+    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
     with Ledger(suite.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
         done = {record["name"] for record in ledger.records}
         todo = [member for member in targets if file_name(*member) not in done]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
-    from experiments.saes.suite import SAESuite
+    from sae_bridge.suites import SAESuite
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """k of the cumulative coherence mu_1(k)."""
@@ -40,13 +40,12 @@ def run(suite: SAESuite) -> None:
     from expander_theory.certificates import certify, write_certificate
     from expander_theory.dictionaries import Dictionary, dense_gaussian_dictionary, dictionary_measures, sign_dictionary
     from expander_theory.results import Ledger
-    from experiments.saes.suite import file_name
-    from experiments.saes.variants import architecture
     from sae_bridge.evaluation import support_recovery
+    from sae_bridge.suites import architecture, file_name
 
     setting = suite.setting
     seed = setting.control_seeds[0]
-    members = [(architecture(setting.base, d), seed) for d in setting.plan.degrees]
+    members = [(architecture(setting.recipe, d), seed) for d in setting.degrees]
     suite.train(members)
     identity: dict[str, Any] = {
         "kind": "recovery",
