@@ -64,7 +64,7 @@ def _phase(family: str, d: int, rows: Sequence[Row]) -> Markup:
             shades = colormaps["cividis"]([row["rate"] for row in column])
             drawn = axis.bar(left, np.diff(edges), width, edges[:-1], align="edge", color=shades, clip_on=False)
             for row, cell in zip(column, drawn, strict=True):
-                cell.set_gid(f"cell-{len(tips)}")
+                cell.set(gid=f"cell-{len(tips)}", in_layout=False)  # the axes hold it; measuring each would take long
                 tip = f"m = {row['m']}, n = {row['n']}, k = {row['k']} (k/m = {row['k'] / row['m']:.3f}): "
                 tip += f"{row['successes']} of {row['trials']} recovered, rate {row['rate']:.3f} "
                 tips[f"cell-{len(tips)}"] = tip + f"[{row['exact_low']:.3f}, {row['exact_high']:.3f}]"
