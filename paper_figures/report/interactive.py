@@ -134,5 +134,6 @@ def _live(figure: Figure, tips: Mapping[str, str]) -> Markup:
         if element.tag == "g":
             tip = tips.get(element.attrib.pop("id", ""))  # other groups are named alike in every figure
             element.attrib |= {} if tip is None else {"class": "tip", "tabindex": "0", "data-tip": tip}
-    root.attrib = {"viewBox": root.attrib["viewBox"], "class": "live", "role": "img", "aria-label": figure.get_label()}
+    name = str(figure.get_label())
+    root.attrib = {"viewBox": root.attrib["viewBox"], "class": "live", "role": "img", "aria-label": name}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
