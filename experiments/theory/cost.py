@@ -13,7 +13,7 @@ import numpy as np
 from expander_theory.base import ExpanderTheoryError, progress_bar
 from expander_theory.dictionaries import DenseDictionary, sign_dictionary
 from expander_theory.masks import uniform_mask
-from expander_theory.results import Ledger
+from expander_theory.results import CostRecord, Ledger, MethodCost
 from expander_theory.solvers import Prepared, omp
 from experiments.bench.references import sparse_loop
 
@@ -64,20 +64,17 @@ class Cost:
     """Seed of masks, signs and codes."""
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
-
         run(SCALES[self.preset], self.seed, self.out / "cost")
-        print(draw_named(self.out, "cost"))
 
 
 def run(scale: Scale, seed: int, folder: Path) -> None:
     """Measure every size that the ledger does not hold yet."""
     identity = {"kind": "cost", "seed": seed, **asdict(scale)}
     with Ledger(folder / "ledger.jsonl", identity) as ledger:
-        done = {(r["m"], r["n"], r["d"]) for r in ledger.records}
+        done = {(record.m, record.n, record.d) for record in ledger.of(CostRecord)}
         todo = [size for size in dict.fromkeys(sizes(scale)) if size not in done]
         for m, n, d in progress_bar(todo, unit="size", desc="cost", show=bool(todo)):
-            ledger.append({"m": m, "n": n, "d": d, "methods": _measure(scale, m, n, d, seed)})
+            ledger.append(CostRecord(m, n, d, _measure(scale, m, n, d, seed)))
 
 
 def sizes(scale: Scale) -> Iterator[tuple[int, int, int]]:
@@ -88,7 +85,7 @@ def sizes(scale: Scale) -> Iterator[tuple[int, int, int]]:
     yield from ((m0, n0, d) for d in scale.d)
 
 
-def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, dict[str, Any]]:
+def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, MethodCost]:
     """Seconds a signal (least, median) of each quantity, and bytes, by method; answers are compared first."""
     w = sign_dictionary(uniform_mask(m, n, d, seed=seed), seed=seed).astype(np.float32)
     rng = np.random.default_rng(seed)
@@ -129,14 +126,14 @@ def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, dict[
     found = {}
     for name in METHODS:
         solve, first = min(seconds[name, "solve"]), min(seconds[name, "one step"])
-        found[name] = {
-            "bytes": int(stored[name]),
-            "correlation": min(seconds[name, "correlation"]),
-            "correlation_median": float(np.median(seconds[name, "correlation"])),
-            "iteration": max(0.0, solve - first) / (scale.k - 1),
-            "solve": solve,
-            "solve_median": float(np.median(seconds[name, "solve"])),
-        }
+        found[name] = MethodCost(
+            bytes=int(stored[name]),
+            correlation=min(seconds[name, "correlation"]),
+            correlation_median=float(np.median(seconds[name, "correlation"])),
+            iteration=max(0.0, solve - first) / (scale.k - 1),
+            solve=solve,
+            solve_median=float(np.median(seconds[name, "solve"])),
+        )
     return found
 
 

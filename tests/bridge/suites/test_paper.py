@@ -3,8 +3,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from expander_theory import InvalidArgument
-from experiments.saes.paper import paper_runs, reported
 from sae_bridge.models.language_models import LanguageModel
+from sae_bridge.suites import paper_runs, reported
 
 RUNS = paper_runs()
 

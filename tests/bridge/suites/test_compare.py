@@ -7,16 +7,18 @@ from conftest import save_tiny_model
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.results.ledger import read_ledger
-from experiments.saes import compare as module, sae_comparison as stages, sae_presets
-from experiments.saes.sae_presets import Comparison, comparisons
 from sae_bridge.activations import Harvest
+from sae_bridge.commands.compare import Compare
+from sae_bridge.suites import Setting, comparisons, presets as module
+from sae_bridge.suites.suite import SAESuite
 from sae_bridge.training.recipe import Training
 
 
 @pytest.fixture
 def tiny(monkeypatch, text_folder):
     """A preset of seconds in the place of "quick"."""
-    plan = Comparison(
+    setting = Setting(
+        name="compare-quick",
         model="",
         text=(str(text_folder),),
         harvest=Harvest(layer=1, context=16, train_contexts=60, held_out_contexts=10),
@@ -25,41 +27,41 @@ def tiny(monkeypatch, text_folder):
         batch=128,
         rates=(4e-3, 16e-3),
         rate_steps=10,
+        pursued=True,
     )
-    monkeypatch.setattr(sae_presets, "QUICK", plan)
-    return plan
+    monkeypatch.setattr(module, "COMPARE", setting)
+    return setting
 
 
 @pytest.mark.parametrize("architecture", ["gpt_neox", "qwen2", "llama"])
 def test_from_text_to_table(tiny, tmp_path, capsys, monkeypatch, architecture):
     model = save_tiny_model(tmp_path / "model", architecture)
-    command = module.Compare("quick", tmp_path / "out", model=str(model))
+    command = Compare("quick", tmp_path / "out", model=str(model))
     command.run()
     table = capsys.readouterr().out
-    identity, records = read_ledger(tmp_path / "out" / "frontier" / "ledger.jsonl")
+    identity, records = read_ledger(tmp_path / "out" / "saes" / "ledger.jsonl")
     assert identity["model"] == str(model)
     rows = {record["name"]: record for record in records if "name" in record}
     assert list(rows) == ["dense-seed0", "d8-seed0", "d4-seed0"]
     assert [row["decoder_values"] for row in rows.values()] == [32 * 64, 8 * 64, 4 * 64]
     assert all(0 < row["omp_fvu"] < row["fvu"] for row in rows.values())
     assert rows["dense-seed0"]["fvu"] < rows["d4-seed0"]["fvu"]
-    for word in ("decoder values", "OMP: FVU", "CE recovered (zero)", "train MB", "d4-seed0"):
+    for word in ("decoder values", "OMP: FVU", "CE recovered (zero)", "train MB", "d4-seed0", "learned nothing"):
         assert word in table
-    _, sweep = read_ledger(tmp_path / "out" / "rates" / "rates.jsonl")
     for name in ("dense", "d8", "d4"):
-        tried = {r["learning_rate"]: r["fvu"] for r in sweep if r["name"] == name}
+        _, sweep = read_ledger(tmp_path / "out" / "rates" / name / "rates.jsonl")
+        tried = {r["learning_rate"]: r["fvu"] for r in sweep}
         assert rows[f"{name}-seed0"]["learning_rate"] == min(tried, key=tried.get)
 
-    monkeypatch.setattr(stages, "_evaluate", lambda *_: pytest.fail("evaluated again"))
+    monkeypatch.setattr(SAESuite, "_evaluate", lambda *_: pytest.fail("evaluated again"))
     command.run()
     assert capsys.readouterr().out == table
 
 
 def test_the_papers_figures_stand_beside_ours(tiny, tmp_path, capsys, monkeypatch):
     model = save_tiny_model(tmp_path / "model")
-    known = {"quick": replace(tiny, rates=(), reported=(("dense tied", 0.9), ("d=8", 0.8)))}
-    monkeypatch.setattr(sae_presets, "comparisons", lambda: known)
-    module.Compare("quick", tmp_path / "out", model=str(model)).run()
+    monkeypatch.setattr(module, "COMPARE", replace(tiny, rates=(), reported=(("dense tied", 0.9), ("d=8", 0.8))))
+    Compare("quick", tmp_path / "out", model=str(model)).run()
     header, _, *rows = capsys.readouterr().out.splitlines()[:5]
     assert "paper: CE recovered" in header
     assert [row.split("|")[-2].strip() for row in rows] == ["0.9", "0.8", ""]
@@ -67,11 +69,21 @@ def test_the_papers_figures_stand_beside_ours(tiny, tmp_path, capsys, monkeypatc
 
 def test_what_is_refused(tiny, tmp_path):
     with pytest.raises(InvalidArgument, match=r"preset = 'slow'.*quick"):
-        module.Compare("slow", tmp_path).run()
+        Compare("slow", tmp_path).run()
     model = save_tiny_model(tmp_path / "model")
-    module.Compare("quick", tmp_path / "out", model=str(model)).run()
+    Compare("quick", tmp_path / "out", model=str(model)).run()
     with pytest.raises(InvalidFile, match="steps"):
-        module.Compare("quick", tmp_path / "out", model=str(model), steps=31).run()
+        Compare("quick", tmp_path / "out", model=str(model), steps=31).run()
+
+
+def test_more_degrees_and_seeds_add_to_what_is_there(tiny, tmp_path, capsys):
+    model = str(save_tiny_model(tmp_path / "model"))
+    Compare("quick", tmp_path / "out", model=model, d=(8,)).run()
+    first = (tmp_path / "out" / "saes" / "ledger.jsonl").read_text().splitlines()
+    Compare("quick", tmp_path / "out", model=model, d=(8, 4), seeds=(0, 1)).run()
+    rows = [line for line in capsys.readouterr().out.splitlines() if "seed1" in line]
+    assert [row.split("|")[1].strip() for row in rows] == ["dense-seed1", "d8-seed1", "d4-seed1"]
+    assert (tmp_path / "out" / "saes" / "ledger.jsonl").read_text().splitlines()[1 : len(first)] == first[1:]
 
 
 def test_presets_of_the_paper():
