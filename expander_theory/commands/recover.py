@@ -16,7 +16,7 @@ from expander_theory.results import atomic_write, read_npy
 
 @dataclass(frozen=True)
 class Recover:
-    """Find sparse codes of given signals, or the rate at which planted k-sparse codes are recovered."""
+    """Find sparse codes of given signals, or how often planted codes are recovered."""
 
     dictionary: tyro.conf.Positional[Path]
     """A dictionary saved by `expander build --values ...` or `expander sae train`."""

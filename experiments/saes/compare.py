@@ -8,10 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Compare:
-    """Dense and expander SAEs on one layer of a language model, each at its own learning rate, in one table.
+    """Train and compare dense and expander SAEs on one layer. Each at its own learning rate, in one table.
 
-    Harvests, sweeps rates, trains all SAEs on one stream, and evaluates them by their encoder and by OMP. Everything
-    resumes; a second run only prints.
+    Harvests, sweeps rates, trains all SAEs on one stream, and evaluates them by their encoder and by OMP.
+    Everything resumes; a second run only prints.
     """
 
     preset: str = "quick"

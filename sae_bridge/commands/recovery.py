@@ -13,8 +13,11 @@ LAWS = ("own", "signs", "gaussian")
 
 @dataclass(frozen=True)
 class Recovery:
-    """Recovery on a trained decoder: what theory certifies, flatness before and after training, planted codes, and the
-    exact recovery coefficient (ERC) of real supports beside what OMP does there."""
+    """Compare what theory certifies of a trained decoder with what OMP recovers.
+
+    Certificates, flatness before and after training, planted codes, and the exact recovery coefficient (ERC) of
+    real supports beside what OMP does there.
+    """
 
     sae: tyro.conf.Positional[Path]
     """Folder written by `expander sae train`, SAELens or sparsify."""

@@ -14,7 +14,7 @@ from expander_theory.commands.output import require_new, table
 
 @dataclass(frozen=True)
 class Certify:
-    """Write a certificate: what theorems guarantee for a dictionary, every number exact and checkable."""
+    """Write a certificate of what theorems guarantee for a dictionary. Every number in it is exact and checkable."""
 
     dictionary: tyro.conf.Positional[Path]
     """A dictionary saved by `expander build --values ...` or `expander sae train`."""
