@@ -110,7 +110,7 @@ def first_sentence(entry: EntryPoint) -> str:
     """What a command does, from the docstring of its class; empty where there is no source or no docstring."""
     module, _, name = entry.value.partition(":")
     text = " ".join(_docstrings(module).get(name, "").split("\n\n")[0].split())
-    return re.split(r"(?<=[.?!])\s", text, maxsplit=1)[0]
+    return re.split(r"(?<=[.?!])\s(?=[^a-z])", text, maxsplit=1)[0]
 
 
 @lru_cache
