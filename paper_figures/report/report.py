@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from expander_theory.base import InvalidFile
-from expander_theory.commands.theory.certify import best
+from expander_theory.certificates import best_claims
 from expander_theory.results import Count, Size, atomic_write, files_below, read_contents, read_json, typed
 from paper_figures.claims import CLAIMS, Claim, Finding, claims_markdown, findings
 from paper_figures.drawing.reading import readable
@@ -206,7 +206,7 @@ def _certificates(results: Path) -> str:
                 rows.append({"certificate": str(path.relative_to(results)), "proved": f"unreadable: {error.problem}"})
             continue
         about = {key: size[key] for key in ("m", "n", "d")}
-        rows.append({"certificate": str(path.relative_to(results)), **about, "proved": "; ".join(best(content))})
+        rows.append({"certificate": str(path.relative_to(results)), **about, "proved": "; ".join(best_claims(content))})
     if not rows:
         return "<p class=quiet>None in these results; <code>expander certify W.safetensors --out cert.json</code>.</p>"
     rows = [{name: row.get(name) for name in ("certificate", "m", "n", "d", "proved")} for row in rows]

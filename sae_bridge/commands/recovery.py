@@ -49,9 +49,8 @@ class Recovery:
         import sys
 
         from expander_theory.base import require
-        from expander_theory.certificates import certify
+        from expander_theory.certificates import best_claims, certify
         from expander_theory.commands.output import require_new, table, write_json
-        from expander_theory.commands.theory.certify import best
         from expander_theory.dictionaries import Dictionary
         from expander_theory.simulation import planted_recovery
         from sae_bridge.activations import ActivationStore
@@ -78,7 +77,7 @@ class Recovery:
         print("\nCertified for every support:")
         if isinstance(dictionary, Dictionary):
             claims = certify(dictionary, time_limit=self.time_limit)
-            record["certified"] = best(claims)
+            record["certified"] = best_claims(claims)
         else:
             record["certified"] = [f"OMP: k = {stages['after training']['babel_k']} by OMP-3 (Babel function)"]
         print("\n".join(record["certified"]))
