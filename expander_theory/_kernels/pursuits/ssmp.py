@@ -32,8 +32,8 @@ class _Steps(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def ssmp(columns, start, members, h, k, updates, limit, tolerance, found):
-    """SSMP on masked columns; row i is met by ``members[start[i]:start[i + 1]]``."""
+def ssmp(columns, lists, h, k, updates, limit, tolerance, found):
+    """SSMP on masked columns; row i is met by ``members[start[i]:start[i + 1]]``, where ``lists`` = start, members."""
     n, d = columns.rows.shape
     residual = np.empty(h.shape[1], h.dtype)
     x, before = np.zeros(n, h.dtype), np.zeros(n, h.dtype)
@@ -58,7 +58,7 @@ def ssmp(columns, start, members, h, k, updates, limit, tolerance, found):
                 break
             # A phase of coordinate steps, then back to k entries; a phase that changes nothing is a fixed point.
             before[:] = x
-            _phase(columns, start, members, residual, x, updates, floor, rounding, s)
+            _phase(columns, lists, residual, x, updates, floor, rounding, s)
             size = _prune(x, k, support, c)
             residual_of(columns, signal, support, c, size, residual)
             stable = np.abs(x - before).max() <= tolerance * np.abs(x).max()
@@ -70,12 +70,12 @@ def ssmp(columns, start, members, h, k, updates, limit, tolerance, found):
 
 
 @njit(cache=True, nogil=True)
-def _phase(columns, start, members, residual, x, updates, floor, rounding, s):
+def _phase(columns, lists, residual, x, updates, floor, rounding, s):
     """Up to ``updates`` steps x_j += z, each the best, as long as it lowers ||r||_1 by more than ``floor``.
 
     Where moduli are equal, columns often have the same gain (that of a row they share): rounding must not decide.
     """
-    n, d = columns.rows.shape
+    (n, d), (start, members) = columns.rows.shape, lists
     # The best step of every column for this residual.
     s.stamp[:] = -1
     for j in range(n):

@@ -46,7 +46,8 @@ def loss(intercept, slope, u, x, total):
         failure = success - eta
         likelihood += x[i] * success + (total[i] - x[i]) * failure
         weight[i] = np.log(total[i]) + success + failure
-    # The determinant does not depend on the origin of u; relative weights leave a factor exp(2 top), half of it in logs.
+    # The determinant does not depend on the origin of u; relative weights leave out a factor exp(2 top), half of which
+    # is top in the logarithm.
     top, _, s0, s1, s2 = _moments(weight, u)
     determinant = s0 * s2 - s1 * s1
     if determinant <= 0:
