@@ -11,31 +11,15 @@ from expander_theory import Dictionary, Mask
 from expander_theory.certificates.check import InvalidCertificate, check_certificate
 
 UNIQUE = "every k-sparse code is the only k-sparse code of its activation"
-
-
 OMP = "OMP recovers every k-sparse code, whatever its coefficients"
-
-
 TOPK = "the tied TopK encoder finds support and signs of every k-sparse code of this dynamic range"
-
-
 L1 = "l1 minimisation weighted by ||w_j||_1 recovers every k-sparse code"
-
-
 PLAIN_L1 = "l1 minimisation recovers every k-sparse code"
-
-
 AGREEMENT = (
     "for almost all values on this mask and almost all codes, agreement of two rows decodes every k-sparse support"
 )
-
-
 SUMS = "l0 decoding recovers every k-sparse code whose subset sums are distinct"
-
-
 MEDIAN = "the median encoder returns every k-sparse code exactly"
-
-
 TABLE = [
     *[(theorem, "identifiability", UNIQUE) for theorem in ("IDN-1", "EXP-10", "IDN-1z", "STAB-3")],
     *[(theorem, "OMP", OMP) for theorem in ("OMP-2", "OMP-3")],
@@ -51,8 +35,6 @@ TABLE = [
     ("MED-1 overlap", "l0 decoding", MEDIAN),
     ("MED-1 expansion", "l0 decoding", MEDIAN),
 ]
-
-
 ZERO, EQUAL = "needs a full mask: column 1 has a zero entry", "needs equal positive values"
 
 

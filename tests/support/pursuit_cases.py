@@ -17,8 +17,6 @@ from expander_theory.theorems.statements.pursuit import (
 )
 
 MODULES = (omp, omp_flat, omp_noise, omp_limits, l1_erc, topk, amortisation, onestep)
-
-
 KNOWN = {v.id: v for module in MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}
 
 
@@ -64,9 +62,5 @@ def mo_extremal(k):
 
 
 CORNER = np.array([[1.0, 0, 0.6, 0], [0, 1, 0.6, 0], [0, 0, math.sqrt(0.28), 0], [0, 0, 0, 1]])  # ERC({0, 1}) = 1.2
-
-
 ANGLES = np.deg2rad([0, 154, 297])
-
-
 FAN = np.array([np.cos(ANGLES), np.sin(ANGLES)])

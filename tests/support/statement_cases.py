@@ -4,11 +4,7 @@ from expander_theory import Mask
 from expander_theory.theorems.statements import curves, l0_decoding, probability, trials
 
 MODULES = (l0_decoding, probability, trials, curves)
-
-
 KNOWN = {v.id: v for module in MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}
-
-
 COMPLETE_4 = Mask.from_columns(6, [[0, 1, 2], [0, 3, 4], [1, 3, 5], [2, 4, 5]])
 
 

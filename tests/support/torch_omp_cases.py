@@ -39,6 +39,4 @@ def near_tie(matrix, h, order):
 
 
 W = sign_dictionary(uniform_mask(8, 12, 3, seed=0), seed=0)
-
-
 H = torch.ones(8)

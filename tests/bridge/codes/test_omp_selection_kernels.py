@@ -50,7 +50,7 @@ def test_the_triton_kernel_in_its_interpreter():
     """In a process of its own, since the switch is read when the kernel is imported."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("triton is not installed")
-    code = "import test_torch_omp as t; t.check_triton('cpu')"
+    code = "import test_omp_selection_kernels as t; t.check_triton('cpu')"
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment, capture_output=True, text=True

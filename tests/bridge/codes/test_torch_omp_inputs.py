@@ -177,8 +177,6 @@ def test_bad_arguments_are_named(signals, k, options, name):
 
 
 ROWS = torch.tensor([[0, 1], [1, 2]])
-
-
 VALUES = torch.full((2, 2), 0.5**0.5)
 
 
