@@ -102,7 +102,9 @@ def measure_rates(seconds: float = 0.02, largest: int = 1 << 29) -> Rates:
         square = np.ones((512, 512), name)
         calls[name] = partial(np.matmul, square, square)
     spent = fastest(calls, shortest=seconds)
-    read = [array.nbytes * count / spent[f"read {i}"] for i, (array, count) in enumerate(zip(arrays, passes, strict=True))]
+    read = [
+        array.nbytes * count / spent[f"read {i}"] for i, (array, count) in enumerate(zip(arrays, passes, strict=True))
+    ]
     scatter, gather = (many * places.size / spent[name] for name in ("scatter", "gather"))
     product = {name: 2 * 512**3 / spent[name] for name in ("float32", "float64")}
     return Rates(caches, (read[0], read[1], read[2], read[3]), scatter, gather, product)

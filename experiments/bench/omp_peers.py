@@ -66,9 +66,7 @@ class Solver:
             return calls
 
         compiles = self.key == "ours"  # with the whole batch: its size is part of the choice of a backend
-        return Contender(
-            self.name, batch, prepare, lambda found: self.supports(found, problem.k), True, compiles, once
-        )
+        return Contender(self.name, batch, prepare, lambda found: self.supports(found, problem.k), True, compiles, once)
 
     def forms_gram(self, size: Size, count: int) -> bool:
         """Whether it forms the Gram matrix for so many signals."""

@@ -142,8 +142,8 @@ def measure_backends(
     Args:
         atoms: chosen atoms of the first signals, in the order of selection, (batch, k).
     """
-    works = {backend: model(problem, atoms[:SAMPLE]) for backend, model in MODELS.items()}
-    batches = {backend: -(-len(problem.signals) // BACKEND_SHARES[backend]) for backend in works}
+    works: dict[Backend, Work] = {backend: model(problem, atoms[:SAMPLE]) for backend, model in MODELS.items()}
+    batches: dict[Backend, int] = {backend: -(-len(problem.signals) // BACKEND_SHARES[backend]) for backend in works}
     contenders = [
         Contender(backend, batches[backend], partial(_set_up, problem, backend, batches[backend]))
         for backend, work in works.items()
@@ -151,8 +151,8 @@ def measure_backends(
     ]
     measured = {one.name: one.batch / one.least("call") for one in measure(contenders, repeats)[0]}
     return [
-        BackendRate(name, work.text, batches[name], 1 / work.seconds(rates, problem.dtype), measured.get(name, 0.0))
-        for name, work in works.items()
+        BackendRate(one, work.text, batches[one], 1 / work.seconds(rates, problem.dtype), measured.get(one, 0.0))
+        for one, work in works.items()
     ]
 
 
