@@ -21,18 +21,8 @@ import numpy as np
 from expander_theory.base import require
 from experiments.bench import table
 from experiments.bench.agreement import Agreement, Judge
-from experiments.bench.driver import (
-    MEMORY,
-    Benchmark,
-    Case,
-    Measured,
-    Record,
-    main,
-    measure,
-    measured_in,
-    peak_bytes,
-    stored,
-)
+from experiments.bench.command import Benchmark, Case, Record, main, measured_in
+from experiments.bench.driver import MEMORY, Measured, measure, peak_bytes
 from experiments.bench.first_call import first_calls, first_calls_table
 from experiments.bench.machine import Rates, describe, headline, measure_rates, rates_table
 from experiments.bench.omp_peers import SOLVERS, Solver, plan, warm_up
@@ -102,7 +92,7 @@ class OMPBenchmark(Benchmark):
         if dtype == MODELLED:
             backends = measure_backends(problem, atoms, rates, self.memory * 2**30, self._turns)
         return {
-            "measured": stored(measured),
+            "measured": [asdict(one) for one in measured],
             "agreement": {name: asdict(one) for name, one in agreement.items()},
             "remarks": remarks,
             "backends": [asdict(one) for one in backends],

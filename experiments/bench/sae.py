@@ -19,18 +19,8 @@ from torch import Tensor
 
 from expander_theory.base import require
 from experiments.bench import table
-from experiments.bench.driver import (
-    MEMORY,
-    Benchmark,
-    Case,
-    Record,
-    fastest,
-    main,
-    measure,
-    measured_in,
-    peak_bytes,
-    stored,
-)
+from experiments.bench.command import Benchmark, Case, Record, main, measured_in
+from experiments.bench.driver import MEMORY, fastest, measure, peak_bytes
 from experiments.bench.machine import Rates, describe, headline, measure_rates
 from experiments.bench.sae_peers import CONTENDERS, CPU, Dense, Ours, Size, answers_apart
 from sae_bridge import kernels
@@ -80,16 +70,18 @@ class SAEBenchmark(Benchmark):
         x = torch.randn(self.batch, size.m, generator=torch.Generator().manual_seed(self.seed))
         if name == "wide":  # a second step of each, in the run that measures memory
             contenders = [kind.contender(size, x, self.seed, once=True) for kind in (Ours, Dense)]
-            return {
-                "measured": stored(measure(contenders, 0, clock=time.perf_counter, peak=peak_bytes)[0]),
-                "faults": [],
-            }
+            measured, _ = measure(contenders, 0, clock=time.perf_counter, peak=peak_bytes)
+            return {"measured": [asdict(one) for one in measured], "faults": []}
         kinds = [kind for kind in CONTENDERS if kind.installed()]
         faults = answers_apart(kinds[1:], size, x, self.seed, CPU)
         contenders = [kind.contender(size, x, self.seed) for kind in kinds]
         measured, _ = measure(contenders, self.repeats, clock=time.perf_counter, peak=peak_bytes)
         found = parts(size, Ours(size, x, self.seed), x, rates)
-        return {"measured": stored(measured), "parts": [asdict(part) for part in found], "faults": faults}
+        return {
+            "measured": [asdict(one) for one in measured],
+            "parts": [asdict(part) for part in found],
+            "faults": faults,
+        }
 
     def show(self, record: Record) -> str:
         size, measured = SIZES[record["size"]], measured_in(record)

@@ -10,26 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
 
 from expander_theory.base import require
 from experiments.bench import table
-from experiments.bench.driver import (
-    Benchmark,
-    Case,
-    Measured,
-    Record,
-    fastest,
-    main,
-    measure,
-    measured_in,
-    peak_bytes,
-    stored,
-    waiting,
-)
+from experiments.bench.command import Benchmark, Case, Record, main, measured_in
+from experiments.bench.driver import Measured, fastest, measure, peak_bytes, waiting
 from experiments.bench.machine import describe
 from experiments.bench.sae import SIZES
 from experiments.bench.sae_peers import CompiledDense, Dense, Ours, answers_apart
@@ -77,20 +66,20 @@ class SAECudaBenchmark(Benchmark):
         contenders = [kind.contender(size, x, self.seed, device=device, steps=WARM_STEPS) for kind in kinds]
         measured, _ = measure(contenders, self.repeats, clock=device_clock(device), peak=device_peak(device))
         # Ours: eight passes over (B, m); weights, gradients and moments are small beside them.
-        return {"measured": stored(measured), "limit": 8 * x.nbytes / stream, "faults": faults}
+        return {"measured": [asdict(one) for one in measured], "limit": 8 * x.nbytes / stream, "faults": faults}
 
     def show(self, record: Record) -> str:
         measured = measured_in(record)
-        first, median = measured[0], lambda one: one.quartiles("step")[1]
+        first = measured[0]
         columns: dict[str, Callable[[Measured], str]] = {
             "step of": table.name,
             "batch": table.batch,
-            "ms (IQR)": lambda one: f"{1e3 * median(one):.2f}{table.spread(one, 'step')}",
-            "tokens/s": lambda one: table.rate(one.batch / median(one)),
-            "ratio": lambda one: f"{median(one) / median(first):.1f}",
+            "ms (IQR)": lambda one: f"{1e3 * one.median('step'):.2f}{table.spread(one, 'step')}",
+            "tokens/s": lambda one: table.rate(one.batch / one.median("step")),
+            "ratio": lambda one: f"{one.median('step') / first.median('step'):.1f}",
             "peak MB, with the SAE": table.peak,
             "share of the bandwidth limit": lambda one: (
-                f"{100 * record['limit'] / median(one):.0f} %" if one is first else ""
+                f"{100 * record['limit'] / one.median('step'):.0f} %" if one is first else ""
             ),
         }
         return f"## {SIZES[record['size']].text}\n\n{table.table(measured, columns)}"

@@ -19,19 +19,8 @@ import torch
 from expander_theory.base import require
 from experiments.bench import table
 from experiments.bench.agreement import Agreement, Judge
-from experiments.bench.driver import (
-    Benchmark,
-    Call,
-    Case,
-    Contender,
-    Measured,
-    Record,
-    fastest,
-    main,
-    measure,
-    measured_in,
-    stored,
-)
+from experiments.bench.command import Benchmark, Case, Record, main, measured_in
+from experiments.bench.driver import Call, Contender, Measured, fastest, measure
 from experiments.bench.machine import describe
 from experiments.bench.omp_peers import ours
 from experiments.bench.sae_cuda import copy_rate, device_clock, device_name, device_peak
@@ -112,7 +101,7 @@ class TorchOMPBenchmark(Benchmark):
         judge = Judge(problem.dictionary, problem.signals, problem.k)
         agreement = {one: judge.between(answers[COMPILED], answers[one]) for one in correlations}
         return {
-            "measured": stored(measured),
+            "measured": [asdict(one) for one in measured],
             "agreement": {one: asdict(found) for one, found in agreement.items()},
             "limits": {one: limits.signals(problem, one) for one in correlations},
             "faults": [f"{name} {one}" for one, found in agreement.items() if found.ours_wrong + found.theirs_wrong],

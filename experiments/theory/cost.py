@@ -14,7 +14,8 @@ from expander_theory.dictionaries import DenseDictionary, sign_dictionary
 from expander_theory.masks import uniform_mask
 from expander_theory.solvers import Prepared, omp
 from experiments.bench.agreement import Judge
-from experiments.bench.driver import Case, Contender, measure, measure_cases
+from experiments.bench.command import Case, measure_cases
+from experiments.bench.driver import Contender, measure
 from experiments.bench.omp_peers import sparse_loop
 
 METHODS = ("dense BLAS", "scipy.sparse", "ours")
@@ -113,19 +114,12 @@ def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, dict[
 
     solvers = {name: solver(name, scale.k) for name in METHODS}
     _require_equal(correlations, solvers, Judge(w, signals, scale.k), (m, n, d))
-    contenders = [
-        Contender(
-            name,
-            scale.batch,
-            lambda name=name: {
-                "correlation": correlations[name],
-                "one step": solver(name, 1),
-                "solve": solvers[name],
-            },
-        )
-        for name in METHODS
-    ]
-    measured, _ = measure(contenders, scale.repeats, shortest=SHORTEST)
+
+    def contender(name: str) -> Contender:
+        calls = {"correlation": correlations[name], "one step": solver(name, 1), "solve": solvers[name]}
+        return Contender(name, scale.batch, lambda: calls)
+
+    measured, _ = measure([contender(name) for name in METHODS], scale.repeats, shortest=SHORTEST)
     stored = {
         "dense BLAS": dense.nbytes,
         "scipy.sparse": _bytes(transposed),
@@ -133,17 +127,13 @@ def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, dict[
     }
     found = {}
     for one in measured:
-        least, median = (
-            {part: pick(part) / scale.batch for part in one.seconds}
-            for pick in (one.least, lambda part, one=one: one.quartiles(part)[1])
-        )
         found[one.name] = {
             "bytes": int(stored[one.name]),
-            "correlation": least["correlation"],
-            "correlation_median": median["correlation"],
-            "iteration": max(0.0, least["solve"] - least["one step"]) / (scale.k - 1),
-            "solve": least["solve"],
-            "solve_median": median["solve"],
+            "correlation": one.least("correlation") / scale.batch,
+            "correlation_median": one.median("correlation") / scale.batch,
+            "iteration": max(0.0, one.least("solve") - one.least("one step")) / scale.batch / (scale.k - 1),
+            "solve": one.least("solve") / scale.batch,
+            "solve_median": one.median("solve") / scale.batch,
         }
     return found
 
