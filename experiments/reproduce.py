@@ -12,7 +12,10 @@ CLAIMS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Run every experiment, masks to phase diagrams and language model to expander SAEs; draw figures and report."""
+    """Run every experiment, then draw the figures and write the report.
+
+    From masks to phase diagrams, and from a language model to expander SAEs.
+    """
 
     preset: Literal["quick", "full"] = "quick"
     """quick: 11 to 14 minutes on two cores. full: about two hours, larger SAEs, more degrees."""

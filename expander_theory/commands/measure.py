@@ -12,7 +12,7 @@ from expander_theory.commands.output import require_new, table, write_json
 
 @dataclass(frozen=True)
 class Measure:
-    """Measure a mask or a dictionary: expansion, overlaps, flatness, coherence, what they certify."""
+    """Measure a mask or dictionary: expansion, overlaps, flatness, and what they certify."""
 
     file: tyro.conf.Positional[Path]
     """A mask or dictionary saved by `expander build` or `expander sae train`."""

@@ -26,6 +26,7 @@ from expander_theory.dictionaries.geometry import (
     coherence,
     coherence_certified_k,
     column_overlaps,
+    consecutive_sums,
     flatness,
     overlap_counts,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "coherence",
     "coherence_certified_k",
     "column_overlaps",
+    "consecutive_sums",
     "dense_gaussian_dictionary",
     "dictionary_measures",
     "expanding_size",

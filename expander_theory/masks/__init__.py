@@ -1,6 +1,6 @@
 """Left-d-regular bipartite masks: which d of the m rows each dictionary column may use."""
 
-from expander_theory.masks.algebraic import is_prime_power, polynomial_mask, require_polynomial
+from expander_theory.masks.algebraic import polynomial_mask, require_polynomial
 from expander_theory.masks.balanced import biregular_mask
 from expander_theory.masks.controls import clustered_mask, contiguous_mask, repeated_mask
 from expander_theory.masks.designs import (
@@ -12,6 +12,7 @@ from expander_theory.masks.designs import (
     generalised_quadrangle_mask,
     projective_plane_mask,
 )
+from expander_theory.masks.fields import FiniteField, is_prime_power
 from expander_theory.masks.growth import least_overlap_mask, overlap_limited_mask, progressive_edge_growth_mask
 from expander_theory.masks.io import KIND, load_mask, mask_from, save_mask
 from expander_theory.masks.mask import Mask

@@ -1,13 +1,15 @@
 """Explicit masks from finite geometry and combinatorics, with known answers (THEORY.md EXP-9, EXP-10)."""
 
 import math
+from functools import reduce
 from itertools import chain, combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory.base import require, require_int
-from expander_theory.masks.algebraic import is_prime_power, polynomial_mask
+from expander_theory.masks.algebraic import polynomial_mask
+from expander_theory.masks.fields import FiniteField, field, is_prime_power, prime_powers
 from expander_theory.masks.mask import Mask
 
 _LARGEST_PLANE = 1024
@@ -73,23 +75,33 @@ def generalised_quadrangle_mask(s: int = 2, t: int = 4) -> Mask:
     require(t in (s, s * s), "t", t, f"must be s = {s} or s^2 = {s * s}")
     m = (s + 1) * (s * t + 1)
     require(m <= _LARGEST_QUADRANGLE, "s", s, f"gives m = {m} rows for t = {t}, more than {_LARGEST_QUADRANGLE}")
-    import galois
-
-    field = galois.GF(s)
-    form = field.Zeros((4, 4) if t == s else (6, 6))
-    form[0, 1] = form[2, 3] = 1
-    points = field(_projective_points(s, len(form)))
-    if t == s:
-        bilinear = form - form.T
-    else:
-        # x0 x1 + x2 x3 + f(x4, x5) is elliptic where the binary form f has no zero: x4^2 + b x4 x5 + c x5^2.
-        x = field.elements
-        b, c = next((b, c) for b in x for c in x if np.all(x * x + b * x + c != 0))
-        form[4, 4], form[4, 5], form[5, 5] = 1, b, c
-        points = points[((points @ form) * points).sum(axis=1) == 0]
-        bilinear = form + form.T
-    collinear = np.asarray(points @ bilinear @ points.T) == 0
+    points, bilinear = _symplectic(field(s)) if t == s else _elliptic(field(s))
+    dual = field(s).matmul(bilinear, points.T)
+    collinear = np.concatenate([field(s).matmul(some, dual) == 0 for some in np.array_split(points, m // 512 + 1)])
     return Mask(m, _lines(collinear), f"generalised quadrangle(s={s}, t={t})")
+
+
+def _symplectic(field: FiniteField) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The points of PG(3, s), and the matrix of x0 y1 - x1 y0 + x2 y3 - x3 y2."""
+    form = np.zeros((4, 4), np.int64)
+    form[0, 1] = form[2, 3] = 1
+    return _projective_points(field.order, 4), field.add(form, field.negative(form.T))
+
+
+def _elliptic(field: FiniteField) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The points of the elliptic quadric x0 x1 + x2 x3 + f(x4, x5) = 0 in PG(5, s), and the matrix of its polar form.
+
+    It is elliptic where the binary form f has no zero: x4^2 + b x4 x5 + c x5^2, the first such b and c.
+    """
+    x = np.arange(field.order)
+    squares = field.multiply(x, x)
+    b, c = next((b, c) for b in x for c in x if np.all(field.add(squares, field.add(field.multiply(b, x), c))))
+    form = np.zeros((6, 6), np.int64)
+    form[0, 1] = form[2, 3] = 1
+    form[4, 4], form[4, 5], form[5, 5] = 1, b, c
+    points = _projective_points(field.order, 6)
+    values = reduce(field.add, field.multiply(field.matmul(points, form), points).T)
+    return points[values == 0], field.add(form, form.T)
 
 
 def _projective_points(q: int, dimension: int) -> NDArray[np.int64]:
@@ -148,9 +160,7 @@ def euler_square_mask(q: int, d: int) -> Mask:
     """
     q, d = require_int("q", q), require_int("d", d)
     require(q >= 2, "q", q, "must be at least 2")
-    import galois
-
-    fields = [p**e for p, e in zip(*galois.factors(q), strict=True)]
+    fields = prime_powers(q)
     most = min(fields) + 1
     require(2 <= d <= most, "d", d, f"must be between 2 and {most}, the least prime power p^e of q = {q} plus 1")
     require(q * q * d <= _MOST_ENTRIES, "q", q, f"gives {q * q * d} entries, more than {_MOST_ENTRIES}")

@@ -41,7 +41,9 @@ class Frontier(Compares):
 
 @dataclass(frozen=True)
 class CertifiedMask(Compares):
-    """Beyond the paper: does a mask whose columns share at most one row cost fidelity against a random one?
+    """Beyond the paper: does overlap of at most one row cost fidelity?
+
+    A mask whose columns share at most one row, against a random one.
 
     At the degrees where there is one by Latin squares (m = d q, n <= q^2); same seeds for both.
     """
@@ -61,7 +63,7 @@ class CertifiedMask(Compares):
 
 @dataclass(frozen=True)
 class Controls(Compares):
-    """Claim: it is the sparse, diverse support that does it, not the count of values. Controls at one count."""
+    """Claim: the sparse, diverse support does it, not the count of values. Controls at one count."""
 
     group: ClassVar[str] = "controls"
     figures: ClassVar[tuple[str, ...]] = ("controls",)
@@ -76,7 +78,7 @@ class Controls(Compares):
 
 @dataclass(frozen=True)
 class Sparsity(Compares):
-    """The paper's curves over k: relative error, CE, dead features, firing rates, geometry. One seed."""
+    """The paper's curves over k, from relative error to firing rates. Also CE, dead features and geometry. One seed."""
 
     group: ClassVar[str] = "sparsity"
     figures: ClassVar[tuple[str, ...]] = ("sparsity",)
@@ -92,7 +94,7 @@ class Sparsity(Compares):
 
 @dataclass(frozen=True)
 class SmallDense(Compares):
-    """Beyond the paper: does a small dense SAE of as many values do better, and at which storage in bytes?"""
+    """Beyond the paper: does a small dense SAE of as many values do better? And at which storage in bytes."""
 
     group: ClassVar[str] = "small-dense"
     figures: ClassVar[tuple[str, ...]] = ("small_dense",)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Novelty(OnSAEs):
-    """Which features of expander SAEs the dense SAE does not have: Jaccard of firing sets and decoder cosine.
+    """Which features of expander SAEs the dense SAE does not have. By Jaccard of firing sets and decoder cosine.
 
-    Each with a null of random firing sets of the same size, and beside the same comparison between two dense SAEs of
-    different seeds; entropy of the tokens that features fire on. Over d and over k.
+    Each with a null of random firing sets of the same size, and beside the same comparison between two dense SAEs
+    of different seeds; entropy of the tokens that features fire on. Over d and over k.
     """
 
     def run(self) -> None:

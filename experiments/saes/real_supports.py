@@ -23,7 +23,7 @@ _CERTIFY_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Recovery(OnSAEs):
-    """Claim: empirical recovery against the sufficient conditions, per dictionary and per support.
+    """Claim: empirical recovery against the sufficient conditions. Per dictionary and per support.
 
     Exact certificates of the decoders lie in `certificates`; `expander check-certificate` verifies them.
     """

@@ -67,7 +67,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Certified:
-    """Certified against empirical sparsity for every family of masks at SAE sizes; a second run resumes."""
+    """Compare certified with empirical sparsity at SAE sizes. For every family of masks; a second run resumes."""
 
     preset: Literal["quick", "full"] = "quick"
     """quick: m = 512, n = 4096, some minutes. full: sizes up to n = 65,536 and d up to 64, many hours."""

@@ -203,7 +203,7 @@ def _holds(low: float, high: float, truth: float) -> bool | None:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Coverage of every stated 95 % interval over simulated sweeps; a second run resumes or adds."""
+    """Measure the coverage of every stated 95 % interval. Over simulated sweeps; a second run resumes or adds."""
 
     sweeps: int = 2000
     """Simulated sweeps of each scenario, rounded up to whole batches of 50."""

@@ -49,7 +49,10 @@ SCHEDULES = {"fit": FitBoundary, "bracket": FindBoundary}
 
 @dataclass(frozen=True)
 class PhaseBoundary:
-    """The 50 % boundary over m/n from adaptive trials, beside a fixed grid and its cost; a second run resumes."""
+    """Find the 50 % boundary over m/n by adaptive trials.
+
+    Beside it, a fixed grid and its cost; a second run resumes.
+    """
 
     out: Path = Path("results/boundary")
     """Results folder."""

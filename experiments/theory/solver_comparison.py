@@ -39,7 +39,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class CompareSolvers:
-    """OMP against other solvers on the same instances, with exact paired tests; a second run resumes."""
+    """Compare OMP with other solvers on the same instances. Tests are exact and paired; a second run resumes."""
 
     out: Path = Path("results/solvers")
     """Results folder; more solvers or trials add to what is there."""

@@ -38,7 +38,10 @@ SCALES = {
 
 @dataclass(frozen=True)
 class SyntheticStudy:
-    """The paper's synthetic study: OMP by degree, sparsity and noise at m = 512, n = 4096; a second run resumes."""
+    """Run the paper's synthetic study: OMP by degree, sparsity and noise.
+
+    At m = 512, n = 4096; a second run resumes.
+    """
 
     out: Path = Path("results/synthetic")
     """Results folder; `full` adds to what `quick` has left there."""

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from expander_theory.base import InvalidFile
-from expander_theory.commands.theory.certify import best
+from expander_theory.certificates import best_claims
 from expander_theory.results import Count, Size, files_below, read_contents, read_json, typed
 from paper_figures.claims import CLAIMS, Finding
 from paper_figures.drawing.output import Table
@@ -99,6 +99,6 @@ def _certificates(results: Path) -> Table:
                 rows.append({"certificate": str(path.relative_to(results)), "proved": f"unreadable: {error.problem}"})
             continue
         about = {key: size[key] for key in ("m", "n", "d")}
-        rows.append({"certificate": str(path.relative_to(results)), **about, "proved": "; ".join(best(content))})
+        rows.append({"certificate": str(path.relative_to(results)), **about, "proved": "; ".join(best_claims(content))})
     rows = [{name: row.get(name) for name in ("certificate", "m", "n", "d", "proved")} for row in rows]
     return Table("Certificates", rows, "Exact rationals; `expander check-certificate` recomputes all of it.")

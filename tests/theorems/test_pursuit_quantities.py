@@ -1,4 +1,4 @@
-"""OMP, TopK and median statements on instances made by hand, and their thresholds against brute force."""
+"""Thresholds, margins, stars and tails behind the OMP and TopK statements, against brute force."""
 
 import itertools
 import math
@@ -10,208 +10,23 @@ from hypothesis import given, strategies as st
 from scipy.optimize import linprog
 from scipy.stats import hypergeom
 from support import oracles
+from support.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
 from support.strategies import masks
 
-from expander_theory import Dictionary, InvalidArgument, Mask, sign_dictionary, uniform_mask
+from expander_theory import InvalidArgument, sign_dictionary, uniform_mask
 from expander_theory.theorems import quantities
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.ranges import nonnegative_range_threshold, range_threshold, uniform_range_threshold
-from expander_theory.theorems.statements import amortisation, l1_erc
 from expander_theory.theorems.statements.amortisation import Encoder, one_step_margin, one_step_modulus_exact
 from expander_theory.theorems.statements.pursuit import (
     margins as pursuit,
     omp,
-    omp_flat,
-    omp_limits,
     omp_noise,
     onestep,
     topk,
 )
 from expander_theory.theorems.statements.pursuit.margins import pursuit_margin
 from expander_theory.theorems.statements.pursuit.omp_limits import find_star
-
-_MODULES = (omp, omp_flat, omp_noise, omp_limits, l1_erc, topk, amortisation, onestep)
-KNOWN = {v.id: v for module in _MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}
-
-
-def of(mask, values, code=None, *, k=None, noise=None, id=None):
-    """A case, with unit columns if the statement ``id`` needs them, or if none is named."""
-    x = None if code is None else np.array(code, float)
-    k = k or (1 if x is None else int(np.count_nonzero(x)))
-    unit = id is None or "unit" in KNOWN[id].needs
-    return Case(Dictionary(mask, np.array(values, float)), k, x, None if noise is None else np.array(noise), unit=unit)
-
-
-def full(W, code=None, **rest):
-    """A case of a dense matrix, every entry on the mask."""
-    W = np.array(W, float)
-    return of(Mask(W.shape[0], np.tile(np.arange(W.shape[0]), (W.shape[1], 1))), W.T, code, **rest)
-
-
-def signed_k4(**rest):
-    """Columns the vertices of K_4, rows its edges, +1 and -1: mu = 1/3, G = (4/3) I - J/3."""
-    edges = list(itertools.combinations(range(4), 2))
-    rows = [[i for i, e in enumerate(edges) if v in e] for v in range(4)]
-    values = [[1.0 if edges[i][0] == v else -1.0 for i in r] for v, r in enumerate(rows)]
-    return of(Mask(6, np.array(rows)), values, **rest)
-
-
-def star(d, doubled=False, **rest):
-    """A column and a partner through each of its rows, flat."""
-    rows = [list(range(d))] + [[i, *range(d + i * (d - 1), d + (i + 1) * (d - 1))] for i in range(d)]
-    m = d * d
-    if doubled:
-        rows.append([0, *range(m, m + d - 1)])
-        m += d - 1
-    return of(Mask(m, np.array(rows)), np.ones((len(rows), d)), **rest)
-
-
-def duplicates(code=None, **rest):
-    return of(Mask(1, np.array([[0], [0]])), [[1.0], [1.0]], code, **rest)
-
-
-def simplex(n):
-    """n unit vectors of n - 1 dimensions with equal inner products."""
-    return np.linalg.svd(np.ones((1, n)))[2][1:] * math.sqrt(n / (n - 1))
-
-
-def spiky_pair(spike=1000.0, **rest):
-    return of(Mask(3, np.array([[0, 1], [0, 2]])), [[spike, 1.0], [spike, 1.0]], **rest)
-
-
-def mo_extremal(k):
-    """delta_{k+1} = 1/sqrt(k+1) and OMP ties on the first k columns."""
-    W = np.zeros((k + 1, k + 1))
-    W[:k, :k] = math.sqrt(k / (k + 1)) * np.eye(k)
-    W[:k, k], W[k, k] = 1 / math.sqrt(k * (k + 1)), 1.0
-    return W
-
-
-CORNER = np.array([[1.0, 0, 0.6, 0], [0, 1, 0.6, 0], [0, 0, math.sqrt(0.28), 0], [0, 0, 0, 1]])  # ERC({0, 1}) = 1.2
-ANGLES = np.deg2rad([0, 154, 297])
-FAN = np.array([np.cos(ANGLES), np.sin(ANGLES)])
-
-REFUTED = [
-    ("OMP-1/equality", duplicates([1, 0])),
-    ("OMP-1/no-inverse", full([[1, -0.6, 0.4], [0, 0.8, 0.8], [0, 0, math.sqrt(0.2)]], [1, 1, 0])),
-    ("OMP-1s/at-once", full(CORNER, [1, 1, 1, 0])),
-    ("OMP-1s/monotone", full(CORNER, [1, 1, 1, 0])),
-    ("OMP-1m/n=k", full(CORNER[:3, :3], k=3)),
-    ("OMP-1m/one-set", full(CORNER, [1, 1, 1, 0])),
-    ("OMP-1m/larger-sets", signed_k4(k=1)),  # 1/3 for one column, exactly 1 for two
-    ("OMP-1m/values", full([[2, 0, 1, 0], [1, 0, 0, 1], [0, 0, 1, 0], [0, -1, -1, 1]], k=3)),  # 1.498, then 1.407
-    ("L1-ERC/equality", duplicates([1, 0])),
-    ("L1-ERC/weights", full([[1, 2, 1], [1, 1, 2]], [1, 0, 0])),
-    ("L1-ERC/no-inverse", signed_k4(code=[1, 1, 0, 0])),
-    ("L1-ERC/converse", full(CORNER[:3, :3], [1, 1, 0])),  # no kernel, and ERC 1.2
-    ("L1-ERCb/no-k-1", signed_k4(code=[1, 1, 0, 0])),
-    ("L1-ERCb/largest-norm", of(Mask(1, np.array([[0], [0], [0]])), [[1.0], [1.0], [2.0]], [1, 0, 0], id="L1-ERCb")),
-    ("OMP-2/equality", duplicates()),
-    ("OMP-2/equality", signed_k4(k=2)),
-    ("OMP-2/2k-2", signed_k4(k=2)),
-    ("OMP-2/k", signed_k4(k=2)),
-    ("OMP-3/no-k-1", signed_k4(k=2)),
-    ("OMP-3/equality", signed_k4(k=2)),
-    ("OMP-4/no-C", spiky_pair()),
-    ("OMP-4/least-C", of(Mask(3, np.array([[0, 1], [0, 2]])), [[5.0, 1.0], [1.0, 1.0]])),
-    ("OMP-5/k-eps_k", duplicates(k=1)),
-    ("OMP-5/k-for-k+1", duplicates(k=1)),
-    ("OMP-5/C-for-C^2", spiky_pair(k=1)),
-    ("OMP-5/no-C", spiky_pair(k=1)),
-    ("OMP-6/factor-1", full(np.eye(2), [1, 0], noise=[0.0, 0.8])),
-    ("OMP-6/no-1-M", full([[1, 0.8], [0, 0.6]], [1, 0], noise=[0.0, 0.4])),
-    ("OMP-7u/equality", duplicates(k=1)),
-    ("OMP-7u/equality", star(4, k=4)),
-    ("OMP-7u/k-1", full([[1, 0, 0.7], [0, 1, 0.7], [0, 0, math.sqrt(0.02)]], k=2)),
-    ("OMP-7u/below-1", full([[1, 0, 0.7], [0, 1, 0.7], [0, 0, math.sqrt(0.02)]], k=2)),
-    ("OMP-7u/delta_k", duplicates(k=1)),
-    ("OMP-7b/1-over-sqrt-k", signed_k4(k=2)),
-    ("NEG-3/any-overlap", of(Mask(2, np.array([[0, 1], [0, 1]])), [[1, 1], [1, -1]])),
-    ("TOPK-1/ERC", full([[1, 0.1, 0.5], [0, math.sqrt(0.99), 0], [0, 0, math.sqrt(0.75)]], [100, 1, 0])),
-    ("TOPK-1/Babel-at-any-range", star(7, code=[100, 1, 0, 0, 0, 0, 0, 0])),
-    ("TOPK-1/mu_1", signed_k4(code=[1, 1, 0, 0])),
-    ("TOPK-1/range-1", signed_k4(code=[1, 1, 0, 0])),
-    ("TOPK-1r/no-further-condition", full(FAN, [1, 1.2, 0])),
-    ("TOPK-2b/n-1", Encoder(simplex(4), simplex(4).T, np.zeros(4))),
-    ("TOPK-2c/two-columns", Encoder(np.array([[1.0, 0.5]]), np.array([[1.0], [0.5]]), np.zeros(2))),
-    ("TOPK-3/x_min", signed_k4(code=[1, 1, 0, 0])),
-    ("AVG-1/no-factor-2", duplicates([1, 0])),
-    ("AVG-1/no-half", duplicates([1, 0])),
-    ("MED-1/equality", of(Mask(3, np.array([[0, 1], [0, 2]])), [[1, 1], [1, 1]], [1, 0], id="MED-1")),
-    ("MED-1e/k", duplicates([1, 0], id="MED-1")),
-    *[("OMP-7/k-for-k+1", full(mo_extremal(k) * [*[0.999] * k, 1.001], k=k, id="OMP-7")) for k in (1, 2, 3, 5)],
-]
-
-
-@pytest.mark.parametrize(("id", "instance"), REFUTED, ids=[id for id, _ in REFUTED])
-def test_the_mutant_is_refuted_and_the_statement_is_not(id, instance):
-    assert KNOWN[id].evaluate(instance).violated
-    assert not KNOWN[id.split("/")[0]].evaluate(instance).violated
-
-
-def test_every_mutant_has_an_instance():
-    assert {id for id, _ in REFUTED} == {id for id, statement in KNOWN.items() if statement.wrong}
-
-
-HOLDS = [
-    ("OMP-1", full(CORNER, [1, 1, -2, 0]), 1.0),
-    ("OMP-1m", signed_k4(k=1), None),
-    ("OMP-3S", signed_k4(code=[1, 1, 0, 0]), 0.0),
-    ("OMP-3b", signed_k4(k=2), 0.0),
-    ("OMP-4", duplicates(), 0.0),
-    ("OMP-5", star(3, k=3), 0.0),
-    ("OMP-1ii", signed_k4(code=[1, 1, 0, 0]), 0.0),
-    ("NEG-1", star(3), 0.0),
-    ("NEG-1d", star(3, doubled=True), 0.0),
-    ("NEG-2", star(2, k=2), 0.0),
-    ("NEG-3", star(3), 0.0),
-    ("TOPK-1c", signed_k4(code=[1, 1, 0, 0]), 0.0),
-    ("TOPK-4", signed_k4(code=[1, 1, 0, 0]), 0.0),
-    ("TOPK-2a", signed_k4(), None),
-    ("TOPK-1n", full(FAN, [1, 1.2, 0]), None),
-    ("MED-1o", of(Mask(9, np.array([[0, 1, 2], [2, 3, 4]])), [[1, 2, 3], [5, 1, 1]], [7, 0], id="MED-1"), Fraction(0)),
-]
-
-
-@pytest.mark.parametrize(("id", "instance", "slack"), HOLDS, ids=[id for id, *_ in HOLDS])
-def test_the_statement_is_as_tight_as_its_extremal_instance(id, instance, slack):
-    found = KNOWN[id].evaluate(instance)
-    assert found.met
-    assert found.conclusion is not None
-    assert not found.conclusion.violated
-    if slack is not None:
-        assert found.conclusion.low == pytest.approx(slack, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("id", "instance"),
-    [
-        ("OMP-1", full([[1, 0, 0.6], [0, 1, 0.6], [0, 0, math.sqrt(0.28)]], [1, 1, 0])),
-        ("OMP-1", duplicates([1, 1])),  # dependent: ERC is infinite, though nothing is outside
-        ("OMP-2", signed_k4(k=2)),
-        ("OMP-3", signed_k4(k=2)),
-        ("OMP-7", full(mo_extremal(3), k=3, id="OMP-7")),
-        ("OMP-7u", star(4, k=4)),
-        ("OMP-7b", duplicates(k=1)),
-        ("OMP-6", full(np.eye(2), [1, 0], noise=[0.0, 0.8])),
-        ("OMP-6mu", full([[1, 0.8], [0, 0.6]], [1, 0], noise=[0.0, 0.4])),
-        ("PAPER-OMP", star(3, k=3)),
-        ("OMP-5e", star(3, k=3)),
-        ("TOPK-1r", full(FAN, [1, 1.2, 0])),
-        ("TOPK-1", signed_k4(code=[1, 1, 0, 0])),
-        ("TOPK-1", signed_k4(code=[1, 1, 1, 1])),
-        ("TOPK-1mu", signed_k4(code=[1, 1, 0, 0])),
-        ("NEG-1", signed_k4()),
-        ("NEG-1d", star(1, doubled=True)),
-        ("MED-1", of(Mask(3, np.array([[0, 1], [0, 2]])), [[1, 1], [1, 1]], [1, 0], id="MED-1")),
-        ("AVG-3", spiky_pair(k=1)),
-    ],
-)
-def test_the_hypotheses_refuse(id, instance):
-    assert not KNOWN[id].evaluate(instance).met
-
-
-# ---- thresholds
 
 
 def right(W, support, codes, kind):
@@ -301,9 +116,6 @@ def test_the_corner_of_a_large_support_decides_alone(monkeypatch):
         assert all(a >= w - 1e-12 for a, w in zip(alone, whole, strict=True))
 
 
-# ---- pursuit
-
-
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_the_margin_of_a_pursuit_agrees_with_a_plain_one(seed, k):
     rng = np.random.default_rng(seed)
@@ -364,9 +176,6 @@ def test_the_papers_condition_is_the_weaker_one(mask, k):
     assert paper.low <= ours.low + 1e-12
 
 
-# ---- stars
-
-
 @given(masks(max_m=9, max_n=7), st.booleans())
 def test_a_star_found_is_one_and_none_is_missed(mask, doubled):
     rows = [set(r) for r in mask.rows.tolist()]
@@ -396,9 +205,6 @@ def test_stars_have_the_coefficients_of_the_theory(d):
     assert pursuit.erc_of(star(d), range(1, d + 1)) == pytest.approx(1)
     doubled = pursuit.erc_of(star(d, doubled=True), range(1, d + 2))
     assert doubled == pytest.approx(1 + (d - 1) / (d * (d + 1)))
-
-
-# ---- one-step encoders
 
 
 def some_code_fails(e, modulus):
@@ -435,9 +241,6 @@ def test_simplices_are_exact_for_nonnegative_codes_only():
         assert not one_step_modulus_exact(e)
         assert "A =" in str(e)
     assert one_step_modulus_exact(Encoder(np.eye(3), np.eye(3), np.zeros(3)))
-
-
-# ---- random signs, medians
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -502,43 +305,3 @@ def test_hits_and_medians(mask, seed, k):
     h = c.W @ code
     medians = [np.median(h[mask.rows[j]] / c.values[j]) for j in range(mask.n)]
     assert float(onestep._median_is_exact(c).low) == pytest.approx(-np.abs(np.array(medians) - code).max())
-
-
-# ---- large dictionaries
-
-
-LARGE = sign_dictionary(uniform_mask(300, 4200, 5, seed=0), seed=0)
-
-
-@pytest.mark.parametrize(
-    "id", ["OMP-2", "OMP-3", "OMP-3b", "OMP-5e", "PAPER-OMP", "OMP-7b", "NEG-3", "TOPK-1u", "AVG-3"]
-)
-def test_hypotheses_are_cheap_on_large_dictionaries(id):
-    c = Case(LARGE, 2, unit="unit" in KNOWN[id].needs, time_limit=0.1)
-    for name, condition in KNOWN[id].hypotheses.items():
-        slack = condition(c)
-        assert slack.low <= slack.high, name
-    with pytest.raises(InvalidArgument, match="at most"):
-        KNOWN[id].conclusion(Case(LARGE, 3)) if id != "NEG-3" else c.G
-
-
-@pytest.mark.parametrize(
-    "id", ["OMP-1", "OMP-3S", "TOPK-1", "TOPK-1n", "TOPK-1mu", "TOPK-4", "MED-1", "MED-1o", "NEG-1"]
-)
-def test_statements_about_one_support_are_evaluated_on_large_dictionaries(id):
-    code = np.zeros(LARGE.n)
-    code[[5, 900]] = [1.0, -1.0]
-    c = Case(LARGE, 2, code, unit="unit" in KNOWN[id].needs)
-    found = KNOWN[id].evaluate(c)
-    assert not found.violated
-    assert found.met or id in ("TOPK-1mu", "MED-1o")
-
-
-def test_bounds_on_expansion_do_not_refute():
-    """With eps only known to lie in an interval, the condition is undecided instead of failing."""
-    c = Case(LARGE, 12, time_limit=0.0, unit=True)
-    eps = c.eps(13)
-    assert eps.low < eps.high
-    slack = omp_flat._below_one(c, [(1, 13)])
-    assert slack.low < slack.high
-    assert slack.high == pytest.approx(float(1 - eps.low))

@@ -1,9 +1,13 @@
-"""Work models: what each backend of our OMP must read, update and multiply for one signal, and the time that takes."""
+"""Work models: what each backend of our OMP must read, update and multiply for one signal, and the time that takes.
+
+Measured rates stand beside what the models allow (:func:`measure_backends`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +16,15 @@ from numpy.typing import NDArray
 from expander_theory._kernels.linear.vectors import TILE_BYTES
 from expander_theory.masks import Mask
 from expander_theory.solvers import Backend
+from experiments.bench.driver import Call, Contender, measure
 from experiments.bench.machine import Rates
-from experiments.bench.sizes import Problem
+from experiments.bench.omp_peers import ours
+from experiments.bench.sizes import BACKEND_SHARES, Problem
+from experiments.bench.table import markdown, rate
 
 HALF_BYTES = 2
+SAMPLE = 16
+"""Signals whose chosen atoms the work models see."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +113,62 @@ def changed_entries(mask: Mask, atoms: NDArray[np.integer]) -> int:
         components.append(merged)
         total += int(mask.row_degrees[list(merged)].sum())
     return total
+
+
+@dataclass(frozen=True)
+class BackendRate:
+    """One backend on one problem.
+
+    Attributes:
+        backend: of ours.
+        work: for one signal, in words.
+        batch: signals in a call.
+        allowed: signals/s by the work model at the machine's rates.
+        measured: signals/s, set up and compiled; 0 where it was not run for want of memory.
+    """
+
+    backend: str
+    work: str
+    batch: int
+    allowed: float
+    measured: float
+
+
+def measure_backends(
+    problem: Problem, atoms: NDArray[np.integer], rates: Rates, memory: float, repeats: int
+) -> list[BackendRate]:
+    """Every backend; one that sets up more bytes than ``memory`` is modelled and not run.
+
+    Args:
+        atoms: chosen atoms of the first signals, in the order of selection, (batch, k).
+    """
+    works: dict[Backend, Work] = {backend: model(problem, atoms[:SAMPLE]) for backend, model in MODELS.items()}
+    batches: dict[Backend, int] = {backend: -(-len(problem.signals) // BACKEND_SHARES[backend]) for backend in works}
+    contenders = [
+        Contender(backend, batches[backend], partial(_set_up, problem, backend, batches[backend]))
+        for backend, work in works.items()
+        if work.memory <= memory
+    ]
+    measured = {one.name: one.batch / one.least("call") for one in measure(contenders, repeats)[0]}
+    return [
+        BackendRate(one, work.text, batches[one], 1 / work.seconds(rates, problem.dtype), measured.get(one, 0.0))
+        for one, work in works.items()
+    ]
+
+
+def _set_up(problem: Problem, backend: Backend, batch: int) -> dict[str, Call]:
+    solve = ours(backend).start(problem)
+    solve(batch)
+    return {"call": lambda: solve(batch)}
+
+
+def backends_table(found: Sequence[BackendRate]) -> str:
+    """Per backend: work for one signal, the signals/s that it would take at the machine's rates, and those measured.
+
+    A guide and no bound: kernels that load wider vectors than the measuring loop read faster than it.
+    """
+    rows = []
+    for one in found:
+        measured = [rate(one.measured), f"{100 * one.measured / one.allowed:.0f} %"] if one.measured else ["", ""]
+        rows.append([one.backend, one.work, f"{one.batch:,}", rate(one.allowed), *measured])
+    return markdown(rows, ("backend", "work for one signal", "batch", "signals/s at these rates", "measured", "share"))

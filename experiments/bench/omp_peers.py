@@ -1,4 +1,4 @@
-"""Every solver that is timed: ours, peers from the ``bench`` extra, and the two short references."""
+"""Every OMP that is timed: ours, peers from the ``bench`` extra, and two short ones that many write for themselves."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from expander_theory.dictionaries import Floats
 from expander_theory.solvers import Backend, Prepared, omp
-from experiments.bench.references import sparse_loop, structured_numpy
-from experiments.bench.sizes import Problem, Size
+from experiments.bench.driver import Call, Contender
+from experiments.bench.sizes import SIZES, Problem, Size, make_problem
 
 Solve = Callable[[int], Any]
 """Solves that many of the first signals of a problem."""
@@ -29,7 +30,8 @@ class Solver:
         start: puts the dictionary in the layout that the solver takes (not timed).
         supports: the supports in what it returned: (batch, k) in any order, -1 where there are fewer.
         package: the import that it needs from the ``bench`` extra.
-        setup: "none"; "kept": the first call prepares what later calls find; "hidden": every call prepares.
+        setup: "none"; "kept": the first call prepares what later calls find; "hidden": every call prepares, and a
+            second call with ``gram_signals`` signals tells how long that takes.
         same_rule: whether it selects as OMP does.
         gram: copies of the (n, n) Gram matrix that it holds at once, if it forms one.
         gram_signals, gram_columns: it forms one for at least so many signals, and for fewer columns than this.
@@ -50,6 +52,21 @@ class Solver:
     def missing(self) -> bool:
         """Whether its package is not installed."""
         return bool(self.package) and importlib.util.find_spec(self.package) is None
+
+    def contender(self, problem: Problem, batch: int, once: bool) -> Contender:
+        """For the driver, with the parts "whole", and "again" (set-up kept) or "fewer" (set-up hidden)."""
+
+        def prepare() -> dict[str, Call]:
+            solve = self.start(problem)
+            calls: dict[str, Call] = {"whole": lambda: solve(batch)}
+            if self.setup == "kept":
+                calls["again"] = lambda: solve(batch)
+            elif self.setup == "hidden" and self.forms_gram(problem.size, batch):
+                calls["fewer"] = lambda: solve(self.gram_signals)
+            return calls
+
+        compiles = self.key == "ours"  # with the whole batch: its size is part of the choice of a backend
+        return Contender(self.name, batch, prepare, lambda found: self.supports(found, problem.k), True, compiles, once)
 
     def forms_gram(self, size: Size, count: int) -> bool:
         """Whether it forms the Gram matrix for so many signals."""
@@ -163,29 +180,85 @@ PEERS = (
 )
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What a solver may take: memory in bytes, and seconds for the Gram matrix."""
-
-    memory: float
-    gram_seconds: float
+SOLVERS = {solver.name: solver for solver in (ours(), *PEERS)}
 
 
-def plan(solver: Solver, size: Size, dtype: np.dtype[Any], budget: Budget, flops: float) -> tuple[int, str]:
-    """How many signals the solver gets, and a remark; 0 signals where it is not run, and why.
+def plan(solver: Solver, size: Size, dtype: np.dtype[Any], memory: float) -> tuple[int, str]:
+    """The signals of a call, and a remark; 0 signals where the solver is not run, and why.
 
     Args:
-        flops: flop/s of matrix products on this machine.
+        memory: bytes that a solver may need.
     """
     count = size.signals[solver.key]
     if solver.missing:
         return 0, f"{solver.package} is not installed: pip install 'expander-theory[bench]'"
     dense = 2 * size.m * size.n * dtype.itemsize if solver.package else 0
     gram = solver.gram * size.n**2 * dtype.itemsize if solver.forms_gram(size, count) else 0
-    seconds = size.m * size.n**2 / flops if gram else 0.0
-    if dense + gram <= budget.memory and seconds <= budget.gram_seconds:
-        return count, ""
-    reason = f"about {(dense + gram) / 2**30:.1f} GiB" + (f" and {seconds:.0f} s for the Gram matrix" if gram else "")
-    if solver.gram_signals > 1 and dense <= budget.memory:
-        return solver.gram_signals - 1, f"so few signals that it forms no Gram matrix (which takes {reason})"
-    return 0, f"infeasible: {reason}"
+    if dense + gram > memory:
+        return 0, f"infeasible: about {(dense + gram) / 2**30:.1f} GiB"
+    remarks = ["timed once, in the call that measures memory"] if solver.key in size.once else []
+    if solver.gram and not gram:
+        remarks.append(f"forms no Gram matrix of {size.n:,} columns")
+    return count, "; ".join(remarks)
+
+
+def warm_up(dtype: str) -> None:
+    """Two small signals for every installed solver, so that none is timed while it loads."""
+    problem = make_problem(SIZES["A"], 2, np.dtype(dtype), seed=0)
+    for solver in PEERS:
+        if not solver.missing:
+            solver.start(problem)(2)
+
+
+def sparse_loop(transposed: Any, signals: Floats, k: int) -> NDArray[np.int64]:
+    """A scipy.sparse matrix-vector product a step, and the normal equations of the chosen atoms.
+
+    Args:
+        transposed: W^T as ``scipy.sparse.csr_array`` (n, m).
+
+    Returns:
+        (batch, k) atoms in the order of selection.
+    """
+    chosen = np.empty((len(signals), k), np.int64)
+    for h, support in zip(signals, chosen, strict=True):
+        atoms = np.zeros((k, h.size), h.dtype)
+        gram, target, residual = np.zeros((k, k), h.dtype), np.zeros(k, h.dtype), h
+        for t in range(k):
+            scores = np.abs(transposed @ residual)
+            scores[support[:t]] = -1
+            atom = support[t] = scores.argmax()
+            entries = slice(transposed.indptr[atom], transposed.indptr[atom + 1])
+            atoms[t, transposed.indices[entries]] = transposed.data[entries]
+            gram[t, : t + 1] = gram[: t + 1, t] = atoms[: t + 1] @ atoms[t]
+            target[t] = atoms[t] @ h
+            residual = h - np.linalg.solve(gram[: t + 1, : t + 1], target[: t + 1]) @ atoms[: t + 1]
+    return chosen
+
+
+def structured_numpy(rows: NDArray[np.int32], values: Floats, signals: Floats, k: int) -> NDArray[np.int64]:
+    """The structured OMP with QR of Expander Sparse Autoencoders (arXiv 2607.01799), in plain NumPy.
+
+    Correlations by gather and sum over d, residual by Gram-Schmidt. One change: the paper's code takes the largest
+    signed correlation, which recovers no signed code; here it is the largest modulus.
+
+    Returns:
+        (batch, k) atoms in the order of selection.
+    """
+    chosen = np.empty((len(signals), k), np.int64)
+    for h, support in zip(signals, chosen, strict=True):
+        basis, triangle, projections = np.zeros((h.size, k), h.dtype), np.zeros((k, k), h.dtype), np.zeros(k, h.dtype)
+        residual = h.copy()
+        for t in range(k):
+            scores = np.abs((values * residual[rows]).sum(axis=1))
+            scores[support[:t]] = -1
+            atom = support[t] = scores.argmax()
+            column = np.zeros_like(h)
+            column[rows[atom]] = values[atom]
+            triangle[:t, t] = basis[:, :t].T @ column
+            column -= basis[:, :t] @ triangle[:t, t]
+            triangle[t, t] = np.linalg.norm(column)
+            basis[:, t] = column / triangle[t, t]
+            projections[t] = basis[:, t] @ h
+            residual -= projections[t] * basis[:, t]
+        np.linalg.solve(triangle, projections)  # the coefficients, which the comparison does not need
+    return chosen
