@@ -95,9 +95,7 @@ def _elliptic(field: FiniteField) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     """
     x = np.arange(field.order)
     squares = field.multiply(x, x)
-    b, c = next(
-        (b, c) for b in x for c in x if np.all(field.add(squares, field.add(field.multiply(b, x), c)))
-    )
+    b, c = next((b, c) for b in x for c in x if np.all(field.add(squares, field.add(field.multiply(b, x), c))))
     form = np.zeros((6, 6), np.int64)
     form[0, 1] = form[2, 3] = 1
     form[4, 4], form[4, 5], form[5, 5] = 1, b, c
