@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,21 +28,18 @@ from expander_theory.dictionaries import (
     overlap_counts,
     sign_dictionary,
 )
-from expander_theory.masks import (
-    Mask,
-    biregular_mask,
-    is_prime_power,
-    least_overlap_mask,
-    polynomial_mask,
-    progressive_edge_growth_mask,
-    uniform_mask,
-)
+from expander_theory.masks import MASK_FAMILIES, Mask, mask_family
 from expander_theory.results import Ledger
 from expander_theory.simulation import planted_recovery
 from expander_theory.solvers import exact_recovery_coefficients, range_certified_k, range_threshold
 from expander_theory.statistics import clopper_pearson_interval, fit_boundary
 
 FAMILIES = ("uniform", "biregular", "progressive-edge-growth", "overlap-limited", "polynomial")
+
+if TYPE_CHECKING:
+    Family = str
+else:
+    Family = Literal[tuple(MASK_FAMILIES)]
 
 
 @dataclass(frozen=True)
@@ -79,22 +76,23 @@ class Certified:
     """Only sizes with these n (default: all of the preset)."""
     d: tuple[int, ...] = ()
     """Only these degrees (default: all of the preset)."""
-    family: tuple[Literal["uniform", "biregular", "progressive-edge-growth", "overlap-limited", "polynomial"], ...] = ()
-    """Only these families (default: all)."""
+    family: tuple[Family, ...] = ()
+    """Only these families (default: uniform, biregular, progressive-edge-growth, overlap-limited and polynomial)."""
     seed: int = 0
     """Seed of masks, signs, supports and codes."""
 
     def run(self) -> None:
         from paper_figures.command import draw_all
 
-        kept = {name: set(getattr(self, name)) for name in ("family", "m", "n", "d")}
+        kept = {name: set(getattr(self, name)) for name in ("m", "n", "d")}
         scale = SCALES[self.preset]
         cases = [
             (family, m, n, d)
             for m, n in scale.sizes
             for d in scale.degrees
-            for family in FAMILIES
-            if all(not kept[name] or value in kept[name] for name, value in zip(kept, (family, m, n, d), strict=True))
+            for family in MASK_FAMILIES
+            if family in (self.family or FAMILIES)
+            and all(not kept[name] or value in kept[name] for name, value in zip(kept, (m, n, d), strict=True))
         ]
         require(bool(cases), "m, n, d, family", "no case", f"must name some of the preset's sizes {scale.sizes}")
         content = {key: value for key, value in asdict(scale).items() if key not in ("sizes", "degrees")}
@@ -130,18 +128,10 @@ def _dictionary(family: str, m: int, n: int, d: int, seed: int) -> Dictionary | 
         return str(error)
 
 
-def _mask(family: str, m: int, n: int, d: int, seed: int) -> Mask:
-    if family == "uniform":
-        return uniform_mask(m, n, d, seed=seed)
-    if family == "biregular":
-        return biregular_mask(m, n, d, seed=seed)
-    if family == "progressive-edge-growth":
-        return progressive_edge_growth_mask(m, n, d, seed=seed)
-    if family == "polynomial":  # the largest field with d q <= m, and the least overlap that gives n columns
-        q = next((q for q in range(m // d, 1, -1) if is_prime_power(q)), 2)
-        r = next(r for r in range(2, 64) if q**r >= n)
-        return polynomial_mask(q, d, r=r, n=n)
-    return least_overlap_mask(m, n, d, seed=seed)
+def _mask(name: str, m: int, n: int, d: int, seed: int) -> Mask:
+    """The family's mask of the most rows up to m."""
+    family = mask_family(name)
+    return family.build(family.rows_at_most(m, d), n, d, seed=seed)
 
 
 # ---- the parts of a record
