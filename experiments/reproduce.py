@@ -26,7 +26,7 @@ class Reproduce:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from expander_theory.results import Ledger
+        from expander_theory.results import Ledger, StageRecord
         from experiments.theory.presets import PRESETS
 
         preset = PRESETS[self.preset]
@@ -34,13 +34,13 @@ class Reproduce:
         stages = list(self.stages(workers))
         begun = time.monotonic()
         with Ledger(self.out / "reproduce.jsonl", {"kind": "reproduce", **asdict(preset)}) as ledger:
-            done = {record["stage"] for record in ledger.records}
+            done = {record.stage for record in ledger.of(StageRecord)}
             for number, (name, work) in enumerate(stages, 1):
                 print(f"[{number}/{len(stages)}] {name}", flush=True)
                 start = time.monotonic()
                 said = work()
                 if name not in done:  # so that a second run changes no byte
-                    ledger.append({"stage": name, "seconds": round(time.monotonic() - start, 1)})
+                    ledger.append(StageRecord(name, round(time.monotonic() - start, 1)))
         print(f"\nDone in {(time.monotonic() - begun) / 60:.1f} min.\n\n{said}")
 
     def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:

@@ -23,16 +23,13 @@ class Amortisation(OnSAEs):
     """
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
-
         run(self.suite)
-        print(draw_named(self.out, "amortisation", "inference_algorithms"))
 
 
 def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
-    from expander_theory.results import Ledger
+    from expander_theory.results import AmortisationRecord, Ledger
     from sae_bridge.evaluation import amortisation_gap
     from sae_bridge.suites import architecture, file_name, sparsities
 
@@ -46,7 +43,7 @@ def run(suite: SAESuite) -> None:
     identity = {"kind": "amortisation", "setting": setting.name, "activations_sha256": suite.store.sha256}
     about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
     with Ledger(suite.out / "amortisation" / "ledger.jsonl", identity | about) as ledger:
-        done = {record["name"] for record in ledger.records}
+        done = {record.name for record in ledger.of(AmortisationRecord)}
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="SAE", desc="inference", show=bool(todo)):
             sae = suite.sae(variant, seed)
@@ -61,6 +58,15 @@ def run(suite: SAESuite) -> None:
                 known=suite.baselines(),
                 progress=False,
             )
-            common = {"name": file_name(variant, seed), "variant": variant.name, "label": variant.label, "seed": seed}
-            size = {"d": sae.weight.shape[1], "k": sae.k, "dense": sae.mask is None}
-            ledger.append({**common, **size, "rows": found})
+            ledger.append(
+                AmortisationRecord(
+                    name=file_name(variant, seed),
+                    variant=variant.name,
+                    label=variant.label,
+                    seed=seed,
+                    d=sae.weight.shape[1],
+                    k=sae.k,
+                    dense=sae.mask is None,
+                    rows=tuple(found),
+                )
+            )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from expander_theory.results import EvaluationRecord
     from sae_bridge.suites import Member, SAESuite, Setting
 
 
@@ -68,12 +69,9 @@ class Compares(OnSAEs):
         return []
 
     @classmethod
-    def compare(cls, suite: SAESuite) -> list[dict[str, Any]]:
+    def compare(cls, suite: SAESuite) -> list[EvaluationRecord]:
         """Train and evaluate them, with their nulls."""
         return suite.compare(cls.group, cls.members(suite), cls.nulls(suite))
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
-
         self.compare(self.suite)
-        print(draw_named(self.out, *self.figures))

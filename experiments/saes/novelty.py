@@ -20,16 +20,13 @@ class Novelty(OnSAEs):
     """
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
-
         run(self.suite)
-        print(draw_named(self.out, "feature_novelty"))
 
 
 def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
-    from expander_theory.results import Ledger
+    from expander_theory.results import Ledger, NoveltyRecord, RateTenth
     from sae_bridge.evaluation import novelty
     from sae_bridge.suites import architecture, file_name, sparsities
 
@@ -46,18 +43,19 @@ def run(suite: SAESuite) -> None:
     identity = {"kind": "novelty", "setting": setting.name, "activations_sha256": suite.store.sha256}
     about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
     with Ledger(suite.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
-        done = {record["name"] for record in ledger.records}
+        done = {record.name for record in ledger.of(NoveltyRecord)}
         todo = [member for member in targets if file_name(*member) not in done]
         for variant, own in progress_bar(todo, unit="SAE", desc="novelty", show=bool(todo)):
             sae, reference = suite.sae(variant, own), suite.sae(dense[variant.training.k], seed)
             label = variant.label if sae.mask is not None else "dense, another seed"
+            found = novelty(sae, reference, suite.store, seed=seed)
             ledger.append(
-                {
-                    "name": file_name(variant, own),
-                    "label": label,
-                    "d": sae.weight.shape[1],
-                    "k": sae.k,
-                    "dense": sae.mask is None,
-                    **novelty(sae, reference, suite.store, seed=seed),
-                }
+                NoveltyRecord(
+                    name=file_name(variant, own),
+                    label=label,
+                    d=sae.weight.shape[1],
+                    k=sae.k,
+                    dense=sae.mask is None,
+                    **{**found, "tenths": tuple(RateTenth(**tenth) for tenth in found["tenths"])},
+                )
             )

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from expander_theory.base import ExpanderTheoryError
+from expander_theory.base import ExpanderTheoryError, progress_bar
 from expander_theory.dictionaries import DenseDictionary, sign_dictionary
 from expander_theory.masks import uniform_mask
+from expander_theory.results import CostRecord, Ledger, MethodCost
 from expander_theory.solvers import Prepared, omp
 from experiments.bench.agreement import Judge
-from experiments.bench.command import Case, measure_cases
 from experiments.bench.driver import Contender, measure
 from experiments.bench.omp_peers import sparse_loop
 
@@ -66,19 +66,17 @@ class Cost:
     """Seed of masks, signs and codes."""
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
-
         run(SCALES[self.preset], self.seed, self.out / "cost")
-        print(draw_named(self.out, "cost"))
 
 
 def run(scale: Scale, seed: int, folder: Path) -> None:
     """Measure every size that the ledger does not hold yet."""
-    cases = [
-        Case({"m": m, "n": n, "d": d}, lambda m=m, n=n, d=d: {"methods": _measure(scale, m, n, d, seed)})
-        for m, n, d in dict.fromkeys(sizes(scale))
-    ]
-    measure_cases(cases, folder / "ledger.jsonl", {"kind": "cost", "seed": seed, **asdict(scale)}, name="cost")
+    identity = {"kind": "cost", "seed": seed, **asdict(scale)}
+    with Ledger(folder / "ledger.jsonl", identity) as ledger:
+        done = {(record.m, record.n, record.d) for record in ledger.of(CostRecord)}
+        todo = [size for size in dict.fromkeys(sizes(scale)) if size not in done]
+        for m, n, d in progress_bar(todo, unit="size", desc="cost", show=bool(todo)):
+            ledger.append(CostRecord(m, n, d, _measure(scale, m, n, d, seed)))
 
 
 def sizes(scale: Scale) -> Iterator[tuple[int, int, int]]:
@@ -89,7 +87,7 @@ def sizes(scale: Scale) -> Iterator[tuple[int, int, int]]:
     yield from ((m0, n0, d) for d in scale.d)
 
 
-def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, dict[str, Any]]:
+def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, MethodCost]:
     """Seconds a signal (least, median) of each quantity, and bytes, by method; answers are compared first."""
     w = sign_dictionary(uniform_mask(m, n, d, seed=seed), seed=seed).astype(np.float32)
     rng = np.random.default_rng(seed)
@@ -127,14 +125,14 @@ def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, dict[
     }
     found = {}
     for one in measured:
-        found[one.name] = {
-            "bytes": int(stored[one.name]),
-            "correlation": one.least("correlation") / scale.batch,
-            "correlation_median": one.median("correlation") / scale.batch,
-            "iteration": max(0.0, one.least("solve") - one.least("one step")) / scale.batch / (scale.k - 1),
-            "solve": one.least("solve") / scale.batch,
-            "solve_median": one.median("solve") / scale.batch,
-        }
+        found[one.name] = MethodCost(
+            bytes=int(stored[one.name]),
+            correlation=one.least("correlation") / scale.batch,
+            correlation_median=one.median("correlation") / scale.batch,
+            iteration=max(0.0, one.least("solve") - one.least("one step")) / scale.batch / (scale.k - 1),
+            solve=one.least("solve") / scale.batch,
+            solve_median=one.median("solve") / scale.batch,
+        )
     return found
 
 

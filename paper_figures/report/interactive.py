@@ -78,7 +78,7 @@ def frontier(ledger: Path) -> list[Markup]:
     points = [point for point in estimates if not math.isnan(point[1])]
     if found is None or not points:
         return []
-    values = [seeds[0]["decoder_values"] for seeds, *_ in points]
+    values = [seeds[0].decoder_values for seeds, *_ in points]
     tips = {}
     with _axes(found.model, "learned decoder values", "CE loss recovered") as (figure, axis):
         axis.set(xscale="log", xlim=(0.7 * min(values), 1.4 * max(values)))
@@ -86,12 +86,12 @@ def frontier(ledger: Path) -> list[Markup]:
         axis.margins(y=0.06)
         for seeds, mean, low, high in points:
             first, gid = seeds[0], f"point-{len(tips)}"
-            at, colour = first["decoder_values"], BLACK if first["architecture"] == "dense" else BLUE
+            at, colour = first.decoder_values, BLACK if first.architecture == "dense" else BLUE
             axis.vlines(at, low, high, color=colour, lw=1, clip_on=False)
             axis.scatter(at, mean, s=100, color=colour, linewidths=0, zorder=3, clip_on=False, gid=gid)
             place = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
-            axis.annotate(first["label"], (at, mean), fontsize=10, parse_math=False, **place)
-            tip = f"{first['label']}: {at:,} decoder values, {first['bytes_packed'] / 1000:,.0f} KB packed; "
+            axis.annotate(first.label, (at, mean), fontsize=10, parse_math=False, **place)
+            tip = f"{first.label}: {at:,} decoder values, {first.bytes_packed / 1000:,.0f} KB packed; "
             tip += f"CE recovered {mean:.4f} [{low:.4f}, {high:.4f}], FVU {estimate(seeds, 'fvu')[0]:.4f}, "
             tips[gid] = tip + f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
         return [_live(figure, tips)]

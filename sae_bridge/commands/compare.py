@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from expander_theory.results import EvaluationRecord, NullRecord
     from sae_bridge.suites import Setting
 
 
@@ -58,31 +59,31 @@ class Compare:
         print(f"\n{_note(records, suite.null(setting.recipe.k))}")
 
 
-def _row(record: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
+def _row(record: EvaluationRecord, setting: Setting) -> dict[str, Any]:
     """A record as a row of the table."""
     from expander_theory.results import with_interval
 
     row = {
-        "SAE": record["name"],
-        "decoder values": record["decoder_values"],
-        "m/d": record["m"] / record["d"],
-        "rate": record["learning_rate"],
-        "FVU": record["fvu"],
+        "SAE": record.name,
+        "decoder values": record.decoder_values,
+        "m/d": record.m / record.d,
+        "rate": record.learning_rate,
+        "FVU": record.fvu,
         "CE recovered (zero)": with_interval(record, "recovered_zero"),
         "(mean)": with_interval(record, "recovered_mean"),
         "delta CE": with_interval(record, "delta"),
         "KL": with_interval(record, "kl"),
-        "L0": record["l0"],
-        "dead": f"{record['dead'] / record['n']:.1%}",
-        "OMP: FVU": record["omp_fvu"],
-        "OMP >= 0: FVU": record["omp_nonnegative_fvu"],
+        "L0": record.l0,
+        "dead": f"{record.dead / record.n:.1%}",
+        "OMP: FVU": record.omp_fvu,
+        "OMP >= 0: FVU": record.omp_nonnegative_fvu,
         "OMP: CE recovered": with_interval(record, "omp_recovered_zero"),
-        "OMP: delta CE": record["omp_delta"],
-        "train s": record["train_seconds"],
-        "train MB": _TRAINED_BYTES * record["parameters"] / 1e6,
+        "OMP: delta CE": record.omp_delta,
+        "train s": record.train_seconds,
+        "train MB": _TRAINED_BYTES * record.parameters / 1e6,
     }
     reported = dict(setting.reported)
-    label = "dense tied" if record["variant"] == "dense" else f"d={record['d']}"
+    label = "dense tied" if record.variant == "dense" else f"d={record.d}"
     return row | ({"paper: CE recovered": reported.get(label)} if reported else {})
 
 
@@ -90,7 +91,7 @@ _TRAINED_BYTES = 16
 """Of one float32 parameter with its gradient and Adam's two moments: what training holds besides the batch."""
 
 
-def _note(records: Sequence[Mapping[str, Any]], null: Mapping[str, Any] | None) -> str:
+def _note(records: Sequence[EvaluationRecord], null: NullRecord | None) -> str:
     """What the table means, in words, and what a code that has learned nothing scores."""
     from expander_theory.results import with_interval
     from sae_bridge.evaluation import conventions
@@ -100,13 +101,13 @@ def _note(records: Sequence[Mapping[str, Any]], null: Mapping[str, Any] | None) 
         ""
         if null is None
         else (
-            f"A code that has learned nothing ({null['label']}): FVU {with_interval(null, 'fvu')}, CE recovered "
+            f"A code that has learned nothing ({null.label}): FVU {with_interval(null, 'fvu')}, CE recovered "
             f"{with_interval(null, 'recovered_zero')}. "
         )
     )
     return (
-        f"{beside}{conventions(first['positions'], first['baseline'], first['resample'])} Dead: on none of "
-        f"{first['seen_tokens']:,} tokens. OMP: codes of the same k by orthogonal matching pursuit on the same "
+        f"{beside}{conventions(first.positions, first.baseline, first.resample)} Dead: on none of "
+        f"{first.seen_tokens:,} tokens. OMP: codes of the same k by orthogonal matching pursuit on the same "
         "decoder, signs free, and under codes >= 0. Rate: each architecture's own, from the recorded sweep, where "
         "there is one. Train s: optimiser steps alone. Train MB: parameters, gradients and moments."
     )

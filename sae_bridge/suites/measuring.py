@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from expander_theory.dictionaries import AnyDictionary, Dictionary
-from expander_theory.results import read_ledger
+from expander_theory.results import (
+    Collisions,
+    DecoderGeometry,
+    EvaluationRecord,
+    FiringRates,
+    InferenceRow,
+    NullRecord,
+    StepRecord,
+    read_records,
+)
 from sae_bridge.activations import ActivationStore
 from sae_bridge.codes import Coder
 from sae_bridge.evaluation import (
@@ -47,7 +56,7 @@ class Measuring:
 
     def saes(
         self, saes: Mapping[str, tuple[Variant, int, SparseAutoencoder]], folder: Path
-    ) -> tuple[Losses, list[dict[str, Any]]]:
+    ) -> tuple[Losses, list[EvaluationRecord]]:
         """Measure trained SAEs.
 
         Args:
@@ -68,7 +77,7 @@ class Measuring:
         losses = self._losses(changes)
         return losses, [self._record(name, *saes[name], losses, coders.get(name), folder / name) for name in saes]
 
-    def nulls(self, nulls: Mapping[str, int]) -> tuple[Losses, list[dict[str, Any]]]:
+    def nulls(self, nulls: Mapping[str, int]) -> tuple[Losses, list[NullRecord]]:
         """Measure the coordinate null at numbers k of active features, by name: no training, one evaluation."""
         mean = mean_activation(self.store, "train").float()
         codes = {name: coordinate_null(mean, k).to(self.model.device) for name, k in nulls.items()}
@@ -76,11 +85,15 @@ class Measuring:
         records = []
         for name, null in codes.items():
             kept = reconstruction(null, self.store, training_tokens=0, progress=False)
-            row = evaluation_row(name, null, kept, losses.fidelity(name))
-            del row["name"]
-            about = {"architecture": "null", "decoder_values": 0, "activations_sha256": self.store.sha256}
-            label = f"coordinate null, k = {null.k}"
-            records.append({"null": name, "label": label, **row, **about, "ce_by_context": _by_context(losses, name)})
+            measured = vars(evaluation_row(name, null, kept, losses.fidelity(name)))
+            records.append(
+                NullRecord(
+                    **{**measured, "architecture": "null", "decoder_values": 0},
+                    label=f"coordinate null, k = {null.k}",
+                    activations_sha256=self.store.sha256,
+                    ce_by_context=_by_context(losses, name),
+                )
+            )
         return losses, records
 
     def _losses(self, changes: Mapping[str, Any]) -> Losses:
@@ -95,26 +108,26 @@ class Measuring:
         losses: Losses,
         codes: CodeFunction | None,
         folder: Path,
-    ) -> dict[str, Any]:
+    ) -> EvaluationRecord:
         kept = reconstruction(sae, self.store, codes=codes, progress=False)
         methods = PURSUITS if self.setting.pursued else PURSUITS[:1]
-        coded = {row["method"]: row for row in amortisation_gap(sae, self.store, methods=methods, progress=False)}
-        return {
-            **evaluation_row(name, sae, kept, losses.fidelity(name)),
-            **storage(sae, variant.stored),
-            "variant": variant.name,
-            "seed": seed,
-            "pruned": variant.pruned,
-            "family": variant.family or ("dense" if sae.mask is None else "uniform"),
-            "ce_by_context": _by_context(losses, name),
-            "omp_fvu": coded["omp"]["fvu"],
-            "omp_fvu_interval": coded["omp"]["fvu_interval"],
+        coded = {row.method: row for row in amortisation_gap(sae, self.store, methods=methods, progress=False)}
+        measured = vars(evaluation_row(name, sae, kept, losses.fidelity(name)))
+        return EvaluationRecord(
+            **{**measured, **storage(sae, variant.stored)},
+            variant=variant.name,
+            seed=seed,
+            pruned=variant.pruned,
+            family=variant.family or ("dense" if sae.mask is None else "uniform"),
+            ce_by_context=_by_context(losses, name),
+            omp_fvu=coded["omp"].fvu,
+            omp_fvu_interval=coded["omp"].fvu_interval,
             **(_pursuits(name, losses, coded) if self.setting.pursued else {}),
-            "geometry": geometry(sae.dictionary()) | _ratios(sae.dictionary(), sae.k, seed),
-            "firing": firing_summary(sae, self.store),
-            "collisions": None if sae.mask is None else collisions(sae, self.store),
+            geometry=DecoderGeometry(**geometry(sae.dictionary()), **_ratios(sae.dictionary(), sae.k, seed)),
+            firing=FiringRates(**firing_summary(sae, self.store)),
+            collisions=None if sae.mask is None else Collisions(**collisions(sae, self.store)),
             **_training(folder),
-        }
+        )
 
 
 def _by_omp(sae: SparseAutoencoder) -> CodeFunction:
@@ -126,20 +139,20 @@ def _pursued(name: str) -> str:
     return f"{name} omp"
 
 
-def _pursuits(name: str, losses: Losses, coded: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _pursuits(name: str, losses: Losses, coded: Mapping[str, InferenceRow]) -> dict[str, Any]:
     """Codes by OMP in the place of the encoder's, in the model too."""
     in_model = losses.fidelity(_pursued(name))
     return {
-        "omp_nonnegative_fvu": coded["omp_nonnegative"]["fvu"],
-        "omp_overlap": coded["omp"]["overlap"],
+        "omp_nonnegative_fvu": coded["omp_nonnegative"].fvu,
+        "omp_overlap": coded["omp"].overlap,
         "omp_delta": in_model.delta,
         "omp_recovered_zero": in_model.recovered_zero,
         "omp_recovered_zero_interval": in_model.recovered_zero_interval,
     }
 
 
-def _by_context(losses: Losses, name: str) -> list[float]:
-    return [round(float(ce), 6) for ce in losses.ce[name]]
+def _by_context(losses: Losses, name: str) -> tuple[float, ...]:
+    return tuple(round(float(ce), 6) for ce in losses.ce[name])
 
 
 def _ratios(dictionary: AnyDictionary, k: int, seed: int) -> dict[str, Any]:
@@ -152,11 +165,11 @@ def _training(folder: Path) -> dict[str, Any]:
     """Learning rate, curve and time of a trained SAE; nothing for one that was only pruned."""
     _, fields = load_sae(folder)
     if not (folder / METRICS).is_file():
-        return {"learning_rate": None, "steps": 0, "curve": [], "train_seconds": 0.0}
-    curve: Sequence[Mapping[str, Any]] = read_ledger(folder / METRICS)[1]
+        return {"learning_rate": None, "steps": 0, "curve": (), "train_seconds": 0.0}
+    curve = read_records(folder / METRICS, StepRecord)
     return {
         "learning_rate": fields["learning_rate"],
         "steps": fields["steps"],
-        "curve": [[record["step"], record["fvu"], record["dead"]] for record in curve],
-        "train_seconds": curve[-1]["seconds"],
+        "curve": tuple((record.step, record.fvu, record.dead) for record in curve),
+        "train_seconds": curve[-1].seconds,
     }

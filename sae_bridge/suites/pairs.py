@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
-from expander_theory.results import Ledger
+from expander_theory.results import EvaluationRecord, Ledger, NullRecord, PairRecord
 from sae_bridge.evaluation import Bootstrap, Losses
 
 
@@ -19,23 +18,18 @@ def append_pairs(ledger: Ledger, known: Losses, pairs: Iterable[tuple[str, str]]
         known: clean and ablated losses of the held-out contexts.
         pairs: (name, name of what it is compared with).
     """
-    paired = {(r["pair"], r["to"]) for r in ledger.records if "pair" in r}
-    measured = {r["name"]: r for r in ledger.records if "name" in r}
-    measured |= {r["null"]: r for r in ledger.records if "null" in r}
+    paired = {(record.pair, record.to) for record in ledger.of(PairRecord)}
+    measured = {record.name: record for record in (*ledger.of(EvaluationRecord), *ledger.of(NullRecord))}
     bootstrap = Bootstrap(known.documents)
     for own, other in dict.fromkeys(pairs):
         if own != other and (own, other) not in paired and other in measured:
-            about = _compared(known, bootstrap, measured[own], measured[other])
-            ledger.append({"pair": own, "to": other, **about})
+            ledger.append(_compared(known, bootstrap, measured[own], measured[other]))
 
 
-def _compared(known: Losses, bootstrap: Bootstrap, own: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    ours, theirs = (np.array(record["ce_by_context"]) for record in (own, other))
-    ratio, ratio_interval = bootstrap.ratio(known.ce["zero"] - ours, known.ce["zero"] - theirs)
-    difference, difference_interval = bootstrap.mean(ours - theirs, known.predictions)
-    return {
-        "ratio": ratio,
-        "ratio_interval": ratio_interval,
-        "ce_difference": difference,
-        "ce_difference_interval": difference_interval,
-    }
+def _compared(
+    known: Losses, bootstrap: Bootstrap, own: EvaluationRecord | NullRecord, other: EvaluationRecord | NullRecord
+) -> PairRecord:
+    ours, theirs = (np.array(record.ce_by_context) for record in (own, other))
+    ratio = bootstrap.ratio(known.ce["zero"] - ours, known.ce["zero"] - theirs)
+    difference = bootstrap.mean(ours - theirs, known.predictions)
+    return PairRecord(own.name, other.name, *ratio, *difference)

@@ -7,13 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from expander_theory.base import InvalidFile, progress_bar
 from expander_theory.masks import save_mask
-from expander_theory.results import Ledger, canonical_json, read_ledger
+from expander_theory.results import (
+    BaselinesRecord,
+    EvaluationRecord,
+    Ledger,
+    MembershipRecord,
+    NullRecord,
+    Record,
+    canonical_json,
+    read_ledger,
+    read_records,
+)
 from sae_bridge.activations import ActivationStore, StoredStream, TextSource, harvest
 from sae_bridge.evaluation import Losses, conventions
 from sae_bridge.models import LanguageModel, load_language_model
@@ -23,6 +33,8 @@ from sae_bridge.suites.pairs import append_pairs
 from sae_bridge.suites.presets import Setting
 from sae_bridge.suites.variants import Variant, architecture, control_mask
 from sae_bridge.training import Training, best_rates, train
+
+Kind = TypeVar("Kind", bound=Record)
 
 _TOGETHER = 8
 """SAEs for which the model is run over the held-out text at once: what an interruption can lose."""
@@ -78,18 +90,18 @@ class SAESuite:
 
     def baselines(self) -> Losses | None:
         """Clean and ablated losses, once the ledger has them."""
-        return next((Losses.from_fields(r["baselines"]) for r in self._records() if "baselines" in r), None)
+        return next((Losses.from_fields(record.baselines) for record in self._records(BaselinesRecord)), None)
 
-    def null(self, k: int) -> dict[str, Any] | None:
+    def null(self, k: int) -> NullRecord | None:
         """What was measured of the coordinate null at k active features."""
-        return next((r for r in self._records() if r.get("null") == null_name(k)), None)
+        return next((record for record in self._records(NullRecord) if record.name == null_name(k)), None)
 
     def sae(self, variant: Variant, seed: int) -> SparseAutoencoder:
         """A trained SAE."""
         return load_sae(self.out / "sae" / file_name(variant, seed))[0].to(self.device)
 
-    def _records(self) -> list[dict[str, Any]]:
-        return read_ledger(self.ledger_path)[1] if self.ledger_path.is_file() else []
+    def _records(self, kind: type[Kind]) -> list[Kind]:
+        return read_records(self.ledger_path, kind) if self.ledger_path.is_file() else []
 
     # ---- training
 
@@ -147,7 +159,7 @@ class SAESuite:
 
     # ---- evaluation
 
-    def compare(self, group: str, members: Iterable[Member], nulls: Iterable[int] = ()) -> list[dict[str, Any]]:
+    def compare(self, group: str, members: Iterable[Member], nulls: Iterable[int] = ()) -> list[EvaluationRecord]:
         """Train and evaluate the members of an experiment; returns their records, in their order.
 
         The ledger gets a record of each SAE that it does not hold yet, and one for each member that names the group.
@@ -164,14 +176,14 @@ class SAESuite:
                 added on another machine, whose activations differ in their last digits, if its clean losses agree.
         """
         members, nulls = list(dict.fromkeys(members)), sorted(set(nulls))
-        known = {r["name"] for r in self._records() if "name" in r}
+        known = {record.name for record in self._records(EvaluationRecord)}
         self.train(m for m in members if file_name(*m) not in known)
         identity = self._identity()
         elsewhere = all(file_name(*m) in known for m in members) and self._is_of_another_machine(identity)
         if elsewhere:
             identity = read_ledger(self.ledger_path)[0]
         with Ledger(self.ledger_path, identity) as ledger:
-            known = {r["name"] for r in ledger.records if "name" in r}
+            known = {record.name for record in ledger.of(EvaluationRecord)}
             todo = [m for m in members if file_name(*m) not in known]
             for start in range(0, len(todo), _TOGETHER):
                 self._evaluate(todo[start : start + _TOGETHER], ledger)
@@ -179,7 +191,7 @@ class SAESuite:
             if nulls:
                 self._measure_nulls(nulls, ledger, elsewhere)
             self._pair(members, nulls, ledger)
-            records = {r["name"]: r for r in ledger.records if "name" in r}
+            records = {record.name: record for record in ledger.of(EvaluationRecord)}
         return [records[file_name(*m)] for m in members]
 
     def _identity(self) -> dict[str, Any]:
@@ -213,13 +225,13 @@ class SAESuite:
         if known is None:
             clean = losses.fidelity("clean")
             note = conventions(clean.positions, clean.baseline, clean.resample)
-            ledger.append({"baselines": losses.baselines().as_fields(), "note": note})
+            ledger.append(BaselinesRecord(losses.baselines().as_fields(), note))
         for record in records:
             ledger.append(record)
 
     def _measure_nulls(self, ks: Sequence[int], ledger: Ledger, elsewhere: bool) -> None:
         """The coordinate null at every k that the ledger does not hold yet."""
-        have = {r["null"] for r in ledger.records if "null" in r}
+        have = {record.name for record in ledger.of(NullRecord)}
         todo = {null_name(k): k for k in ks if null_name(k) not in have and k <= self.store.m}
         if not todo:
             return
@@ -271,9 +283,8 @@ def null_name(k: int) -> str:
 
 def _join(group: str, members: Sequence[Member], ledger: Ledger) -> None:
     """A record for each member of an experiment that the ledger does not name yet."""
-    joined = {(r["group"], r["member"]) for r in ledger.records if "group" in r}
+    joined = {(record.group, record.member) for record in ledger.of(MembershipRecord)}
     for order, (variant, seed) in enumerate(members):
         name = file_name(variant, seed)
         if (group, name) not in joined:
-            about = {"variant": variant.name, "label": variant.label, "seed": seed, "order": order}
-            ledger.append({"group": group, "member": name, **about})
+            ledger.append(MembershipRecord(group, name, variant.name, variant.label, seed, order))
