@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from expander_theory.commands.output import table
 
 _CORE = (
-    *("expander-theory", "numpy", "scipy", "numba", "networkx", "galois", "hypothesis", "python-flint"),
+    *("expander-theory", "numpy", "scipy", "numba", "networkx", "hypothesis", "python-flint"),
     "safetensors",
 )
 _SAE = ("torch", "transformers", "gguf", "accelerate", "matplotlib", "mwparserfromhell")

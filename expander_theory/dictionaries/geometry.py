@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from expander_theory._kernels.expansion.graph import Graph, entries
 from expander_theory._kernels.expansion.pairs import dense_gram_sums, largest_gram_sums, overlap_histograms
 from expander_theory.base import require, require_int
 from expander_theory.dictionaries.dictionary import AnyDictionary, Dictionary, Floats
@@ -36,9 +37,7 @@ def babel(dictionary: AnyDictionary, size: int) -> Floats:
     require(1 <= size < dictionary.n, "size", size, f"must be between 1 and n - 1 = {dictionary.n - 1}")
     unit = dictionary.astype(np.float64).normalised()
     if isinstance(unit, Dictionary):
-        start, columns = unit.mask.row_lists
-        entry = unit.values.ravel()[np.argsort(unit.mask.rows.ravel(), kind="stable")]
-        return largest_gram_sums(unit.mask.rows, unit.values, start, columns, entry, size)
+        return largest_gram_sums(entries(unit.mask.rows, unit.values, unit.mask.row_lists), size)
     sums = np.zeros(size)
     block = max(1, 2**24 // unit.n)
     for first in range(0, unit.n, block):
@@ -116,4 +115,4 @@ def column_overlaps(mask: Mask) -> NDArray[np.int32]:
 
     ``histogram[:, 0]`` is left at zero. O(sum_i D_i^2) time.
     """
-    return overlap_histograms(mask.rows, *mask.row_lists)
+    return overlap_histograms(Graph(mask.rows, *mask.row_lists))

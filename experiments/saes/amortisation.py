@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
-    from experiments.saes.suite import SAESuite
+    from sae_bridge.suites import SAESuite
 
 _IN_MODEL = ("encoder", "least_squares", "mp", "omp", "omp_nonnegative")
 
@@ -23,31 +23,27 @@ class Amortisation(OnSAEs):
     """
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
-
         run(self.suite)
-        print(draw_named(self.out, "amortisation", "inference_algorithms"))
 
 
 def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
-    from expander_theory.results import Ledger
-    from experiments.saes.suite import file_name
-    from experiments.saes.variants import architecture, sparsities
+    from expander_theory.results import AmortisationRecord, Ledger
     from sae_bridge.evaluation import amortisation_gap
+    from sae_bridge.suites import architecture, file_name, sparsities
 
     setting = suite.setting
     seed = setting.control_seeds[0]
-    plain = [architecture(setting.base, d) for d in setting.plan.degrees]
-    ks = tuple(sorted({k for k in (*setting.ks, setting.base.k) if k <= setting.base.k}))
-    over_k = sparsities(setting.base, setting.sparsity_degrees, ks)
+    plain = [architecture(setting.recipe, d) for d in setting.degrees]
+    ks = tuple(sorted({k for k in (*setting.ks, setting.recipe.k) if k <= setting.recipe.k}))
+    over_k = sparsities(setting.recipe, setting.sparsity_degrees, ks)
     members = [(variant, seed) for variant in dict.fromkeys(plain + over_k)]
     suite.train(members)
     identity = {"kind": "amortisation", "setting": setting.name, "activations_sha256": suite.store.sha256}
-    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.base.n}
+    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
     with Ledger(suite.out / "amortisation" / "ledger.jsonl", identity | about) as ledger:
-        done = {record["name"] for record in ledger.records}
+        done = {record.name for record in ledger.of(AmortisationRecord)}
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="SAE", desc="inference", show=bool(todo)):
             sae = suite.sae(variant, seed)
@@ -58,10 +54,19 @@ def run(suite: SAESuite) -> None:
                 model,
                 methods=setting.methods if variant in over_k else _IN_MODEL,
                 in_model=_IN_MODEL,
-                positions=setting.plan.positions,
+                positions=setting.positions,
                 known=suite.baselines(),
                 progress=False,
             )
-            common = {"name": file_name(variant, seed), "variant": variant.name, "label": variant.label, "seed": seed}
-            size = {"d": sae.weight.shape[1], "k": sae.k, "dense": sae.mask is None}
-            ledger.append({**common, **size, "rows": found})
+            ledger.append(
+                AmortisationRecord(
+                    name=file_name(variant, seed),
+                    variant=variant.name,
+                    label=variant.label,
+                    seed=seed,
+                    d=sae.weight.shape[1],
+                    k=sae.k,
+                    dense=sae.mask is None,
+                    rows=tuple(found),
+                )
+            )

@@ -54,13 +54,11 @@ class SyntheticStudy:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from paper_figures.command import draw_all
 
         workers = default_workers() if self.workers is None else self.workers
         start = time.monotonic()
         run(SCALES[self.preset], self.seed, workers, self.out)
         print(f"simulated, or found in the ledger, in {time.monotonic() - start:.0f} s with {workers} workers")
-        print(draw_all(self.out))
 
 
 def columns(scale: Scale, seed: int) -> list[Ladder]:

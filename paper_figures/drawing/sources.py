@@ -81,7 +81,6 @@ SOURCES = {
         Source("inference.erc_calibration", ("recovery/ledger.jsonl",), "expander experiment recovery"),
         Source("inference.cumulative_coherence", ("recovery/ledger.jsonl",), "expander experiment recovery"),
         Source("saes.feature_novelty", ("novelty/ledger.jsonl",), "expander experiment novelty"),
-        Source("saes.frontier", ("frontier/ledger.jsonl",), "expander sae compare"),
         Source("theory.mask_geometry", ("masks/ledger.jsonl",), "expander reproduce"),
         Source("theory.certified", ("certified/ledger.jsonl", "ledger.jsonl"), "expander certified"),
         Source("theory.tightness", ("attack/ledger.jsonl", "ledger.jsonl"), "expander theorems attack --out"),

@@ -52,9 +52,9 @@ def _rows(found: Group) -> list[dict[str, Any]]:
     for _, seeds in found.variants():
         first = seeds[0]
         ratio, low, high = estimate(seeds, "ratio")
-        if first["architecture"] != "dense" and ratio == ratio:
-            about = {"model": found.model, "layer": found.identity["layer"], "m": first["m"], "d": first["d"]}
-            numbers = {"m/d": first["m"] / first["d"], "CE recovered": estimate(seeds, "recovered_zero")[0]}
+        if first.architecture != "dense" and ratio == ratio:
+            about = {"model": found.model, "layer": found.identity["layer"], "m": first.m, "d": first.d}
+            numbers = {"m/d": first.m / first.d, "CE recovered": estimate(seeds, "recovered_zero")[0]}
             numbers |= {"ratio": ratio, "low": low, "high": high, "seeds": len(seeds), "source": "these results"}
             rows.append(about | numbers)
     return rows

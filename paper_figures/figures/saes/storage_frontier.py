@@ -18,6 +18,7 @@ from paper_figures.figures.saes.suite import (
     data_rows,
     estimate,
     group,
+    measure,
     null_line,
     null_rows,
     table_rows,
@@ -71,15 +72,15 @@ def draw(ledger: Path) -> Drawing | None:
 
 
 def _curve(axis: Any, found: Group, x: str, y: str) -> None:
-    variants = sorted((seeds for _, seeds in found.variants()), key=lambda seeds: seeds[0][x])
-    sparse = [seeds for seeds in variants if seeds[0]["architecture"] != "dense"]
-    axis.plot([s[0][x] for s in sparse], [estimate(s, y)[0] for s in sparse], color=BLUE, lw=1, alpha=0.7)
+    variants = sorted((seeds for _, seeds in found.variants()), key=lambda seeds: measure(seeds[0], x))
+    sparse = [seeds for seeds in variants if seeds[0].architecture != "dense"]
+    axis.plot([measure(s[0], x) for s in sparse], [estimate(s, y)[0] for s in sparse], color=BLUE, lw=1, alpha=0.7)
     for seeds in variants:
-        dense = seeds[0]["architecture"] == "dense"
-        bar(axis, seeds[0][x], seeds, y, BLACK if dense else BLUE, "s" if dense else "o")
+        dense = seeds[0].architecture == "dense"
+        bar(axis, measure(seeds[0], x), seeds, y, BLACK if dense else BLUE, "s" if dense else "o")
         if not dense and y == "recovered_zero":
-            place = (seeds[0][x], estimate(seeds, y)[2])
-            axis.annotate(f"{seeds[0]['d']}", place, xytext=(0, 3), textcoords="offset points", ha="center", size=6.5)
+            place = (measure(seeds[0], x), estimate(seeds, y)[2])
+            axis.annotate(f"{seeds[0].d}", place, xytext=(0, 3), textcoords="offset points", ha="center", size=6.5)
     axis.margins(0.08, 0.15)
 
 
@@ -88,15 +89,15 @@ def _headline(found: Group) -> Table:
     rows = []
     for _, seeds in found.variants():
         first = seeds[0]
-        if first["architecture"] == "dense":
+        if first.architecture == "dense":
             continue
         ratio, low, high = estimate(seeds, "ratio")
         rows.append(
             {
                 "model": found.model,
-                "d": first["d"],
-                "m/d": round(first["m"] / first["d"], 1),
-                "fewer values": f"{first['m'] * first['n'] / first['decoder_values']:.0f}x",
+                "d": first.d,
+                "m/d": round(first.m / first.d, 1),
+                "fewer values": f"{first.m * first.n / first.decoder_values:.0f}x",
                 "ratio": ratio,
                 "low": low,
                 "high": high,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from expander_theory.results import read_ledger
+from expander_theory.results import CertificateRecord, read_ledger, records_of
 from expander_theory.simulation import Cell, boundaries, cell_rows, cells
 from paper_figures.drawing.output import Drawing
 from paper_figures.drawing.style import RED, grid
@@ -115,10 +115,9 @@ def _edges(centres: list[float]) -> np.ndarray:
     return np.concatenate([[values[0] - (middle[0] - values[0])], middle, [values[-1] + (values[-1] - middle[-1])]])
 
 
-def _certified(records: list[dict[str, Any]]) -> dict[tuple[str, int, tuple[int, int]], float]:
+def _certified(records: list[Any]) -> dict[tuple[str, int, tuple[int, int]], float]:
     """Median certified k over the drawn dictionaries, by family, degree and size (m, n)."""
     found: dict[tuple[str, int, tuple[int, int]], list[int]] = defaultdict(list)
-    for record in records:
-        if "certified_k" in record:
-            found[record["family"], record["d"], (record["m"], record["n"])].append(record["certified_k"])
+    for record in records_of(records, CertificateRecord):
+        found[record.family, record.d, (record.m, record.n)].append(record.certified_k)
     return {key: median(values) for key, values in found.items()}
