@@ -46,7 +46,7 @@ def test_importing_the_core_is_instant_and_compiles_nothing():
 
 
 def test_the_core_never_loads_torch():
-    modules = "cli cells dictionary ensembles expansion geometry ledger planted solvers sweep statistics trials"
+    modules = "base certificates cli dictionaries masks results simulation solvers statistics theorems"
     code = f"import sys; from expander_theory import {', '.join(modules.split())}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"
 
@@ -279,7 +279,7 @@ def test_ctrl_c_ends_quietly(run, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("expander_theory.simulation.sweep.run_sweep", interrupted)
+    monkeypatch.setattr("expander_theory.simulation.run_sweep", interrupted)
     assert "the same command goes on" in run("sweep", tmp_path, "--trials", 1, expect=130).err
 
 
