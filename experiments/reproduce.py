@@ -42,13 +42,12 @@ class Reproduce:
 
     def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:
         """Name and work of each stage; the last one returns what is printed."""
+        from expander_theory.plotting import Stale, all_drawings, check_all, draw_all
         from experiments.saes import amortisation, groups as sae_groups, novelty, real_supports
         from experiments.saes.settings import settings
         from experiments.saes.suite import SAESuite
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
-        from paper_figures.command import Stale, check_all, draw_all
-        from paper_figures.drawing.sources import all_drawings
         from paper_figures.report.report import write_report, written_report
         from sae_bridge.models import RESOURCES, fetch
 

@@ -18,6 +18,7 @@ from expander_theory.results.ledger_merge import merge_ledgers
 from expander_theory.results.ledger_status import Status, ledger_status
 from expander_theory.results.locks import locked
 from expander_theory.results.sae_rows import table_row, with_interval
+from expander_theory.results.tables import csv_bytes, table, write_csv
 from expander_theory.results.typed import (
     Count,
     Hex,
@@ -45,6 +46,7 @@ __all__ = [
     "atomic_write",
     "canonical_json",
     "content_hash",
+    "csv_bytes",
     "diff",
     "files_below",
     "find_ledger",
@@ -61,8 +63,10 @@ __all__ = [
     "read_tensors",
     "stored_kind",
     "stored_sha256",
+    "table",
     "table_row",
     "typed",
     "with_interval",
     "write_arrays",
+    "write_csv",
 ]

@@ -23,7 +23,7 @@ class Amortisation(OnSAEs):
     """
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
+        from expander_theory.plotting import draw_named
 
         run(self.suite)
         print(draw_named(self.out, "amortisation", "inference_algorithms"))

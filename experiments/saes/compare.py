@@ -35,7 +35,7 @@ class Compare:
 
     def run(self) -> None:
         from expander_theory.base import require_choice
-        from expander_theory.commands.output import table
+        from expander_theory.results import table
         from experiments.saes import sae_comparison as stages
         from experiments.saes.sae_presets import comparisons
         from sae_bridge.models import checked_device

@@ -20,7 +20,7 @@ class Novelty(OnSAEs):
     """
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
+        from expander_theory.plotting import draw_named
 
         run(self.suite)
         print(draw_named(self.out, "feature_novelty"))

@@ -28,7 +28,7 @@ class Recovery(OnSAEs):
     """
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
+        from expander_theory.plotting import draw_named
 
         run(self.suite)
         print(draw_named(self.out, "recovery_curves", "erc_calibration", "cumulative_coherence"))

@@ -85,7 +85,7 @@ class Certified:
     """Seed of masks, signs, supports and codes."""
 
     def run(self) -> None:
-        from paper_figures.command import draw_all
+        from expander_theory.plotting import draw_all
 
         kept = {name: set(getattr(self, name)) for name in ("family", "m", "n", "d")}
         scale = SCALES[self.preset]

@@ -64,7 +64,7 @@ class Cost:
     """Seed of masks, signs and codes."""
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
+        from expander_theory.plotting import draw_named
 
         run(SCALES[self.preset], self.seed, self.out / "cost")
         print(draw_named(self.out, "cost"))

@@ -57,7 +57,7 @@ class Identifiability:
     """Seed of masks and values."""
 
     def run(self) -> None:
-        from paper_figures.command import draw_named
+        from expander_theory.plotting import draw_named
 
         run(SCALES[self.preset], self.seed, self.out / "identifiability")
         print(draw_named(self.out, "margin_map"))

@@ -66,7 +66,7 @@ class PhaseBoundary:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from paper_figures.command import draw_all
+        from expander_theory.plotting import draw_all
         from paper_figures.figures.theory.phase_boundary import report
 
         workers = default_workers() if self.workers is None else self.workers

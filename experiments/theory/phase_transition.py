@@ -29,8 +29,8 @@ class Phase:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
+        from expander_theory.plotting import draw_named
         from experiments.theory.presets import PRESETS
-        from paper_figures.command import draw_named
 
         workers = default_workers() if self.workers is None else self.workers
         run(PRESETS[self.preset].phase, self.seed, workers, self.out / "phase")

@@ -58,7 +58,7 @@ class CompareSolvers:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from paper_figures.command import draw_all
+        from expander_theory.plotting import draw_all
 
         scale = SCALES[self.preset]
         workers = default_workers() if self.workers is None else self.workers

@@ -51,7 +51,7 @@ class SyntheticStudy:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from paper_figures.command import draw_all
+        from expander_theory.plotting import draw_all
 
         workers = default_workers() if self.workers is None else self.workers
         start = time.monotonic()

@@ -13,9 +13,9 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import to_hex
 
+from expander_theory.plotting import BLACK, BLUE
 from expander_theory.results import read_ledger
 from expander_theory.simulation import cell_rows, cells
-from paper_figures.drawing.style import BLACK, BLUE
 from paper_figures.figures.saes.suite import estimate, group
 
 _WIDTH, _HEIGHT = 420, 300

@@ -14,10 +14,9 @@ from typing import Any, TypedDict
 
 from expander_theory.base import InvalidFile
 from expander_theory.commands.theory.certify import best
+from expander_theory.plotting import Drawings, all_drawings, readable
 from expander_theory.results import Count, Size, atomic_write, files_below, read_contents, read_json, typed
 from paper_figures.claims import CLAIMS, Claim, Finding, claims_markdown, findings
-from paper_figures.drawing.reading import readable
-from paper_figures.drawing.sources import Drawings, all_drawings
 from paper_figures.report import interactive
 
 PAGE, CLAIMS_FILE = "index.html", "claims.md"

@@ -9,13 +9,13 @@ import pytest
 from support.suite_setting import tiny_setting
 
 from expander_theory.cli import main
+from expander_theory.plotting import SOURCES
 from expander_theory.results.ledger import read_ledger
 from expander_theory.results.ledger_format import read_contents
 from experiments.saes import settings
 from experiments.theory import cost, identifiability, presets, synthetic_study
 from experiments.theory.presets import PhaseGrid, Preset
 from paper_figures.claims import CLAIMS
-from paper_figures.drawing.sources import SOURCES
 
 TINY = Preset(
     name="quick",

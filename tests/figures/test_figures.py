@@ -8,14 +8,12 @@ import pytest
 
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
+from expander_theory.plotting import SOURCES, Drawing, Stale, Table, check_all, draw_all
+from expander_theory.plotting.drawings import manifest
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
 from expander_theory.simulation.trials import Ensemble, Task
-from paper_figures.command import Stale, check_all, draw_all
-from paper_figures.drawing import manifest
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.sources import SOURCES
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,12 @@ from support.suite_records import frontier, record, write_suite
 
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
+from expander_theory.plotting import SOURCES, all_drawings, draw_all
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
 from expander_theory.simulation.trials import Ensemble, Task
 from paper_figures.claims import CLAIMS
-from paper_figures.command import draw_all
-from paper_figures.drawing.sources import SOURCES, all_drawings
 from paper_figures.report.report import write_report, written_report
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}

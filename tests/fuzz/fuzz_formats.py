@@ -196,7 +196,7 @@ class Sweep(_Ledger):
             run_certificates([self.columns[0].base.ensemble], 1, ledger, progress=False)
 
     def read(self):
-        from paper_figures.drawing.sources import SOURCES
+        from expander_theory.plotting import SOURCES
 
         sha256 = self.used()
         merge_ledgers(self.place / "merged.jsonl", [self.path])
@@ -220,8 +220,8 @@ class Suite(_Ledger):
         write_suite(path, {"frontier": members, "small dense": members, "sparsity": members, "controls": members})
 
     def read(self):
+        from expander_theory.plotting import SOURCES
         from paper_figures.claims import findings
-        from paper_figures.drawing.sources import SOURCES
 
         sha256 = self.used()
         for name in ("storage_frontier", "sparsity", "small_dense", "trained_geometry"):
@@ -426,8 +426,8 @@ class Manifest(Format):
         path.write_text(json.dumps({"figures": {"sparsity": entry, "cost": entry}}))
 
     def read(self):
-        from paper_figures.drawing.manifest import read, staleness
-        from paper_figures.drawing.sources import SOURCES
+        from expander_theory.plotting import SOURCES
+        from expander_theory.plotting.drawings.manifest import read, staleness
 
         entries = read(self.place)
         for name in ("sparsity", "cost", "controls"):

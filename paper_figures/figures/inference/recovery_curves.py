@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, Drawing, Table, panels
 from expander_theory.results import read_ledger
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED, panels
 from paper_figures.figures.saes.suite import model_name
 
 KIND = "recovery"

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from paper_figures.drawing.style import BLUE, TWO_COLUMNS, panels
+from expander_theory.plotting import BLUE, TWO_COLUMNS, panels
 from paper_figures.figures.saes.suite import Group, Row, estimate
 
 MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"), ("dead_share", "dead features"))

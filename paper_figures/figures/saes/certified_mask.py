@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import FAMILIES, panels
+from expander_theory.plotting import FAMILIES, Drawing, Table, panels
 from paper_figures.figures.saes.suite import INTERVALS, bar, data_rows, group, table_rows
 
 _MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"))

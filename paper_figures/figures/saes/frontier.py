@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from expander_theory.plotting import BLUE, GREEN, ORANGE, Drawing, Table, panels
 from expander_theory.results import read_ledger, table_row
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLUE, GREEN, ORANGE, panels
 from paper_figures.figures.saes.suite import model_name
 
 _INTERVALS = ("fvu", "relative_error", "ce", "kl", "delta", "recovered_zero", "recovered_mean", "omp_recovered_zero")

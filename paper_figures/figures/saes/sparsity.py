@@ -7,8 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from paper_figures.drawing.output import Drawing, Rows, Table
-from paper_figures.drawing.style import BLACK, TWO_COLUMNS, degree_colours, grid, panels
+from expander_theory.plotting import BLACK, TWO_COLUMNS, Drawing, Rows, Table, degree_colours, grid, panels
 from paper_figures.figures.saes.suite import (
     INTERVALS,
     NULL,

@@ -7,9 +7,7 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.published import PUBLISHED, SOURCE
-from paper_figures.drawing.style import BLACK, BLUE, TWO_COLUMNS, grid
+from expander_theory.plotting import BLACK, BLUE, TWO_COLUMNS, Drawing, Table, grid
 from paper_figures.figures.saes.suite import (
     INTERVALS,
     NULL,
@@ -22,6 +20,7 @@ from paper_figures.figures.saes.suite import (
     null_rows,
     table_rows,
 )
+from paper_figures.published import PUBLISHED, SOURCE
 
 _ROWS = (
     ("recovered_zero", "CE loss recovered"),

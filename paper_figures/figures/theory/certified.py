@@ -7,9 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, Drawing, Table, grid
 from expander_theory.results import read_ledger
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED, grid
 
 KIND = "certified"
 

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from expander_theory.commands.output import table
-from expander_theory.results import read_ledger
+from expander_theory.plotting import BLACK, BLUE, RED, Drawing, Table, panels
+from expander_theory.results import read_ledger, table
 from expander_theory.simulation import Cell, FindBoundary, FitBoundary, Ladder, Record, blocks_of, cell_rows, cells
 from expander_theory.statistics import fit_boundary
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, RED, panels
 
 KIND = "phase boundary"
 

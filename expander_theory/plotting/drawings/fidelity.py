@@ -1,0 +1,34 @@
+"""Fidelity of one's own SAEs against the size of their decoders, from the files of ``expander sae eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from expander_theory.plotting.drawings.output import Drawing
+from expander_theory.plotting.frontier import evaluations, plot_frontier
+from expander_theory.plotting.style import panels
+
+_SHOWN = ("recovered_zero", "fvu")
+
+
+def draw(*paths: Path) -> Drawing | None:
+    """From files of evaluations, all together."""
+    rows = [row for path in paths for row in evaluations(path)]
+    figure, axes = panels(len(_SHOWN), 3.4, 3.0)
+    for axis, name in zip(axes, _SHOWN, strict=True):
+        if any(row.get(name) is not None for row in rows):
+            plot_frontier(rows, ax=axis, y=name)
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle("SAEs on held-out activations; bars: 95 % intervals", fontsize=9)
+    return Drawing({"fidelity": figure}, {"fidelity": [_flat(row) for row in rows]})
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("name", "architecture", "m", "n", "d", "k", "decoder_values", "l0", "dead", "recovered_zero", "recovered_mean", "delta", "kl", "fvu")  # fmt: skip
+    flat: dict[str, Any] = {}
+    for name in names:
+        flat[name] = row.get(name)
+        if f"{name}_interval" in row:
+            flat[f"{name}_low"], flat[f"{name}_high"] = row[f"{name}_interval"] or (None, None)
+    return flat
