@@ -103,13 +103,22 @@ def typed(path: Where, value: Any, kind: type[T] | Any, where: str = "") -> T:
     Raises:
         InvalidFile: another type; names the field and what it holds.
     """
+    converted(path, value, kind, where)
+    return cast(T, value)
+
+
+def converted(path: Where, value: Any, kind: type[T] | Any, where: str = "") -> T:
+    """What msgspec makes of the value for the type, such as a dataclass of an object; else as :func:`typed`.
+
+    Raises:
+        InvalidFile: another type; names the field and what it holds.
+    """
     try:
-        msgspec.convert(value, kind)
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise InvalidFile(path, f"damaged: {f'{where}: ' if where else ''}{_plain(str(error))}") from None
     except RecursionError:
         raise InvalidFile(path, f"damaged: {where or 'it'} is nested too deeply") from None
-    return cast(T, value)
 
 
 def _plain(message: str) -> str:

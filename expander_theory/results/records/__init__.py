@@ -1,0 +1,99 @@
+"""What experiments write and figures read: one frozen dataclass for each kind of line in a ledger."""
+
+from expander_theory.results.records.base import Interval, Record
+from expander_theory.results.records.certified import CertifiedRate, CertifiedRecord
+from expander_theory.results.records.codec import RECORDS, fields_of, from_json, to_json
+from expander_theory.results.records.decoders import (
+    AmortisationRecord,
+    BySize,
+    Calibration,
+    DecoderRecord,
+    InferenceRow,
+    NoveltyRecord,
+    PlantedPoint,
+    RateTenth,
+    RecoveryRecord,
+)
+from expander_theory.results.records.evaluation import (
+    Collisions,
+    DecoderGeometry,
+    EvaluationRecord,
+    FiringRates,
+    Measurement,
+    NullRecord,
+)
+from expander_theory.results.records.masks import (
+    DICTIONARY_TITLES,
+    MASK_TITLES,
+    DictionaryMeasures,
+    ExpansionRow,
+    MaskRecord,
+    renamed,
+)
+from expander_theory.results.records.suite import BaselinesRecord, MembershipRecord, PairRecord
+from expander_theory.results.records.sweep import (
+    BlockRecord,
+    CertificateRecord,
+    FailureRecord,
+    TaskRecord,
+    TimingRecord,
+)
+from expander_theory.results.records.tables import table_row, with_interval
+from expander_theory.results.records.theory import (
+    AttackRecord,
+    CostRecord,
+    CoverageRecord,
+    IdentifiabilityRecord,
+    MethodCost,
+)
+from expander_theory.results.records.training import RateRecord, StageRecord, StepRecord
+
+__all__ = [
+    "DICTIONARY_TITLES",
+    "MASK_TITLES",
+    "RECORDS",
+    "AmortisationRecord",
+    "AttackRecord",
+    "BaselinesRecord",
+    "BlockRecord",
+    "BySize",
+    "Calibration",
+    "CertificateRecord",
+    "CertifiedRate",
+    "CertifiedRecord",
+    "Collisions",
+    "CostRecord",
+    "CoverageRecord",
+    "DecoderGeometry",
+    "DecoderRecord",
+    "DictionaryMeasures",
+    "EvaluationRecord",
+    "ExpansionRow",
+    "FailureRecord",
+    "FiringRates",
+    "IdentifiabilityRecord",
+    "InferenceRow",
+    "Interval",
+    "MaskRecord",
+    "Measurement",
+    "MembershipRecord",
+    "MethodCost",
+    "NoveltyRecord",
+    "NullRecord",
+    "PairRecord",
+    "PlantedPoint",
+    "RateRecord",
+    "RateTenth",
+    "Record",
+    "RecoveryRecord",
+    "StageRecord",
+    "StepRecord",
+    "TaskRecord",
+    "TimingRecord",
+    "fields_of",
+    "from_json",
+    "renamed",
+    "table_row",
+    "to_json",
+    "with_interval",
+]
