@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from expander_theory.base import InvalidArgument, MissingResource
+from expander_theory.base import InvalidArgument, optional_module
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def require_matplotlib() -> None:
-    """Raise :class:`MissingResource`, with the command that installs it, unless matplotlib can be imported."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise MissingResource("drawing needs matplotlib: run `pip install 'expander-theory[plot]'`") from None
+    """Raise :class:`expander_theory.base.MissingResource` unless matplotlib can be imported."""
+    optional_module("matplotlib", extra="plot", what="drawing")
 
 
 def axes_or_new(ax: Any) -> Axes:

@@ -17,8 +17,8 @@ from expander_theory.plotting.inputs import (
     is_json,
     is_place,
     listed,
-    stored_records,
     rows_of_json,
+    stored_records,
 )
 from expander_theory.plotting.phase_diagram import certified_sizes
 from expander_theory.simulation import boundaries
@@ -69,12 +69,14 @@ def plot_certified(
         over = next((name for name in _OVER if len({row[name] for row in rows}) > 1), "m")
     require_choice("over", over, _OVER)
     axes = axes_or_new(ax)
-    sizes = [name for name in ("m", "n") if name != over and len({row["n"] for row in rows}) > 1]
+    sizes = [name for name in ("m", "n") if name != over and len({row[name] for row in rows}) > 1]
     groups = split(rows, sizes, by_degree=over != "d")
     titles, colours = names(groups, sizes), looks(groups)
     for key, group in groups.items():
         for meaning in dict.fromkeys(row["meaning"] for row in group):
-            points = sorted((row[over], row["k"]) for row in group if row["meaning"] == meaning and row["k"] is not None)
+            points = sorted(
+                (row[over], row["k"]) for row in group if row["meaning"] == meaning and row["k"] is not None
+            )
             title = titles[key] if len(groups) > 1 else ""
             style = {"ms": 3.5, "lw": 1.2, "label": f"{title}: {meaning}" if title else meaning}
             style |= _style(meaning, colours[key], len(groups)) | dict((styles or {}).get(meaning, {}))
@@ -144,7 +146,7 @@ def _claims(certificate: Mapping[str, Any]) -> list[Row]:
         for claim in certificate["claims"]:
             best[claim["goal"]] = max(best.get(claim["goal"], 0), claim["k"])
     except (KeyError, TypeError) as error:
-        raise InvalidArgument("results", "holds a damaged certificate", f"must have what certify returns") from error
+        raise InvalidArgument("results", "holds a damaged certificate", "must have what certify returns") from error
     return [{**about, "k": k, "meaning": f"proved: {goal}"} for goal, k in best.items()]
 
 
@@ -153,4 +155,3 @@ def _style(meaning: str, look: Mapping[str, Any], count: int) -> dict[str, Any]:
     if count > 1:
         return {"color": look["color"], "ls": "--" if proved else "-", "marker": "s" if proved else "o"}
     return {"ls": "--" if proved else "-", "marker": "s" if proved else "o"}
-

@@ -15,8 +15,12 @@ from expander_theory.plotting.inputs import field
 def estimate(rows: Sequence[Any], name: str) -> tuple[float, float, float]:
     """The mean over seeds of a measure, and a 95 % interval; NaN where it is undefined.
 
-    Rows are records with the measure as a field, or mappings. Of one seed the interval is its own (``{name}_interval``). Of several it is the wider of the mean of those and
+    Of one seed the interval is its own (``{name}_interval``). Of several it is the wider of the mean of those and
     Student's interval over seeds.
+
+    Args:
+        rows: one for each seed: records that have the measure as a field, or mappings.
+        name: of the measure.
     """
     values = [value for row in rows if (value := field(row, name)) is not None]
     if not values:

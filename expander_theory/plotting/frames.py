@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from expander_theory.base import InvalidArgument, InvalidFile
+from expander_theory.base import InvalidArgument, InvalidFile, optional_module
 from expander_theory.plotting.inputs import as_row, is_json, is_place, listed, stored_json
 from expander_theory.results import find_ledger, read_contents
 from expander_theory.simulation import Cell, cell_rows, is_sweep, ledger_rows
-from expander_theory.solvers import Recovery, pandas_module
+from expander_theory.solvers import Recovery
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -54,7 +54,7 @@ def to_dataframe(results: Any) -> DataFrame:
         InvalidFile: no such file, or one without records.
         MissingResource: pandas is not installed.
     """
-    pandas = pandas_module()
+    pandas = optional_module("pandas", extra="frames", what="a data frame")
     if isinstance(results, Recovery):
         return results.to_dataframe()
     if is_place(results):

@@ -10,7 +10,17 @@ import numpy as np
 from expander_theory.base import InvalidArgument, InvalidFile
 from expander_theory.plotting.axes import axes_or_new
 from expander_theory.plotting.estimates import bar, estimate
-from expander_theory.plotting.inputs import Place, Row, as_row, field, is_json, is_place, listed, stored_records, rows_of_json
+from expander_theory.plotting.inputs import (
+    Place,
+    Row,
+    as_row,
+    field,
+    is_json,
+    is_place,
+    listed,
+    rows_of_json,
+    stored_records,
+)
 from expander_theory.plotting.style import BLACK, BLUE
 
 if TYPE_CHECKING:

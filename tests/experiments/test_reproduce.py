@@ -9,7 +9,7 @@ import pytest
 from support.suite_setting import tiny_setting
 
 from expander_theory.cli import main
-from expander_theory.plotting import SOURCES
+from expander_theory.plotting import figure_sources
 from expander_theory.results.ledger import read_ledger
 from expander_theory.results.ledger_format import read_contents
 from experiments.saes import settings
@@ -48,7 +48,11 @@ def _offline(patch, model_folder, text_folder):
     patch.setattr("sae_bridge.models.resources.fetch", lambda _: None)
 
 
-FIGURES = [name for name, source in SOURCES.items() if source.made_by.startswith("expander experiment")]
+FIGURES = [
+    name
+    for name, source in figure_sources().items()
+    if source.made_by.startswith("expander experiment") or "phase/ledger.jsonl" in source.ledgers
+]
 FIGURES += ["phase_diagram", "synthetic_study"]
 
 
@@ -174,7 +178,7 @@ def test_mistakes_on_the_bridge(words, says, tmp_path, tiny_model_folder, text_f
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_axis_says_what_it_shows_and_every_figure_has_a_legend(folder, name):
-    drawing = SOURCES[name].found(folder)[1]
+    drawing = figure_sources()[name].found(folder)[1]
     for figure in drawing.figures.values():
         shown = [axis for axis in figure.axes if axis.axison and axis.get_label() != "<colorbar>"]
         assert shown

@@ -8,7 +8,7 @@ import pytest
 
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
-from expander_theory.plotting import SOURCES, Drawing, Stale, Table, check_all, draw_all
+from expander_theory.plotting import Drawing, Stale, Table, check_all, draw_all, figure_sources
 from expander_theory.plotting.drawings import manifest
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
@@ -36,7 +36,7 @@ def drawn(results, tmp_path):
 
 
 def test_every_source_has_its_module_and_names_who_makes_its_ledger():
-    for source in SOURCES.values():
+    for source in figure_sources().values():
         assert callable(source.draw)
         assert "expander" in source.made_by
 
@@ -59,7 +59,10 @@ def test_the_same_bytes_in_every_format_on_a_second_run(results, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["phase_diagrm"], "names = 'phase_diagrm': must be one of cost, margin_map"),
+        (
+            ["phase_diagrm"],
+            "what = 'phase_diagrm': must be a folder or file of results, or one of the figures phase_diagram",
+        ),
         (["frontier"], "frontier: no results; they are made by expander sae compare"),
         (["--format", "gif"], "format = 'gif': must be one of png, pdf, svg"),
     ],
@@ -76,7 +79,7 @@ def test_what_cannot_be_drawn_says_who_makes_it(results, tmp_path):
 
 
 def test_fresh_figures_pass_the_check(drawn):
-    assert "1 figures" in check_all(drawn, drawn / "figures")
+    assert "2 figures" in check_all(drawn, drawn / "figures")
     main(["figures", "--check", "--results", str(drawn)])
 
 
@@ -111,7 +114,7 @@ def test_the_check_says_what_is_stale_and_why(drawn, change, reason, monkeypatch
     elif change == "missing":
         (figures / "phase_diagram.png").unlink()
     else:
-        monkeypatch.setattr("paper_figures.figures.theory.phase_diagram.cell_rows", lambda cells: [{"m": 1}])
+        monkeypatch.setattr("expander_theory.plotting.drawings.phase_diagram.cell_rows", lambda cells: [{"m": 1}])
     with pytest.raises(Stale, match=reason):
         check_all(drawn, figures)
     with pytest.raises(SystemExit, match="2"):
@@ -137,7 +140,7 @@ def test_drawing_one_figure_keeps_the_others_in_the_manifest(drawn):
     entries = manifest.read(drawn / "figures")
     manifest.write(drawn / "figures", entries | {"frontier": {"inputs": {}, "data": "", "files": {}, "matplotlib": ""}})
     draw_all(drawn, names=["phase_diagram"])
-    assert set(manifest.read(drawn / "figures")) == {"phase_diagram", "frontier"}
+    assert set(manifest.read(drawn / "figures")) == {"phase_diagram", "boundary_by_degree", "frontier"}
 
 
 def test_a_damaged_manifest_is_refused(drawn):

@@ -10,7 +10,7 @@ from support.suite_records import frontier, record, write_suite
 
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
-from expander_theory.plotting import SOURCES, all_drawings, draw_all
+from expander_theory.plotting import all_drawings, draw_all, figure_sources
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
@@ -49,7 +49,7 @@ def results(tmp_path_factory):
 
 def test_every_claim_names_figures_that_exist_and_a_command(capsys):
     for claim in CLAIMS:
-        assert set(claim.figures) <= set(SOURCES)
+        assert set(claim.figures) <= set(figure_sources())
         assert claim.rule
         with pytest.raises(SystemExit, match="0"):
             main([*claim.experiment.split()[1:], "--help"])
@@ -103,7 +103,7 @@ def test_figures_draw_the_null_as_a_dashed_line(tmp_path, name):
     groups = {"frontier": dense, "small-dense": dense, "sparsity": dense}
     for null in (0.625, None):
         folder = tmp_path / str(null)
-        _, drawing = SOURCES[name].found(suite(folder, groups, null=null))
+        _, drawing = figure_sources()[name].found(suite(folder, groups, null=null))
         lines = [line for axis in drawing.figures[name].axes for line in axis.lines if len(line.get_ydata())]
         dashed = [line for line in lines if line.get_linestyle() == "--"]
         assert bool(dashed) == (null is not None)

@@ -196,11 +196,11 @@ class Sweep(_Ledger):
             run_certificates([self.columns[0].base.ensemble], 1, ledger, progress=False)
 
     def read(self):
-        from expander_theory.plotting import SOURCES
+        from expander_theory.plotting import figure_sources
 
         sha256 = self.used()
         merge_ledgers(self.place / "merged.jsonl", [self.path])
-        SOURCES["phase_diagram"].found(self.place)
+        figure_sources()["phase_diagram"].found(self.place)
         with Ledger(self.path, SWEEP) as ledger:
             run_sweep(self.columns, FixedTrials(25), ledger, progress=False)
         return sha256
@@ -220,12 +220,12 @@ class Suite(_Ledger):
         write_suite(path, {"frontier": members, "small dense": members, "sparsity": members, "controls": members})
 
     def read(self):
-        from expander_theory.plotting import SOURCES
+        from expander_theory.plotting import figure_sources
         from paper_figures.claims import findings
 
         sha256 = self.used()
         for name in ("storage_frontier", "sparsity", "small_dense", "trained_geometry"):
-            found = SOURCES[name].found(self.place)
+            found = figure_sources()[name].found(self.place)
             if found is not None:
                 found[1].data_files()
         findings(self.place)
@@ -426,12 +426,12 @@ class Manifest(Format):
         path.write_text(json.dumps({"figures": {"sparsity": entry, "cost": entry}}))
 
     def read(self):
-        from expander_theory.plotting import SOURCES
+        from expander_theory.plotting import figure_sources
         from expander_theory.plotting.drawings.manifest import read, staleness
 
         entries = read(self.place)
         for name in ("sparsity", "cost", "controls"):
-            list(staleness(SOURCES[name], self.place, self.place, entries))
+            list(staleness(figure_sources()[name], self.place, self.place, entries))
         return None
 
 

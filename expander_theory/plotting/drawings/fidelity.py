@@ -10,6 +10,10 @@ from expander_theory.plotting.frontier import evaluations, plot_frontier
 from expander_theory.plotting.style import panels
 
 _SHOWN = ("recovered_zero", "fvu")
+_COLUMNS = (
+    *("name", "architecture", "m", "n", "d", "k", "decoder_values", "l0", "dead"),
+    *("recovered_zero", "recovered_mean", "delta", "kl", "fvu"),
+)
 
 
 def draw(*paths: Path) -> Drawing | None:
@@ -25,9 +29,8 @@ def draw(*paths: Path) -> Drawing | None:
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("name", "architecture", "m", "n", "d", "k", "decoder_values", "l0", "dead", "recovered_zero", "recovered_mean", "delta", "kl", "fvu")  # fmt: skip
     flat: dict[str, Any] = {}
-    for name in names:
+    for name in _COLUMNS:
         flat[name] = row.get(name)
         if f"{name}_interval" in row:
             flat[f"{name}_low"], flat[f"{name}_high"] = row[f"{name}_interval"] or (None, None)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from expander_theory.plotting.drawings.output import Drawing
-from expander_theory.plotting.drawings.sources import Source
 
 from expander_theory.base import InvalidFile
+from expander_theory.plotting.drawings.output import Drawing
+from expander_theory.plotting.drawings.sources import Source
 from expander_theory.results import atomic_write, canonical_json, read_contents, read_json
 
 NAME = "manifest.json"
