@@ -97,5 +97,8 @@ def fitted_rows(rows: Sequence[Row]) -> list[Row]:
 
 def _weak_threshold(axes: Axes, ratios: Sequence[float]) -> None:
     ratio, sparsity = weak_curve(np.linspace(0.05, 4, 200))
-    inside = (ratio <= max(ratios)) & (ratio >= min(ratios))
+    low, high = min(ratios), max(ratios)
+    if low == high:
+        low, high = 0.9 * low, 1.1 * high
+    inside = (ratio <= high) & (ratio >= low)
     axes.plot(ratio[inside], sparsity[inside], color="k", lw=1, ls=":", label="l1, weak threshold")

@@ -72,6 +72,7 @@ def plot_certified(
     sizes = [name for name in ("m", "n") if name != over and len({row[name] for row in rows}) > 1]
     groups = split(rows, sizes, by_degree=over != "d")
     titles, colours = names(groups, sizes), looks(groups)
+    proved = [*dict.fromkeys(row["meaning"] for row in rows if _is_proved(row["meaning"]))]
     for key, group in groups.items():
         for meaning in dict.fromkeys(row["meaning"] for row in group):
             points = sorted(
@@ -79,13 +80,16 @@ def plot_certified(
             )
             title = titles[key] if len(groups) > 1 else ""
             style = {"ms": 3.5, "lw": 1.2, "label": f"{title}: {meaning}" if title else meaning}
-            style |= _style(meaning, colours[key], len(groups)) | dict((styles or {}).get(meaning, {}))
+            if len(groups) > 1:
+                style["color"] = colours[key]["color"]
+            style |= _style(meaning, proved) | dict((styles or {}).get(meaning, {}))
             axes.plot([x for x, _ in points], [max(k, 0.7) for _, k in points], **style)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set(xlabel=f"${over}$", ylabel="sparsity $k$")
+    same = [f"${s} = {rows[0][s]}$" for s in ("m", "n") if s != over and len({row[s] for row in rows}) == 1]
+    axes.set(xlabel=f"${over}$" + (f"  ({', '.join(same)})" if same else ""), ylabel="sparsity $k$")
     if ax is None:
         axes.legend(frameon=False, fontsize=8)
     return axes
@@ -150,8 +154,18 @@ def _claims(certificate: Mapping[str, Any]) -> list[Row]:
     return [{**about, "k": k, "meaning": f"proved: {goal}"} for goal, k in best.items()]
 
 
-def _style(meaning: str, look: Mapping[str, Any], count: int) -> dict[str, Any]:
-    proved = meaning.startswith("proved")
-    if count > 1:
-        return {"color": look["color"], "ls": "--" if proved else "-", "marker": "s" if proved else "o"}
-    return {"ls": "--" if proved else "-", "marker": "s" if proved else "o"}
+def _is_proved(meaning: str) -> bool:
+    return meaning.startswith("proved")
+
+
+def _style(meaning: str, proved: Sequence[str]) -> dict[str, Any]:
+    """What is seen is solid, what is proved is dashed; several proofs of the same k stand around each other."""
+    if not _is_proved(meaning):
+        return {"ls": "-", "marker": "o"}
+    if len(proved) == 1:
+        return {"ls": "--", "marker": "s"}
+    place = proved.index(meaning)
+    return {"ls": "--", "marker": _PROOFS[place % len(_PROOFS)], "mfc": "none", "ms": max(3, 11 - 2 * place)}
+
+
+_PROOFS = ("s", "o", "D", "^", "v")

@@ -80,8 +80,8 @@ def family_name(family: str, d: int) -> str:
 def looks(groups: Iterable[Key]) -> dict[Key, dict[str, Any]]:
     """Colour, marker and line of each group, as arguments of ``Axes.plot``.
 
-    Uniform masks have a shade for each degree, other families a colour of their own; where groups of one family and
-    degree differ in their settings, colours follow the palette instead.
+    Uniform masks of several degrees have a shade for each, other families a colour of their own; where groups of one
+    family and degree differ in their settings, colours follow the palette instead.
     """
     groups = list(groups)
     if len({key[:2] for key in groups}) < len(groups):
@@ -90,12 +90,14 @@ def looks(groups: Iterable[Key]) -> dict[Key, dict[str, Any]]:
             shades = degree_colours(list(range(len(groups))))
             return {key: {"color": shades[place], "marker": "o"} for place, key in enumerate(groups)}
         return {key: {"color": colour, "marker": "o"} for key, colour in zip(groups, _CYCLE, strict=False)}
-    shades = degree_colours([key[1] for key in groups if key[0] == "uniform"])
+    degrees = {key[1] for key in groups if key[0] == "uniform"}
+    colours = {**FAMILIES, "": BLUE}
+    shades = degree_colours(list(degrees)) if len(degrees) > 1 else {}
     return {
         key: {
-            "color": shades[key[1]] if key[0] == "uniform" else FAMILIES.get(key[0], GREY),
-            "marker": _MARKERS.get(key[0], "x"),
-            "ls": "-" if key[0] == "uniform" else "--",
+            "color": shades[key[1]] if shades and key[0] == "uniform" else colours.get(key[0], GREY),
+            "marker": _MARKERS.get(key[0], "x" if key[0] else "o"),
+            "ls": "-" if key[0] in ("uniform", "") else "--",
         }
         for key in groups
     }

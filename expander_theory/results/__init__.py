@@ -12,7 +12,7 @@ from expander_theory.results.files import (
     stored_sha256,
     write_arrays,
 )
-from expander_theory.results.ledger import Ledger, read_ledger
+from expander_theory.results.ledger import Ledger, read_ledger, read_records, records_of
 from expander_theory.results.ledger_format import Contents, diff, find_ledger, find_ledgers, read_contents
 from expander_theory.results.ledger_merge import merge_ledgers
 from expander_theory.results.ledger_status import Status, ledger_status
@@ -62,9 +62,10 @@ from expander_theory.results.records import (
     fields_of,
     from_json,
     renamed,
+    table_row,
     to_json,
+    with_interval,
 )
-from expander_theory.results.sae_rows import table_row, with_interval
 from expander_theory.results.tables import csv_bytes, table, write_csv
 from expander_theory.results.typed import (
     Count,
@@ -150,7 +151,9 @@ __all__ = [
     "read_json",
     "read_ledger",
     "read_npy",
+    "read_records",
     "read_tensors",
+    "records_of",
     "renamed",
     "stored_kind",
     "stored_sha256",

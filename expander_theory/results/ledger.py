@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from expander_theory.base import InvalidFile, require
 from expander_theory.results.files import atomic_write, canonical_json, naming
@@ -27,6 +27,11 @@ from expander_theory.results.ledger_format import (
 )
 from expander_theory.results.locks import held, is_locked, locked
 from expander_theory.results.provenance import provenance
+from expander_theory.results.records.base import Record
+from expander_theory.results.records.codec import KIND_KEY, VERSION_KEY, is_tagged, to_json
+from expander_theory.results.records.untagged import tagged
+
+Kind = TypeVar("Kind", bound=Record)
 
 WRITING = "is writing to this ledger"
 SYNC_SECONDS = 0.5
@@ -48,7 +53,7 @@ class Ledger:
     A ledger of an older format is rewritten in the present one on opening, its records unchanged.
 
     Attributes:
-        records: those of the file and those appended, in order.
+        records: those of the file and those appended, in order; a dictionary where one is of no kind of this project's.
 
     Raises:
         InvalidFile: the ledger belongs to another experiment, is damaged before its last line, is of a
@@ -77,7 +82,7 @@ class Ledger:
     def _open(self) -> FileIO:
         """The file, ready for appending; ``_whole`` is the length of its whole lines, the rest is torn."""
         self._whole, self._torn, self._unsynced, self._synced_at, self._signed = 0, False, False, -SYNC_SECONDS, False
-        self.records: list[dict[str, Any]] = []
+        self.records: list[Any] = []
         if self.path.exists() and self.path.stat().st_size:
             self._load()
         return open(self.path, "ab", buffering=0)
@@ -106,17 +111,33 @@ class Ledger:
             atomic_write(self.path, lines)
             self._whole = len(lines)
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Add one record, JSON-able and finite; on return the operating system has it."""
-        require(not is_provenance(record), "record", dict(record), "provenance is written by the ledger itself")
-        require(CHECKSUM not in record, "record", dict(record), f"must not have a field {CHECKSUM}")
-        line = record_line(record)
+    def append(self, record: Record | Mapping[str, Any]) -> None:
+        """Add one record; on return the operating system has it.
+
+        Args:
+            record: of this project's kinds, or a JSON-able and finite mapping of one's own, in a ledger of one's own.
+
+        Raises:
+            InvalidArgument: a mapping that would be read as a record of this project's.
+        """
+        stored = to_json(record) if isinstance(record, Record) else dict(record)
+        require(not is_provenance(stored), "record", stored, "provenance is written by the ledger itself")
+        require(CHECKSUM not in stored, "record", stored, f"must not have a field {CHECKSUM}")
+        if not isinstance(record, Record):
+            require(not is_tagged(stored), "record", stored, f"must not have both {KIND_KEY!r} and {VERSION_KEY!r}")
+            kind = self.identity.get("kind")
+            require(tagged(kind, stored) is None, "record", stored, "must be a Record, as all in such a ledger")
+        line = record_line(stored)
         if not self._signed:
             shard = {"shard": self.identity["shard"]} if "shard" in self.identity else {}
             line = record_line({"provenance": {**provenance(), **shard}}) + line
         self._write(line)
         self._signed = True
-        self.records.append(dict(record))
+        self.records.append(record if isinstance(record, Record) else stored)
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """The records of one kind, in order."""
+        return records_of(self.records, kind)
 
     def _write(self, data: bytes) -> None:
         """Append whole lines. Should an error or an interrupt break in, the next call first cuts off what it left."""
@@ -147,6 +168,20 @@ def read_ledger(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict
     """
     contents = read_contents(path)
     return contents.identity, contents.records
+
+
+def read_records(path: str | os.PathLike[str], kind: type[Kind]) -> list[Kind]:
+    """The records of one kind in a ledger, without locking or changing it.
+
+    Raises:
+        InvalidFile: missing, damaged, or of a newer format.
+    """
+    return records_of(read_contents(path).records, kind)
+
+
+def records_of(records: Iterable[Any], kind: type[Kind]) -> list[Kind]:
+    """Those of one kind, in order."""
+    return [record for record in records if isinstance(record, kind)]
 
 
 def being_written(path: str | os.PathLike[str]) -> bool:

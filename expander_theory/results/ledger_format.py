@@ -1,5 +1,8 @@
 """Format of a ledger's file: a header line with the identity, then records and provenance, one JSON object a line.
 
+A record's line also names its kind and version, as :func:`expander_theory.results.to_json` writes them; a line without
+them is of an earlier release, or is nobody's: what it holds is then read as it is.
+
 The last entry of every line is its checksum: ``"crc32"``, eight hexadecimal digits, of the line's bytes without it.
 """
 
@@ -16,11 +19,16 @@ from typing import Any, TypedDict
 
 from expander_theory.base import InvalidFile
 from expander_theory.results.files import canonical_json
-from expander_theory.results.record_types import Provenance, check_identity, check_record
+from expander_theory.results.identities import Provenance, check_identity
+from expander_theory.results.records.codec import from_json, is_tagged
+from expander_theory.results.records.untagged import tagged
 from expander_theory.results.typed import Size, parsed, typed
 
-VERSION = 3
-"""Format: 1 had no lines of provenance, 2 no checksums."""
+VERSION = 4
+"""Format: 1 had no lines of provenance, 2 no checksums, 3 no kinds and versions of records.
+
+Records that were written before stay in a ledger as they are, whatever its format.
+"""
 CHECKSUM = "crc32"
 _CHECKED = re.compile(rb',"crc32":"([0-9a-f]{8})"\}\Z')
 _NAMED = 2
@@ -33,16 +41,19 @@ class Contents:
 
     Attributes:
         identity: of the experiment.
-        records: in order, without provenance.
+        records: in order, without provenance: each a :class:`expander_theory.results.Record`, or a dictionary where the
+            line is of no kind of this project's.
+        stored: the same as the file holds them.
         provenance: one entry for each opening that appended something, in order.
         lines: of the records in the file, from 1.
-        version: of the format; from 3 on every line has been checked against its checksum.
+        version: of the file's format; from 3 on every line has been checked against its checksum.
         whole: bytes of the whole lines.
         torn: bytes after them: a line that a crash broke off, or that is being written.
     """
 
     identity: dict[str, Any]
-    records: list[dict[str, Any]]
+    records: list[Any]
+    stored: list[dict[str, Any]]
     provenance: list[dict[str, Any]]
     lines: list[int]
     version: int
@@ -53,7 +64,7 @@ class Contents:
     def sha256(self) -> str:
         """SHA-256 (hex) of identity and records in their order: the same whatever the provenance."""
         digest = hashlib.sha256(_body({"ledger": _NAMED, "identity": self.identity}) + b"\n")
-        for record in self.records:
+        for record in self.stored:
             digest.update(_body(record) + b"\n")
         return digest.hexdigest()
 
@@ -144,23 +155,36 @@ def parse(path: Path) -> Contents | None:
     if version >= 3:
         _unchecked(path, 1, lines[0])
     check_identity(path, identity)
-    records, numbers, signed = [], [], []
+    records, stored, numbers, signed = [], [], [], []
     for number, line in enumerate(lines[1:], 2):
-        record = _record(path, number, _unchecked(path, number, line) if version >= 3 else line)
-        if is_provenance(record):
-            signed.append(typed(path, record["provenance"], Provenance, f"line {number}: provenance"))
+        found = _line(path, number, _unchecked(path, number, line) if version >= 3 else line)
+        if is_provenance(found):
+            signed.append(typed(path, found["provenance"], Provenance, f"line {number}: provenance"))
         else:
-            check_record(path, number, identity.get("kind"), record)
-            records.append(record)
+            records.append(_record(path, number, identity.get("kind"), found))
+            stored.append(found)
             numbers.append(number)
-    return Contents(identity, records, signed, numbers, version, whole, len(data) - whole)
+    return Contents(identity, records, stored, signed, numbers, version, whole, len(data) - whole)
+
+
+def _record(path: Path, number: int, kind: Any, stored: dict[str, Any]) -> Any:
+    """What a line says, which may have been written by an earlier release."""
+    if is_tagged(stored):
+        return from_json(stored, path, number)
+    try:
+        upgraded = tagged(kind, stored)
+    except ValueError as error:
+        raise InvalidFile(path, f"line {number}: {error}") from None
+    return stored if upgraded is None else from_json(upgraded, path, number)
 
 
 def rewritten(path: Path, contents: Contents) -> bytes:
     """The whole lines of a ledger of an older format in the present one, provenance where it was."""
     lines = path.read_bytes()[: contents.whole].split(b"\n")[1:-1]
+    if contents.checksums:
+        return b"\n".join([header_line(contents.identity)[:-1], *lines, b""])
     return header_line(contents.identity) + b"".join(
-        record_line(_record(path, i, line)) for i, line in enumerate(lines, 2)
+        record_line(_line(path, i, line)) for i, line in enumerate(lines, 2)
     )
 
 
@@ -174,7 +198,7 @@ def _unchecked(path: Path, number: int, line: bytes) -> bytes:
     return body
 
 
-def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = parsed(path, line, f"line {number}")
     except InvalidFile as error:

@@ -7,7 +7,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from expander_theory.results.files import atomic_write, canonical_json
 from expander_theory.results.ledger import WRITING, being_written
 from expander_theory.results.ledger_format import Contents, diff, header_line, read_contents, record_line
 from expander_theory.results.locks import locked
-
-Record = Mapping[str, Any]
+from expander_theory.results.records.base import Record
+from expander_theory.results.records.codec import fields_of, to_json
+from expander_theory.results.records.sweep import BlockRecord, CertificateRecord, FailureRecord, TaskRecord
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def merge_ledgers(out: str | os.PathLike[str], inputs: Sequence[str | os.PathLik
         for path, contents in sources.items():
             union.add(path, contents.records)
         records = union.records()
-        lines = [header_line(identity), *_provenance_lines(sources.values()), *map(record_line, records)]
+        lines = [header_line(identity), *_provenance_lines(sources.values()), *map(_line, records)]
         atomic_write(out, b"".join(lines))
     unfinished = tuple(path for path in sources if path != out and being_written(path))
     return Merged(len(records), union.duplicates, union.mended, union.rounded, _shard_lines(sources), unfinished)
@@ -103,7 +104,7 @@ class _Union:
         self.duplicates = self.mended = self.rounded = 0
         self._found: dict[tuple[Any, ...], tuple[Record, Path]] = {}
 
-    def add(self, path: Path, records: Iterable[Record]) -> None:
+    def add(self, path: Path, records: Iterable[Any]) -> None:
         for record in records:
             name = _name(record)
             if name is None:
@@ -117,50 +118,65 @@ class _Union:
         if kept == new:
             self.duplicates += 1
             return False
-        if "failed" in kept or "failed" in new:
+        if isinstance(kept, FailureRecord) or isinstance(new, FailureRecord):
             self.mended += 1
             return _failure_rank(new) < _failure_rank(kept)
-        if "outcome" in kept and {**kept, "error": None} == {**new, "error": None}:
+        blocks = isinstance(kept, BlockRecord) and isinstance(new, BlockRecord)
+        if blocks and replace(kept, error=None) == replace(new, error=None):
             self.rounded += 1
-            return record_line(new) < record_line(kept)
+            return _line(new) < _line(kept)
         raise InvalidFile(path, f"contradicts {origin}: {_contradiction(kept, new)}")
 
     def records(self) -> list[Record]:
         """All, in canonical order."""
-        contents = {r["task"]: _rank(r["content"]) for r, _ in self._found.values() if "task" in r and "content" in r}
+        kept = [record for record, _ in self._found.values()]
+        contents = {r.task: _rank(r.content) for r in kept if isinstance(r, TaskRecord)}
 
         def place(record: Record) -> tuple[Any, ...]:
-            if "task" not in record:
-                return 1, _rank(record)
-            return 0, contents.get(record["task"], ()), record["task"], record.get("block", -1)
+            if not isinstance(record, _OF_TASKS):
+                return 1, _rank(to_json(record))
+            block = -1 if isinstance(record, TaskRecord) else record.block
+            return 0, contents.get(record.task, ()), record.task, block
 
-        return sorted((record for record, _ in self._found.values()), key=place)
+        return sorted(kept, key=place)
 
 
-def _name(record: Record) -> tuple[Any, ...] | None:
+_OF_TASKS = (TaskRecord, BlockRecord, FailureRecord)
+
+
+def _line(record: Record) -> bytes:
+    return record_line(to_json(record))
+
+
+def _name(record: Any) -> tuple[Any, ...] | None:
     """What a sweep's record is about; two records about the same must agree."""
-    if isinstance(record.get("task"), str):
-        return "task", record["task"], record.get("block")
-    if "certified_k" in record:
-        return "certificate", canonical_json({key: record[key] for key in record if key != "certified_k"})
+    if isinstance(record, TaskRecord):
+        return "task", record.task, None
+    if isinstance(record, (BlockRecord, FailureRecord)):
+        return "task", record.task, record.block
+    if isinstance(record, CertificateRecord):
+        return "certificate", replace(record, certified_k=0)
     return None
 
 
 def _failure_rank(record: Record) -> tuple[Any, ...]:
     """Successes first, then the failure of most attempts."""
-    return "failed" in record, -record.get("attempts", 0), record_line(record)
+    failed = isinstance(record, FailureRecord)
+    return failed, -record.attempts if failed else 0, _line(record)
 
 
 def _contradiction(kept: Record, new: Record) -> str:
-    at, there, here = next(diff(kept, new))
-    about = (
-        f"task {new['task'][:12]}, block {new['block']}" if "block" in new else new.get("task", "a certificate")[:17]
-    )
+    at, there, here = next(diff(fields_of(kept), fields_of(new)))
+    about = "a certificate"
+    if isinstance(new, TaskRecord):
+        about = new.task[:17]
+    elif isinstance(new, BlockRecord):
+        about = f"task {new.task[:12]}, block {new.block}"
     return f"{about}: {at} is {there} there and {here} here"
 
 
-def _text(record: Record) -> str:
-    text = canonical_json(record)
+def _text(record: Any) -> str:
+    text = canonical_json(to_json(record) if isinstance(record, Record) else record)
     return text if len(text) <= 60 else text[:56] + " ..."
 
 

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from expander_theory.results.ledger import being_written
+from expander_theory.results.ledger import being_written, records_of
 from expander_theory.results.ledger_format import Contents, read_contents
+from expander_theory.results.records.sweep import BlockRecord, FailureRecord, TaskRecord
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ def ledger_status(path: str | os.PathLike[str]) -> Status:
     writing = being_written(path)
     contents = read_contents(path)
     written = datetime.fromtimestamp(os.stat(path).st_mtime, UTC)
-    tasks = {r["task"] for r in contents.records if "task" in r}
-    results = [r for r in contents.records if {"task", "block", "outcome"} <= r.keys()]
-    done = {(r["task"], r["block"]): len(r["outcome"]) for r in results}
-    failures = _failures(contents.records, done)
+    kinds = (TaskRecord, BlockRecord, FailureRecord)
+    tasks = {record.task for record in contents.records if isinstance(record, kinds)}
+    done = {(r.task, r.block): len(r.outcome) for r in records_of(contents.records, BlockRecord)}
+    failures = _failures(records_of(contents.records, FailureRecord), done)
     return Status(contents, written, writing, len(tasks), len(done), sum(done.values()), failures)
 
 
-def _failures(records: Sequence[dict[str, Any]], done: dict[tuple[str, int], int]) -> tuple[Failure, ...]:
-    last = {(r["task"], r["block"]): r["failed"] for r in records if {"task", "block", "failed"} <= r.keys()}
+def _failures(records: Sequence[FailureRecord], done: dict[tuple[str, int], int]) -> tuple[Failure, ...]:
+    last = {(record.task, record.block): record.failed for record in records}
     groups: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for place, error in last.items():
         if place not in done:

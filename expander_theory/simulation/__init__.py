@@ -1,12 +1,12 @@
 """Simulated recovery: planted problems, tasks, trials, sweeps and their cells."""
 
-from expander_theory.simulation.cells import Cell, Record, blocks_of, boundaries, cell_rows, cells
+from expander_theory.simulation.cells import Cell, blocks_of, boundaries, cell_rows, cells
 from expander_theory.simulation.estimate import Estimate, estimate_sweep
 from expander_theory.simulation.execution.executors import dask_executor, open_workers
 from expander_theory.simulation.execution.rounds import Rounds
 from expander_theory.simulation.execution.slurm import submit_shards
-from expander_theory.simulation.export import csv_rows, is_sweep, ledger_rows, write_parquet
-from expander_theory.simulation.planted import planted_recovery
+from expander_theory.simulation.export import csv_rows, is_of_task, is_sweep, ledger_rows, write_parquet
+from expander_theory.simulation.planted import PlantedRate, planted_recovery
 from expander_theory.simulation.problems import CodeLaw, Noise, planted_codes, sparse_code
 from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
 from expander_theory.simulation.schedules.ladders import Ladder, Schedule
@@ -24,7 +24,7 @@ __all__ = [
     "FixedTrials",
     "Ladder",
     "Noise",
-    "Record",
+    "PlantedRate",
     "ResolveCells",
     "Rounds",
     "Schedule",
@@ -38,6 +38,7 @@ __all__ = [
     "csv_rows",
     "dask_executor",
     "estimate_sweep",
+    "is_of_task",
     "is_sweep",
     "ledger_rows",
     "open_workers",

@@ -1,4 +1,4 @@
-"""Results of a sweep as records of its ledger, and back as counts: the one place that knows their format."""
+"""Results of a sweep as records of its ledger, and back as counts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from expander_theory.base import ExpanderTheoryError, InvalidFile
 from expander_theory.dictionaries import Ensemble
+from expander_theory.results import BlockRecord, FailureRecord, TaskRecord, records_of
 from expander_theory.simulation.problems import CodeLaw, Noise
 from expander_theory.simulation.tasks import KERNEL_VERSION, Success, Task, content, task_id
 from expander_theory.simulation.trials import Block
@@ -25,7 +26,7 @@ from expander_theory.statistics import (
     wilson_interval,
 )
 
-Record = dict[str, Any]
+Row = dict[str, Any]
 
 
 class InvalidRecord(ExpanderTheoryError):
@@ -81,82 +82,73 @@ class Cell:
         return self.effective_trials * self.rate if self.trials else 0.0
 
 
-def task_record(task: Task) -> Record:
+def task_record(task: Task) -> TaskRecord:
     """What a task is, written once; files by their hashes."""
-    return {"task": task.id, "kernel": KERNEL_VERSION, "content": content(task)}
+    return TaskRecord(task.id, content(task), KERNEL_VERSION)
 
 
-def block_record(task: Task, block: int, result: Block) -> Record:
+def block_record(task: Task, block: int, result: Block) -> BlockRecord:
     """The results of one block."""
-    return {
-        "task": task.id, "block": block, "outcome": result.outcome, "fraction": result.fraction, "error": result.error,
-    }  # fmt: skip
+    return BlockRecord(task.id, block, result.outcome, result.fraction, result.error)
 
 
-def failure_record(task: Task, block: int, error: str, attempts: int) -> Record:
+def failure_record(task: Task, block: int, error: str, attempts: int) -> FailureRecord:
     """A block that was given up after some attempts."""
-    return {"task": task.id, "block": block, "failed": error, "attempts": attempts}
+    return FailureRecord(task.id, block, error, attempts)
 
 
-def tasks_of(records: Iterable[Record]) -> dict[str, Task]:
+def tasks_of(records: Iterable[Any]) -> dict[str, Task]:
     """The tasks that records name, by id, in order of first appearance.
 
     An id of an older kernel version stays what it was; its task is the one of the same content.
 
     Raises:
-        InvalidRecord: content that is no task, or does not belong to its id; records of an earlier format; or one
-            task in two kernel versions, whose results do not mix.
+        InvalidRecord: content that is no task, or does not belong to its id; or one task in two kernel versions, whose
+            results do not mix.
     """
     found: dict[str, Task] = {}
-    for record in records:
-        if "task" in record and "content" in record and record["task"] not in found:
-            found[record["task"]] = _task(record)
-        elif "first" in record and "outcome" in record:
-            raise InvalidRecord(
-                "these results have the format of an earlier release (a record for each chunk of trials): "
-                "run the sweep again in a new folder"
-            )
+    for record in records_of(records, TaskRecord):
+        if record.task not in found:
+            found[record.task] = _task(record)
     if len(set(found.values())) < len(found):
         raise InvalidRecord("one task has results of two kernel versions, which do not mix: run it in a new folder")
     return found
 
 
-def _task(record: Record) -> Task:
-    name, version = record["task"], record.get("kernel")
+def _task(record: TaskRecord) -> Task:
+    name, version = record.task, record.kernel
     try:
-        values = dict(record["content"])
+        values = dict(record.content)
         for part, kind in (("ensemble", Ensemble), ("codes", CodeLaw), ("noise", Noise), ("success", Success)):
             places = {"file", "firing"} & values[part].keys()  # a record says no path, and none is followed
             values[part] = kind(**{key: value for key, value in values[part].items() if key not in places})
         task = Task(**values)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, InvalidFile) as error:
-        raise InvalidRecord(f"task {str(name)[:12]}... cannot be read by this release: {error}") from None
-    if not isinstance(version, str) or task_id(task, version) != name:
+        raise InvalidRecord(f"task {name[:12]}... cannot be read by this release: {error}") from None
+    if version is None or task_id(task, version) != name:
         raise InvalidRecord(f"task {name[:12]}... is damaged: its content does not belong to its id")
     return task
 
 
-def blocks_of(records: Iterable[Record]) -> dict[str, dict[int, Block]]:
+def blocks_of(records: Iterable[Any]) -> dict[str, dict[int, Block]]:
     """The results of blocks, by task id and block; of a block that was run twice, the first.
 
     Raises:
         InvalidRecord: a block with two outcomes. (Its mean error may differ in the last digits between machines.)
     """
     found: dict[str, dict[int, Block]] = defaultdict(dict)
-    for record in records:
-        if not {"task", "block", "outcome"} <= record.keys():
-            continue
-        block = Block(record["outcome"], record["fraction"], record["error"])
-        first = found[record["task"]].setdefault(record["block"], block)
+    for record in records_of(records, BlockRecord):
+        block = Block(record.outcome, record.fraction, record.error)
+        first = found[record.task].setdefault(record.block, block)
         if first.outcome != block.outcome:
             raise InvalidRecord(
-                f"block {record['block']} of task {record['task'][:12]}... has two different outcomes: "
+                f"block {record.block} of task {record.task[:12]}... has two different outcomes: "
                 "they come from machines or libraries that compute differently, or from an altered file"
             )
     return dict(found)
 
 
-def cells(records: Sequence[Record]) -> list[Cell]:
+def cells(records: Sequence[Any]) -> list[Cell]:
     """Counts of every task that records name, in order of first appearance.
 
     Raises:
@@ -164,9 +156,8 @@ def cells(records: Sequence[Record]) -> list[Cell]:
     """
     tasks, blocks = tasks_of(records), blocks_of(records)
     failed: dict[str, set[int]] = defaultdict(set)
-    for record in records:
-        if {"task", "block", "failed"} <= record.keys():
-            failed[record["task"]].add(record["block"])
+    for record in records_of(records, FailureRecord):
+        failed[record.task].add(record.block)
     nameless = [id for id in {*blocks, *failed} if id not in tasks]
     if nameless:
         raise InvalidRecord(f"results of task {nameless[0][:12]}..., whose content is nowhere recorded")
@@ -196,7 +187,7 @@ def _mean(values: Iterable[float | None]) -> float:
     return math.fsum(given) / len(given) if given else math.nan
 
 
-def cell_rows(cells: Sequence[Cell]) -> list[Record]:
+def cell_rows(cells: Sequence[Cell]) -> list[Row]:
     """Cells as rows of a table.
 
     ``low`` and ``high`` are the 95 % Wilson interval, for plots, ``exact_low`` and ``exact_high`` that of Clopper and
@@ -233,7 +224,7 @@ def cell_rows(cells: Sequence[Cell]) -> list[Record]:
     return rows
 
 
-def boundaries(cells: Sequence[Cell]) -> list[Record]:
+def boundaries(cells: Sequence[Cell]) -> list[Row]:
     """The fitted 50 % point in k/m of tasks that differ in k alone, where there are two sparsities or more.
 
     ``low`` and ``high`` hold for what ``interval_of`` names: where several signals share a fresh dictionary they are
@@ -271,7 +262,7 @@ def _fitted(group: Sequence[Cell], m: int) -> tuple[Boundary, float | None]:
     return fit_boundary(*counts), None if fit is None else fit.p_value
 
 
-def _names(task: Task, **k: int) -> Record:
+def _names(task: Task, **k: int) -> Row:
     """What names a task in a table."""
     e = task.ensemble
     values = f"flat {e.flatness:g}" if e.values == "flat" else e.values

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import dataclass
 
-from expander_theory.results import canonical_json
+from expander_theory.results import Record, canonical_json, to_json
 from expander_theory.simulation.cells import block_record, task_record
 from expander_theory.simulation.execution.dispatch import Run
 from expander_theory.simulation.execution.executors import processes
@@ -131,5 +131,5 @@ def _distance(a: Task, b: Task) -> float:
     return sum(math.log(x / y) ** 2 for x, y in pairs)
 
 
-def _size(record: Mapping[str, object]) -> int:
-    return len(canonical_json(dict(record))) + 1
+def _size(record: Record) -> int:
+    return len(canonical_json(to_json(record))) + 1

@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from expander_theory.base import InvalidFile, MissingResource, require, require_choice
-from expander_theory.results import Contents, atomic_write, canonical_json
+from expander_theory.results import (
+    BlockRecord,
+    Contents,
+    FailureRecord,
+    Record,
+    TaskRecord,
+    atomic_write,
+    canonical_json,
+    fields_of,
+    records_of,
+)
 
 Rows = list[dict[str, Any]]
 
@@ -20,7 +30,12 @@ KINDS = ("tasks", "blocks", "records")
 
 def is_sweep(contents: Contents) -> bool:
     """Whether a ledger holds, or will hold, trials of tasks."""
-    return contents.identity.get("kind") == "sweep" or any("task" in record for record in contents.records)
+    return contents.identity.get("kind") == "sweep" or any(map(is_of_task, contents.records))
+
+
+def is_of_task(record: Any) -> bool:
+    """Whether a record is about a task of a sweep: what it is, or its trials."""
+    return isinstance(record, (TaskRecord, BlockRecord, FailureRecord))
 
 
 def ledger_rows(path: Path, contents: Contents, kind: str) -> Rows:
@@ -33,8 +48,8 @@ def ledger_rows(path: Path, contents: Contents, kind: str) -> Rows:
         path: named in errors.
         contents: of the ledger.
         kind: "tasks": counts of every task of a sweep, as :func:`expander_theory.simulation.cell_rows`. "blocks": every
-            block of a sweep that is done, with its task's content. "records": every record as it is, but nested
-            fields as "outer.inner".
+            block of a sweep that is done, with its task's content. "records": every record with its kind as
+            "record", nested fields as "outer.inner".
 
     Raises:
         InvalidArgument: an unknown kind.
@@ -52,17 +67,17 @@ def ledger_rows(path: Path, contents: Contents, kind: str) -> Rows:
     return _uniform(rows)
 
 
-def _task_rows(records: Sequence[dict[str, Any]]) -> Rows:
+def _task_rows(records: Sequence[Any]) -> Rows:
     from expander_theory.simulation.cells import cell_rows, cells
 
     counted = cells(records)
     return [{"task": cell.task.id, **row} for cell, row in zip(counted, cell_rows(counted), strict=True)]
 
 
-def _block_rows(records: Sequence[dict[str, Any]]) -> Rows:
+def _block_rows(records: Sequence[Any]) -> Rows:
     from expander_theory.simulation.cells import blocks_of
 
-    about = {record["task"]: _flat(record["content"]) for record in records if {"task", "content"} <= record.keys()}
+    about = {record.task: _flat(record.content) for record in records_of(records, TaskRecord)}
     rows = []
     for task, blocks in blocks_of(records).items():
         for block, result in sorted(blocks.items()):
@@ -72,8 +87,11 @@ def _block_rows(records: Sequence[dict[str, Any]]) -> Rows:
     return rows
 
 
-def _record_rows(records: Sequence[dict[str, Any]]) -> Rows:
-    return [_flat(record) for record in records]
+def _record_rows(records: Sequence[Any]) -> Rows:
+    return [
+        _flat({"record": record.KIND, **fields_of(record)} if isinstance(record, Record) else record)
+        for record in records
+    ]
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

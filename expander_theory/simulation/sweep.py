@@ -6,11 +6,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
 from expander_theory.base import InvalidFile, SweepBar, derived_seed, progress_bar, require
 from expander_theory.dictionaries import Ensemble, babel_certified_k
-from expander_theory.results import Ledger
+from expander_theory.results import BlockRecord, CertificateRecord, FailureRecord, Ledger
 from expander_theory.simulation.cells import (
     Cell,
     block_record,
@@ -146,7 +147,7 @@ def _cut(queue: deque[tuple[Rounds, Work]]) -> Piece:
 _PIECE_SECONDS = 0.1  # what a worker does in one call: long beside the cost of a call, short beside a sweep
 
 
-def _record(answer: Answer) -> dict[str, Any]:
+def _record(answer: Answer) -> BlockRecord | FailureRecord:
     if isinstance(answer.result, Failure):
         return failure_record(answer.task, answer.block, answer.result.error, answer.result.attempts)
     return block_record(answer.task, answer.block, answer.result)
@@ -166,7 +167,7 @@ def _summary(failures: Sequence[Answer]) -> str:
 
 def _cells(ladder: Rounds) -> list[Cell]:
     """Counts of one ladder, over the blocks that the schedule asked for."""
-    records = [_record(failure) for failure in ladder.failures]
+    records: list[Any] = [_record(failure) for failure in ladder.failures]
     for k, blocks in ladder.counted().items():
         records.append(task_record(ladder.tasks[k]))
         records += [block_record(ladder.tasks[k], block, result) for block, result in blocks.items()]
@@ -181,13 +182,13 @@ def run_certificates(
     What the (open) ledger holds already is not computed again.
     """
     require(draws >= 0, "draws", draws, "must be at least 0")
-    done = [{key: r[key] for key in r if key != "certified_k"} for r in ledger.records if "certified_k" in r]
-    cases = [
-        (ensemble, draw)
+    done = {replace(record, certified_k=0) for record in ledger.of(CertificateRecord)}
+    todo = [
+        (ensemble, CertificateRecord(0, draw, **ensemble.content))
         for ensemble in dict.fromkeys(ensembles)
         for draw in range(min(draws, 1) if ensemble.family == "file" else draws)
     ]
-    todo = [(ensemble, draw) for ensemble, draw in cases if {**ensemble.content, "draw": draw} not in done]
-    for ensemble, draw in progress_bar(todo, unit="dictionary", desc="certify", show=progress and bool(todo)):
-        k = babel_certified_k(ensemble.draw(derived_seed(seed, f"certificate {draw}")))
-        ledger.append({**ensemble.content, "draw": draw, "certified_k": k})
+    todo = [(ensemble, record) for ensemble, record in todo if record not in done]
+    for ensemble, record in progress_bar(todo, unit="dictionary", desc="certify", show=progress and bool(todo)):
+        k = babel_certified_k(ensemble.draw(derived_seed(seed, f"certificate {record.draw}")))
+        ledger.append(replace(record, certified_k=k))

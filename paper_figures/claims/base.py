@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from expander_theory.plotting import readable
 from expander_theory.results import read_ledger
@@ -15,7 +15,7 @@ PAPER = "Expander Sparse Autoencoders (arXiv 2607.01799)"
 OURS = "beyond the paper"
 
 Verdict = Literal["supported", "partly", "not supported", "not run"]
-Records = tuple[Row, list[Row]]
+Records = tuple[Row, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ def training_scale(found: Group) -> str:
     """Model, sizes and effort, in words."""
     about = found.identity
     steps, tokens = about["recipe"]["steps"], about["recipe"]["steps"] * about["batch"]
-    seeds = len({row["seed"] for row in found.rows})
+    seeds = len({row.seed for row in found.rows})
     size = f"m = {about['m']}, n = {about['recipe']['n']}, k = {about['recipe']['k']}"
     trained = f"{steps} steps ({tokens:,} tokens seen), {seeds} seed{'s' * (seeds > 1)}"
-    return f"{found.model}, layer {about['layer']}, {size}, {trained}; held out: {found.rows[0]['tokens']:,} tokens"
+    return f"{found.model}, layer {about['layer']}, {size}, {trained}; held out: {found.rows[0].tokens:,} tokens"
 
 
 def interval(value: float, low: float, high: float) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from expander_theory.plotting import estimate
 from paper_figures.claims.base import OURS, Claim, Finding, Verdict, suite_group, training_scale
 from paper_figures.figures.saes.small_dense import advantage, verdicts
-from paper_figures.figures.saes.suite import estimate, shown
+from paper_figures.figures.saes.suite import shown
 
 _MARGIN = 0.1
 """CE, in nats a token, that counts as no cost."""
@@ -19,8 +20,8 @@ def _certified_mask(results: Path) -> Finding | None:
         return None
     numbers, above = [], []
     variants = [seeds for _, seeds in found.variants()]
-    for d in sorted({seeds[0]["d"] for seeds in variants}):
-        pair = {seeds[0]["family"]: seeds for seeds in variants if seeds[0]["d"] == d}
+    for d in sorted({seeds[0].d for seeds in variants}):
+        pair = {seeds[0].family: seeds for seeds in variants if seeds[0].d == d}
         if len(pair) == 2:
             random, designed = (pair[name] for name in ("uniform", "euler-square"))
             numbers.append(
@@ -55,10 +56,10 @@ def _better(results: Path) -> Finding | None:
     if found is None:
         return None
     variants = [seeds for _, seeds in found.variants()]
-    own, sparse = variants[0], [s for s in variants[1:] if s[0]["architecture"] != "dense"]
-    dense = next((s for s in variants if s[0]["architecture"] == "dense"), None)
+    own, sparse = variants[0], [s for s in variants[1:] if s[0].architecture != "dense"]
+    dense = next((s for s in variants if s[0].architecture == "dense"), None)
     numbers = [
-        f"{s[0]['label']}: CE recovered {shown(s, 'recovered_zero')}, FVU {shown(s, 'fvu')}" for s in [own, *sparse]
+        f"{s[0].label}: CE recovered {shown(s, 'recovered_zero')}, FVU {shown(s, 'fvu')}" for s in [own, *sparse]
     ]
     if dense:
         numbers.append(f"dense: {shown(dense, 'recovered_zero')}")
@@ -67,7 +68,7 @@ def _better(results: Path) -> Finding | None:
     better = estimate(best, "ce_above_first")[2] < 0
     verdict: Verdict = "supported" if closed else "partly" if better else "not supported"
     if best is not own:
-        numbers.append(f"{best[0]['label']} against the plain recipe: CE {shown(best, 'ce_above_first')}")
+        numbers.append(f"{best[0].label} against the plain recipe: CE {shown(best, 'ce_above_first')}")
     return Finding(verdict, tuple(numbers), training_scale(found))
 
 

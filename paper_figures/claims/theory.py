@@ -39,10 +39,10 @@ def _identifiable(results: Path) -> Finding | None:
     if found is None:
         return None
     identity, records = found
-    expanding = [r for r in records if r["eps"] < 0.5]
-    unique = sum(r["unique"] for r in expanding)
-    below = sum(r["margin"] < r["bound"] - 1e-9 for r in records)
-    paper = [r for r in records if 2 * r["flatness"] ** 2 * r["eps"] < 1]
+    expanding = [r for r in records if r.eps < 0.5]
+    unique = sum(r.unique for r in expanding)
+    below = sum(r.margin < r.bound - 1e-9 for r in records)
+    paper = [r for r in records if 2 * r.flatness**2 * r.eps < 1]
     numbers = (
         f"{unique} of {len(expanding)} dictionaries with eps_2k < 1/2 have unique codes, whatever their flatness",
         f"{len(paper)} of {len(records)} meet the paper's condition 2 C^2 eps_2k < 1: flatness is not needed (IDN-1)",
@@ -59,18 +59,18 @@ def _exact_omp(results: Path) -> Finding | None:
     if found is None:
         return None
     identity, records = found
-    certain = sum(round(size["guaranteed"] * size["supports"]) for r in records for size in r["by_size"])
-    wrong = sum(r["contradictions"] for r in records)
-    certified = [r["measures"]["k certified by Babel (OMP-3)"] for r in records]
+    certain = sum(round(size.guaranteed * size.supports) for r in records for size in r.by_size)
+    wrong = sum(r.contradictions for r in records)
+    certified = [r.measures.k_babel for r in records]
     failed = sum(
-        rate["successes"] < rate["trials"]
+        rate.successes < rate.trials
         for r, k in zip(records, certified, strict=True)
-        for rate in r["planted"]["trained"]
-        if rate["k"] <= k
+        for rate in r.planted["trained"]
+        if rate.k <= k
     )
     frontier = suite_group(results, "frontier")
-    sparse = [row for row in (frontier.rows if frontier else []) if "R_OMP" in row["geometry"]]
-    met = sum(row["geometry"]["R_OMP"] < 1 for row in sparse)
+    sparse = [row for row in (frontier.rows if frontier else []) if row.geometry.R_OMP is not None]
+    met = sum(row.geometry.R_OMP < 1 for row in sparse if row.geometry.R_OMP is not None)
     numbers = [
         f"{certain - wrong} of {certain} real supports with ERC < 1 recovered",
         f"planted codes at k up to the certified one: {failed} rates below 1",
@@ -112,15 +112,15 @@ def _beyond(results: Path) -> Finding | None:
         return None
     identity, records = found
     numbers, beyond = [], []
-    for record in sorted(records, key=lambda r: -r["d"]):
-        certified = record["measures"]["k certified by Babel (OMP-3)"]
-        rates = record["planted"]["trained"]
-        half = max((rate["k"] for rate in rates if 2 * rate["successes"] >= rate["trials"]), default=0)
+    for record in sorted(records, key=lambda r: -r.d):
+        certified = record.measures.k_babel
+        rates = record.planted["trained"]
+        half = max((rate.k for rate in rates if 2 * rate.successes >= rate.trials), default=0)
         beyond.append(half > certified)
-        whole = record["by_size"][-1]
+        whole = record.by_size[-1]
         numbers.append(
-            f"{record['label']}: certified k = {certified}, planted codes recovered at rate 1/2 up to k = {half}; real "
-            f"supports of {whole['size']}: ERC < 1 on {whole['guaranteed']:.0%}, recovered {whole['own']:.0%}"
+            f"{record.label}: certified k = {certified}, planted codes recovered at rate 1/2 up to k = {half}; real "
+            f"supports of {whole.size}: ERC < 1 on {whole.guaranteed:.0%}, recovered {whole.own:.0%}"
         )
     scale = f"{model_name(identity['model'])}, {identity['planted_trials']} trials a point"
     verdict: Verdict = "supported" if all(beyond) else "partly" if any(beyond) else "not supported"

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from expander_theory.plotting import estimate
 from paper_figures.claims.base import PAPER, Claim, Finding, Verdict, interval, ledger, suite_group, training_scale
-from paper_figures.figures.saes.suite import Group, Row, estimate, model_name, shown
+from paper_figures.figures.saes.suite import Group, Member, model_name, shown
 
 
-def _sparse(found: Group) -> list[list[Row]]:
-    variants = [seeds for _, seeds in found.variants() if seeds[0]["architecture"] != "dense"]
-    return sorted(variants, key=lambda seeds: seeds[0]["d"])
+def _sparse(found: Group) -> list[list[Member]]:
+    variants = [seeds for _, seeds in found.variants() if seeds[0].architecture != "dense"]
+    return sorted(variants, key=lambda seeds: seeds[0].d)
 
 
 def _frontier(results: Path) -> Finding | None:
@@ -20,15 +21,15 @@ def _frontier(results: Path) -> Finding | None:
     if found is None or len(_sparse(found)) < 2:
         return None
     sparse = _sparse(found)
-    numbers = [f"d = {s[0]['d']}: CE recovered {shown(s, 'recovered_zero')}, FVU {shown(s, 'fvu')}" for s in sparse]
-    dense = next((s for _, s in found.variants() if s[0]["architecture"] == "dense"), None)
+    numbers = [f"d = {s[0].d}: CE recovered {shown(s, 'recovered_zero')}, FVU {shown(s, 'fvu')}" for s in sparse]
+    dense = next((s for _, s in found.variants() if s[0].architecture == "dense"), None)
     if dense:
         numbers.append(f"dense: CE recovered {shown(dense, 'recovered_zero')}, FVU {shown(dense, 'fvu')}")
     above, low, high = estimate(sparse[-1], "ce_above_smallest")
-    numbers.append(f"CE of d = {sparse[-1][0]['d']} less that of d = {sparse[0][0]['d']}: {interval(above, low, high)}")
+    numbers.append(f"CE of d = {sparse[-1][0].d} less that of d = {sparse[0][0].d}: {interval(above, low, high)}")
     learned = [seeds for seeds in sparse if _is_below_null(seeds)]
     numbers.append(_null_in_words(found))
-    degrees = ", ".join(str(seeds[0]["d"]) for seeds in learned) or "none"
+    degrees = ", ".join(str(seeds[0].d) for seeds in learned) or "none"
     numbers.append(f"degrees whose CE is clearly below that of the coordinate null: {degrees}")
     grows, rises = high < 0, above < 0
     verdict: Verdict = "not supported"
@@ -37,7 +38,7 @@ def _frontier(results: Path) -> Finding | None:
     return Finding(verdict, tuple(numbers), training_scale(found))
 
 
-def _is_below_null(seeds: Sequence[Row]) -> bool:
+def _is_below_null(seeds: Sequence[Member]) -> bool:
     """Whether the CE is clearly less than that of the coordinate null at the same k; False where that is unknown."""
     return estimate(seeds, "ce_above_null")[2] < 0
 
@@ -46,7 +47,7 @@ def _null_in_words(found: Group) -> str:
     if found.null is None:
         return "the coordinate null was not measured: `expander experiment frontier` adds it"
     measures = f"CE recovered {shown([found.null], 'recovered_zero')}, FVU {shown([found.null], 'fvu')}"
-    return f"coordinate null (nothing learned), k = {found.null['k']}: {measures}"
+    return f"coordinate null (nothing learned), k = {found.null.k}: {measures}"
 
 
 def _headline(results: Path) -> Finding | None:
@@ -54,11 +55,11 @@ def _headline(results: Path) -> Finding | None:
     sparse = [s for s in _sparse(found) if estimate(s, "ratio")[0] > 0] if found else []
     if found is None or not sparse:
         return None
-    nearest = min(sparse, key=lambda s: abs(math.log(s[0]["m"] / s[0]["d"] / 293)))
+    nearest = min(sparse, key=lambda s: abs(math.log(s[0].m / s[0].d / 293)))
     ratio, low, high = estimate(nearest, "ratio")
-    fewer = nearest[0]["m"] / nearest[0]["d"]
+    fewer = nearest[0].m / nearest[0].d
     numbers = (
-        f"{fewer:.0f} times fewer values (d = {nearest[0]['d']}): {interval(ratio, low, high)} of dense's recovery",
+        f"{fewer:.0f} times fewer values (d = {nearest[0].d}): {interval(ratio, low, high)} of dense's recovery",
         f"its CE above that of the coordinate null: {shown(nearest, 'ce_above_null') or 'not measured'}",
         _null_in_words(found),
         "paper, Qwen2.5-3B layer 12, 293 times: 0.828 / 0.983 = 0.84",
@@ -78,12 +79,12 @@ def _controls(results: Path) -> Finding | None:
     numbers, worse, rivals = [f"expander: CE recovered {shown(variants[0], 'recovered_zero')}"], 0, 0
     for seeds in variants[1:]:
         first = seeds[0]
-        at_count = first["decoder_values"] <= 1.2 * variants[0][0]["decoder_values"]
+        at_count = first.decoder_values <= 1.2 * variants[0][0].decoder_values
         if not at_count:
             continue
         above = shown(seeds, "ce_above_first")
-        numbers.append(f"{first['label']}: {shown(seeds, 'recovered_zero')}, CE above the expander's by {above}")
-        if first["family"] not in _DIVERSE or first["pruned"]:
+        numbers.append(f"{first.label}: {shown(seeds, 'recovered_zero')}, CE above the expander's by {above}")
+        if first.family not in _DIVERSE or first.pruned:
             rivals += 1
             worse += estimate(seeds, "ce_above_first")[1] > 0
     verdict: Verdict = "supported" if worse == rivals else "partly" if worse else "not supported"
@@ -96,19 +97,19 @@ def _amortised(results: Path) -> Finding | None:
     if found is None:
         return None
     identity, records = found
-    plain = [r for r in records if r["variant"] == r["variant"].split("-k")[0]]
-    dense = next((r for r in plain if r["dense"]), None)
+    plain = [r for r in records if r.variant == r.variant.split("-k")[0]]
+    dense = next((r for r in plain if r.dense), None)
     numbers, gains = [], []
-    for record in sorted((r for r in plain if not r["dense"]), key=lambda r: r["d"]):
-        rows = {row["method"]: row for row in record["rows"]}
-        encoder, best = rows["encoder"]["fvu"], rows["omp_nonnegative"]["fvu"]
+    for record in sorted((r for r in plain if not r.dense), key=lambda r: r.d):
+        rows = {row.method: row for row in record.rows}
+        encoder, best = rows["encoder"].fvu, rows["omp_nonnegative"].fvu
         gains.append(encoder - best)
-        text = f"d = {record['d']}: FVU {encoder:.3f} by the encoder, {best:.3f} by OMP under codes >= 0"
-        text += f", {rows['omp']['fvu']:.3f} by OMP"
+        text = f"d = {record.d}: FVU {encoder:.3f} by the encoder, {best:.3f} by OMP under codes >= 0"
+        text += f", {rows['omp'].fvu:.3f} by OMP"
         if dense is not None:
-            gap = encoder - next(row["fvu"] for row in dense["rows"] if row["method"] == "encoder")
+            gap = encoder - next(row.fvu for row in dense.rows if row.method == "encoder")
             if gap > 0:
-                text += f" ({(encoder - rows['omp']['fvu']) / gap:.0%} of the gap to the dense encoder)"
+                text += f" ({(encoder - rows['omp'].fvu) / gap:.0%} of the gap to the dense encoder)"
         numbers.append(text)
     scale = f"{model_name(identity['model'])}, m = {identity['m']}, n = {identity['n']}, one seed"
     return Finding("supported" if gains and min(gains) > 0 else "not supported", tuple(numbers), scale)

@@ -93,7 +93,7 @@ def frontier(ledger: Path) -> str | None:
             points.append((seeds, mean, low, high))
     if not points:
         return None
-    values = [seeds[0]["decoder_values"] for seeds, *_ in points]
+    values = [seeds[0].decoder_values for seeds, *_ in points]
     least, most = min(low for *_, low, _ in points), max(high for *_, high in points)
     pad = 0.06 * ((most - least) or 1)
     x = Scale(0.7 * min(values), 1.4 * max(values), _LEFT, _WIDTH - _RIGHT, log=True)
@@ -101,10 +101,10 @@ def frontier(ledger: Path) -> str | None:
     parts = []
     for seeds, mean, low, high in points:
         first = seeds[0]
-        dense = first["architecture"] == "dense"
-        at, colour = x(first["decoder_values"]), BLACK if dense else BLUE
-        size = f"{first['decoder_values']:,} decoder values, {first['bytes_packed'] / 1000:,.0f} KB packed"
-        tip = f"{first['label']}: {size}; "
+        dense = first.architecture == "dense"
+        at, colour = x(first.decoder_values), BLACK if dense else BLUE
+        size = f"{first.decoder_values:,} decoder values, {first.bytes_packed / 1000:,.0f} KB packed"
+        tip = f"{first.label}: {size}; "
         tip += f"CE recovered {mean:.4f} [{low:.4f}, {high:.4f}], FVU {estimate(seeds, 'fvu')[0]:.4f}, "
         tip += f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
         parts.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}" stroke="{colour}"/>')
@@ -112,7 +112,7 @@ def frontier(ledger: Path) -> str | None:
             f'<circle class="tip" tabindex="0" cx="{at:.1f}" cy="{y(mean):.1f}" r="5" fill="{colour}" '
             f'data-tip="{escape(tip)}"/>'
         )
-        name = escape(first["label"])
+        name = escape(first.label)
         parts.append(f'<text x="{at:.1f}" y="{y(mean) - 9:.1f}" text-anchor="middle" font-size="10">{name}</text>')
     return _svg(found.model, x, y, "learned decoder values", "CE loss recovered", parts)
 

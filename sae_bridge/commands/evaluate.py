@@ -40,7 +40,7 @@ class Evaluate:
 
     def run(self) -> None:
         from expander_theory.commands.output import require_new, write_json
-        from expander_theory.results import table, table_row
+        from expander_theory.results import fields_of, table, table_row
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes
         from sae_bridge.evaluation import DENSE_SHARE, conventions, evaluation_rows
@@ -69,10 +69,10 @@ class Evaluate:
         )
         print(table([table_row(row) for row in rows]))
         first = rows[0]
-        print(f"\n{conventions(first['positions'], first['baseline'], first['resample'])}")
+        print(f"\n{conventions(first.positions, first.baseline, first.resample)}")
         print(
-            f"Dead: fire on none of {first['seen_tokens']:,} tokens; dense: on more than {DENSE_SHARE:.0%} "
-            f"of {first['tokens']:,} held-out tokens."
+            f"Dead: fire on none of {first.seen_tokens:,} tokens; dense: on more than {DENSE_SHARE:.0%} "
+            f"of {first.tokens:,} held-out tokens."
         )
         if self.out is not None:
-            write_json(self.out, rows)
+            write_json(self.out, [fields_of(row) for row in rows])

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import tyro
 
-from expander_theory.results import with_interval
+from expander_theory.results import InferenceRow, fields_of, with_interval
 
 
 @dataclass(frozen=True)
@@ -67,32 +67,32 @@ class Gap:
         name = self.model or store.description["model"]
         model = None if self.no_model else load_language_model(name, device=self.device)
         methods = self.methods or DEFAULT_METHODS
-        rows: list[dict[str, Any]] = []
+        rows: list[tuple[Any, InferenceRow]] = []
         for folder, (sae, _) in saes.items():
             found = amortisation_gap(sae, store, model, methods=methods, resample=self.resample)
-            rows += [{"sae": folder, **row} for row in found]
-        print(table([_row(row) for row in rows]))
-        print(f"\nFVU, overlap with the encoder's support (share of k) on {rows[0]['tokens']:,} held-out tokens.")
-        for method in dict.fromkeys(row["method"] for row in rows):
+            rows += [(folder, row) for row in found]
+        print(table([_row(*row) for row in rows]))
+        print(f"\nFVU, overlap with the encoder's support (share of k) on {rows[0][1].tokens:,} held-out tokens.")
+        for method in dict.fromkeys(row.method for _, row in rows):
             print(f"{method}: {METHODS[method].about}.")
         print(
             "Only codes of the encoder's class (>= 0 after ReLU) are comparable; free signs bound what k features can."
         )
         if self.out is not None:
-            write_json(self.out, rows)
+            write_json(self.out, [{"sae": folder, **fields_of(row)} for folder, row in rows])
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
+def _row(folder: Any, row: InferenceRow) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "SAE": row["sae"],
-        "codes": row["method"],
+        "SAE": folder,
+        "codes": row.method,
         "FVU": with_interval(row, "fvu"),
-        "comparable": "yes" if row["comparable"] else "no",
-        "L0": row["l0"],
+        "comparable": "yes" if row.comparable else "no",
+        "L0": row.l0,
         "overlap": with_interval(row, "overlap"),
-        "seconds": row["seconds"],
+        "seconds": row.seconds,
     }
-    if "delta" in row:
+    if row.delta is not None:
         shown |= {
             "CE recovered (zero)": with_interval(row, "recovered_zero"),
             "delta CE": with_interval(row, "delta"),

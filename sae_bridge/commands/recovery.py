@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import tyro
 
-from expander_theory.results import with_interval
+from expander_theory.results import BySize, Calibration, fields_of, with_interval
+from expander_theory.simulation import PlantedRate
 
 LAWS = ("own", "signs", "gaussian")
 
@@ -84,16 +85,17 @@ class Recovery:
         rates = []
         ks = [k for k in self.ks if k <= min(dictionary.m, dictionary.n)]
         for rate in planted_recovery(dictionary, ks, trials=self.trials, seed=self.seed):
-            rates.append(asdict(rate))
+            rates.append(rate)
             if rate.successes == 0:
                 break
-        record["planted"] = rates
+        record["planted"] = [asdict(rate) for rate in rates]
         print("\nPlanted Gaussian codes on uniform supports, recovered exactly by OMP:")
         print(table([_planted_row(rate) for rate in rates]))
 
         found = support_recovery(sae, store, supports=self.supports, source=self.source, seed=self.seed)
         tables = {"calibration": found.calibration(), "by_size": found.by_size()}
-        record["supports"] = {"source": self.source, **found.as_fields(), **tables}
+        stored = {name: [fields_of(row) for row in rows] for name, rows in tables.items()}
+        record["supports"] = {"source": self.source, **found.as_fields(), **stored}
         print(f"\nSupports of held-out tokens by {self.source}, and their strongest features, recovered by OMP:")
         print(table([_size_row(row) for row in tables["by_size"]]))
         print("\nThe same supports by their ERC, predicted against observed:")
@@ -106,17 +108,16 @@ class Recovery:
             sys.exit(f"{found.contradictions()} supports with ERC < 1 were not recovered: this contradicts OMP-1")
 
 
-def _planted_row(rate: dict[str, Any]) -> dict[str, Any]:
-    share = {"value": rate["successes"] / rate["trials"], "value_interval": (rate["low"], rate["high"])}
-    return {"k": rate["k"], "recovered": with_interval(share, "value")}
+def _planted_row(rate: PlantedRate) -> dict[str, Any]:
+    return {"k": rate.k, "recovered": f"{rate.rate:.3f} [{rate.low:.3f}, {rate.high:.3f}]"}
 
 
-def _size_row(row: dict[str, Any]) -> dict[str, Any]:
-    shown = {"features": row["size"], "supports": row["supports"], "ERC < 1": with_interval(row, "guaranteed")}
+def _size_row(row: BySize) -> dict[str, Any]:
+    shown = {"features": row.size, "supports": row.supports, "ERC < 1": with_interval(row, "guaranteed")}
     return shown | {law: with_interval(row, law) for law in LAWS}
 
 
-def _calibration_row(row: dict[str, Any]) -> dict[str, Any]:
-    upper = "" if row["erc_to"] is None else f"{row['erc_to']:g}"
-    shown = {"ERC": f"{row['erc_from']:g} to {upper}".strip(), "supports": row["supports"], "theory": row["predicted"]}
+def _calibration_row(row: Calibration) -> dict[str, Any]:
+    upper = "" if row.erc_to is None else f"{row.erc_to:g}"
+    shown = {"ERC": f"{row.erc_from:g} to {upper}".strip(), "supports": row.supports, "theory": row.predicted}
     return shown | {law: with_interval(row, law) for law in LAWS}

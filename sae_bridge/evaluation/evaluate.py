@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from expander_theory.base import InvalidFile, require
+from expander_theory.results import Measurement
 from sae_bridge.activations import ActivationStore
 from sae_bridge.evaluation.intervals import Resample
 from sae_bridge.evaluation.losses import Fidelity, Losses, Positions
@@ -42,8 +43,8 @@ def evaluation_rows(
     known: Losses | None = None,
     training_tokens: int | None = None,
     progress: bool = True,
-) -> list[dict[str, Any]]:
-    """Evaluate SAEs, each as one JSON-able record; the model is run over the text once for all of them.
+) -> list[Measurement]:
+    """Evaluate SAEs; the model is run over the text once for all of them.
 
     Args:
         saes: by name, in evaluation mode.
@@ -70,22 +71,22 @@ def evaluation_rows(
     return rows
 
 
-def evaluation_row(name: str, sae: AnySAE, kept: Reconstruction, to_model: Fidelity) -> dict[str, Any]:
-    """What was measured of one SAE, as one JSON-able record."""
-    return {
-        "name": name,
-        "architecture": "expander" if sae.rows is not None else "dense",
-        "m": sae.m,
-        "n": sae.n,
-        "d": sae.weight.shape[1],
-        "k": sae.k,
-        "encoder": "tied" if sae.encoder is None else "untied",
-        "activation": sae.activation,
-        "selection": sae.selection,
-        "decoder_values": sae.decoder_values,
+def evaluation_row(name: str, sae: AnySAE, kept: Reconstruction, to_model: Fidelity) -> Measurement:
+    """What was measured of one SAE."""
+    return Measurement(
+        name=name,
+        architecture="expander" if sae.rows is not None else "dense",
+        m=sae.m,
+        n=sae.n,
+        d=sae.weight.shape[1],
+        k=sae.k,
+        encoder="tied" if sae.encoder is None else "untied",
+        activation=sae.activation,
+        selection=sae.selection,
+        decoder_values=sae.decoder_values,
         **asdict(kept),
         **asdict(to_model),
-    }
+    )
 
 
 def require_trained_on(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expander_theory.base import InvalidFile, progress_bar, require, require_choice
+from expander_theory.results import InferenceRow
 from sae_bridge.activations import ActivationStore
 from sae_bridge.codes import DEFAULT_METHODS, METHODS, Autoencoder, Coder
 from sae_bridge.evaluation.intervals import Bootstrap, Resample
@@ -36,7 +37,7 @@ def amortisation_gap(
     known: Losses | None = None,
     resample: Resample | None = None,
     progress: bool = True,
-) -> list[dict[str, Any]]:
+) -> list[InferenceRow]:
     """One row a method, all on the same held-out tokens with at most k features each.
 
     JSON-able; intervals (95 % bootstrap) are pairs, or None where there is one unit only. Every row has
@@ -76,13 +77,17 @@ def amortisation_gap(
     bootstrap = Bootstrap(store.documents("held_out"), resample)
     free_signs = bool(measured["encoder"].sums["negative"].any())
     rows = [measured[name].row(name, sae.k, bootstrap, free_signs) for name in names]
-    common = {"k": sae.k, "tokens": store.count("held_out"), "documents": len(np.unique(store.documents("held_out")))}
+    common: dict[str, Any] = {
+        "k": sae.k,
+        "tokens": store.count("held_out"),
+        "documents": len(np.unique(store.documents("held_out"))),
+    }
     if model is None:
-        return [row | common for row in rows]
+        return [InferenceRow(**row, **common) for row in rows]
     changes = {name: coder.reconstruction(name) for name in (names if in_model is None else in_model)}
     found = fidelity(changes, model, store, positions=positions, known=known, resample=resample, progress=progress)
     in_place = {name: asdict(losses) for name, losses in found.items()}
-    return [row | in_place.get(row["method"], {}) | common for row in rows]
+    return [InferenceRow(**{**row, **in_place.get(row["method"], {}), **common}) for row in rows]
 
 
 class _Sums:

@@ -22,6 +22,7 @@ from expander_theory.dictionaries import (
     flatness,
     paper_eps_count,
 )
+from expander_theory.results import BySize, Calibration
 from expander_theory.simulation import recovered
 from expander_theory.solvers import exact_recovery_coefficients
 from expander_theory.statistics import clopper_pearson_interval
@@ -51,14 +52,15 @@ class SupportRecovery:
     erc: NDArray[np.float64]
     found: Mapping[str, NDArray[np.bool_]]
 
-    def by_size(self) -> list[dict[str, Any]]:
+    def by_size(self) -> list[BySize]:
         """One row a size of support: how many, the share that theory guarantees (ERC < 1), the shares recovered."""
         rows = []
         for size in np.unique(self.sizes):
             inside = self.sizes == size
             guaranteed = int((self.erc[inside] < 1 - MARGIN).sum())
-            row: dict[str, Any] = {"size": int(size), "supports": int(inside.sum())}
-            rows.append(row | _share("guaranteed", guaranteed, row["supports"]) | self._shares(inside))
+            count = int(inside.sum())
+            shares = _share("guaranteed", guaranteed, count) | self._shares(inside)
+            rows.append(BySize(size=int(size), supports=count, **shares))
         return rows
 
     def contradictions(self) -> int:
@@ -66,7 +68,7 @@ class SupportRecovery:
         certain = self.erc < 1 - MARGIN
         return sum(int((certain & ~found).sum()) for found in self.found.values())
 
-    def calibration(self) -> list[dict[str, Any]]:
+    def calibration(self) -> list[Calibration]:
         """One row a bin of ERC that has supports: how many, and the share recovered under each law, with 95 %
         Clopper-Pearson intervals."""
         rows = []
@@ -75,9 +77,9 @@ class SupportRecovery:
             count = int(inside.sum())
             if not count:
                 continue
-            row: dict[str, Any] = {"erc_from": low, "erc_to": high if high < np.inf else None, "supports": count}
-            row["predicted"] = "all recovered" if high <= 1 else "no guarantee"
-            rows.append(row | self._shares(inside))
+            ends: dict[str, Any] = {"erc_from": low, "erc_to": high if high < np.inf else None}
+            predicted = "all recovered" if high <= 1 else "no guarantee"
+            rows.append(Calibration(**ends, supports=count, predicted=predicted, **self._shares(inside)))
         return rows
 
     def _shares(self, inside: NDArray[np.bool_]) -> dict[str, Any]:

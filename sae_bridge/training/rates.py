@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from expander_theory.base import require
-from expander_theory.results import Ledger
+from expander_theory.results import Ledger, RateRecord
 from sae_bridge.activations import ActivationStore, ActivationStream
 from sae_bridge.evaluation import reconstruction
 from sae_bridge.sae import is_sae_folder, load_sae
@@ -60,7 +59,7 @@ def best_rates(
     with Ledger(
         folder / "rates.jsonl", {**about, "order_seed": stream.seed, "rates": grid, "recipes": shared}
     ) as ledger:
-        found = {(r["name"], r["learning_rate"]): _fvu(r) for r in ledger.records}
+        found = {(record.name, record.learning_rate): _fvu(record) for record in ledger.of(RateRecord)}
         wanted = {name: list(grid) for name in recipes}
         while any(wanted.values()):
             runs = {
@@ -72,7 +71,7 @@ def best_rates(
             for label, fvu in _run(recipes, runs, stream, store, folder, device, progress).items():
                 name, rate = runs[label]
                 found[name, rate] = fvu
-                ledger.append({"name": name, "learning_rate": rate, "fvu": fvu if math.isfinite(fvu) else None})
+                ledger.append(RateRecord(name, rate, fvu if math.isfinite(fvu) else None))
             wanted = {name: _beyond(name, found, grid) for name in recipes}
         return {name: _best(name, found) for name in recipes}
 
@@ -101,8 +100,8 @@ def _run(
     return scores
 
 
-def _fvu(record: Mapping[str, Any]) -> float:
-    return math.inf if record["fvu"] is None else record["fvu"]
+def _fvu(record: RateRecord) -> float:
+    return math.inf if record.fvu is None else record.fvu
 
 
 def _tried(name: str, found: Mapping[tuple[str, float], float]) -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from expander_theory.base import ExpanderTheoryError, InvalidFile, Stop, progress_bar, require, stopping
-from expander_theory.results import Ledger
+from expander_theory.results import Ledger, StepRecord
 from sae_bridge.sae import CONFIGURATION, SparseAutoencoder, is_sae_folder, load_sae
 from sae_bridge.training.metrics import Sink, SinkName, sinks
 from sae_bridge.training.parallel import World
@@ -183,8 +183,8 @@ class _Loop:
 
     def _log(self, name: str, step: int, numbers: dict[str, float]) -> None:
         ledger = self.ledgers[name]
-        if ledger is not None and step > max((record["step"] for record in ledger.records[-1:]), default=-1):
-            ledger.append({"step": step, **numbers})
+        if ledger is not None and step > max((record.step for record in ledger.of(StepRecord)[-1:]), default=-1):
+            ledger.append(StepRecord(step, numbers["fvu"], numbers["l0"], int(numbers["dead"]), numbers["seconds"]))
         for report in self.reports:
             report(name, step, numbers)
 

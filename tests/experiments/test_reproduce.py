@@ -105,8 +105,8 @@ def test_figures_are_drawn_from_stored_results_alone_and_to_the_same_bytes(folde
 
 def test_a_second_run_does_nothing_again(folder, monkeypatch, tiny_model_folder, text_folder, capsys):
     _offline(monkeypatch, tiny_model_folder, text_folder)
-    for name in ("command.draw_all", "report.write_report"):
-        monkeypatch.setattr(f"paper_figures.{name}", lambda *_: pytest.fail("drawn again"))
+    for name in ("expander_theory.plotting.draw_all", "paper_figures.report.report.write_report"):
+        monkeypatch.setattr(name, lambda *_: pytest.fail("drawn again"))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     main(["reproduce", "--out", str(folder), "--workers", "1"])
     assert "frontier: " in capsys.readouterr().out

@@ -11,6 +11,7 @@ from expander_theory.cli import main
 from expander_theory.plotting import Drawing, Stale, Table, check_all, draw_all, figure_sources
 from expander_theory.plotting.drawings import manifest
 from expander_theory.results.ledger import Ledger
+from expander_theory.simulation.cells import cell_rows
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
 from expander_theory.simulation.trials import Ensemble, Task
@@ -51,7 +52,7 @@ def test_formats_and_place(results, tmp_path):
 def test_the_same_bytes_in_every_format_on_a_second_run(results, tmp_path):
     for name in ("a", "b"):
         draw_all(results, tmp_path / name, formats=("png", "pdf", "svg"))
-    first, second = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("a", "b"))
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / x).rglob("*.*")} for x in ("a", "b"))
     assert {"phase_diagram.png", "phase_diagram.pdf", "phase_diagram.svg"} < set(first)
     assert first == second
 
@@ -59,10 +60,7 @@ def test_the_same_bytes_in_every_format_on_a_second_run(results, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (
-            ["phase_diagrm"],
-            "what = 'phase_diagrm': must be a folder or file of results, or one of the figures phase_diagram",
-        ),
+        (["phase_diagrm"], "what = 'phase_diagrm': must be a folder or file of results, or one of the figures"),
         (["frontier"], "frontier: no results; they are made by expander sae compare"),
         (["--format", "gif"], "format = 'gif': must be one of png, pdf, svg"),
     ],
@@ -114,7 +112,8 @@ def test_the_check_says_what_is_stale_and_why(drawn, change, reason, monkeypatch
     elif change == "missing":
         (figures / "phase_diagram.png").unlink()
     else:
-        monkeypatch.setattr("expander_theory.plotting.drawings.phase_diagram.cell_rows", lambda cells: [{"m": 1}])
+        other = "expander_theory.plotting.drawings.phase_diagram.cell_rows"
+        monkeypatch.setattr(other, lambda cells: [{**row, "rate": 0.25} for row in cell_rows(cells)])
     with pytest.raises(Stale, match=reason):
         check_all(drawn, figures)
     with pytest.raises(SystemExit, match="2"):

@@ -34,7 +34,7 @@ class Export:
 
     def run(self) -> None:
         from expander_theory.results import find_ledger, read_contents
-        from expander_theory.simulation import csv_rows, is_sweep, ledger_rows, write_parquet
+        from expander_theory.simulation import csv_rows, is_of_task, is_sweep, ledger_rows, write_parquet
 
         require(not (self.trials and self.records), "trials", True, "does not go with --records")
         require_new(self.out, self.force)
@@ -47,6 +47,6 @@ class Export:
         else:
             write_csv(self.out, csv_rows(rows))
         print(f"{len(rows)} {kind}, {len(rows[0])} columns: {self.out}")
-        others = sum("task" not in record for record in contents.records)
+        others = sum(not is_of_task(record) for record in contents.records)
         if kind != "records" and others:
             print(f"left out: {others} records that are no trials (--records exports every record)")

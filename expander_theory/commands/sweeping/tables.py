@@ -12,7 +12,6 @@ from expander_theory.simulation import (
     Estimate,
     FindBoundary,
     Ladder,
-    Record,
     Rounds,
     blocks_of,
     boundaries,
@@ -30,7 +29,7 @@ def show_cells(counted: Sequence[Cell], path: Path) -> None:
     print(f"\nrates of {len(rows)} cells: {write_csv(path, rows)}")
 
 
-def show_brackets(ladders: Sequence[Ladder], schedule: FindBoundary, records: Sequence[Record]) -> None:
+def show_brackets(ladders: Sequence[Ladder], schedule: FindBoundary, records: Sequence[Any]) -> None:
     """What is certain of each ladder's boundary, whenever its trials stopped."""
     known, rows = blocks_of(records), []
     for ladder in ladders:

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from expander_theory.base import ExpanderTheoryError, require
 from expander_theory.results import table
+
+if TYPE_CHECKING:
+    from expander_theory.results import AttackRecord
 
 
 class AttackFailed(ExpanderTheoryError):
@@ -54,38 +57,38 @@ class Attack:
             with Ledger(folder / "ledger.jsonl", identity) as ledger:
                 records = campaign(ids, ledger, budget=self.budget, seed=self.seed, worker_count=count)
         self._print(records)
-        bad = [record for record in records if not record["as_expected"]]
+        bad = [record for record in records if not record.as_expected]
         if bad:
             raise AttackFailed("; ".join(_complaint(record) for record in bad))
-        statements_, mutants = [sum(r["mutant"] == wrong for r in records) for wrong in (False, True)]
+        statements_, mutants = [sum(r.mutant == wrong for r in records) for wrong in (False, True)]
         print(f"\n{statements_} statements stand" + (f", {mutants} mutants refuted." if mutants else "."))
 
-    def _print(self, records: list[dict[str, Any]]) -> None:
+    def _print(self, records: "list[AttackRecord]") -> None:
         rows = [
             {
-                "statement": r["id"],
-                "verdict": r["verdict"],
-                "tried": r["tried"],
-                "met": r["met"],
-                "met rate": f"{r['met_rate']:.0%}",
-                "smallest slack": r["smallest_slack"],
-                "found by": r["found_by"],
-                "seconds": r["seconds"],
+                "statement": r.id,
+                "verdict": r.verdict,
+                "tried": r.tried,
+                "met": r.met,
+                "met rate": f"{r.met_rate:.0%}",
+                "smallest slack": r.smallest_slack,
+                "found by": r.found_by,
+                "seconds": r.seconds,
             }
             for r in records
         ]
         print(table(rows))
         for record in records:
-            if record["counterexample"] is not None and (self.counterexamples or not record["mutant"]):
-                print(f"\n{record['id']}: refuted, slack {record['violation']}\n{record['counterexample']}")
+            if record.counterexample is not None and (self.counterexamples or not record.mutant):
+                print(f"\n{record.id}: refuted, slack {record.violation}\n{record.counterexample}")
 
 
-def _complaint(record: dict[str, Any]) -> str:
-    if record["mutant"]:
-        return f"mutant {record['id']} survived {record['tried']} examples"
-    if record["verdict"] == "refuted":
-        return f"{record['id']} was refuted"
+def _complaint(record: "AttackRecord") -> str:
+    if record.mutant:
+        return f"mutant {record.id} survived {record.tried} examples"
+    if record.verdict == "refuted":
+        return f"{record.id} was refuted"
     return (
-        f"{record['id']} means little: its hypotheses were met by {record['met_rate']:.1%} of the examples, "
-        f"less than its floor of {record['floor']:.0%}"
+        f"{record.id} means little: its hypotheses were met by {record.met_rate:.1%} of the examples, "
+        f"less than its floor of {record.floor:.0%}"
     )

@@ -24,7 +24,8 @@ def draw(*paths: Path) -> Drawing | None:
         rows = certified_rows(paths[0])
     figure, (axis,) = panels(1, 5.2, 3.4)
     plot_certified(rows, ax=axis)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=1, frameon=False)
+    ncols = 1 if len(axis.get_legend_handles_labels()[1]) <= 4 else 2
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=ncols, frameon=False)
     data = [{"low": None, "high": None, **row} for row in rows]
     order = [*dict.fromkeys(name for row in data for name in row)]
     return Drawing({"certified_k": figure}, {"certified_k": [{name: row.get(name) for name in order} for row in data]})

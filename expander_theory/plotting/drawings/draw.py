@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,9 +105,9 @@ def check_all(results: Path, out: Path, names: Sequence[str] = ()) -> str:
         if not reasons and source.name in entries:
             fresh.append(source.name)
     if stale:
-        elsewhere = "" if out == figures_folder(results) else f" --out {out}"
-        again = f"`expander figures --results {results}{elsewhere}` draws them again"
-        raise Stale("\n".join(["stale figures:", *stale, again]))
+        elsewhere = [] if out == figures_folder(results) else ["--out", str(out)]
+        again = shlex.join(["expander", "figures", "--results", str(results), *elsewhere])
+        raise Stale("\n".join(["stale figures:", *stale, f"`{again}` draws them again"]))
     return f"{len(fresh)} figures are what {results} gives: {', '.join(fresh)}"
 
 

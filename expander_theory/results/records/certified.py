@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from expander_theory.results.records.base import FractionText, Record
 from expander_theory.results.typed import Count, Size
@@ -117,3 +118,9 @@ class CertifiedRecord(Record):
     k99_topk_signs: float | None = None
     k50_topk_signs_interval: Ends = None
     status_topk_signs: str | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Everything that was measured of one case; of what several parts say, the last."""
+        known = {name: value for part in parts for name, value in vars(part).items() if value is not None}
+        return replace(parts[0], **known)

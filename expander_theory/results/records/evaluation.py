@@ -227,3 +227,8 @@ class NullRecord(Measurement, Record):
     label: str
     activations_sha256: str
     ce_by_context: tuple[float, ...]
+
+    @property
+    def variant(self) -> str:
+        """Its name: it has no seeds."""
+        return self.name

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from expander_theory.plotting import METHODS, TWO_COLUMNS, Drawing, Table, panels
-from expander_theory.results import read_ledger
+from expander_theory.results import AmortisationRecord, read_ledger, records_of
 from paper_figures.figures.saes.suite import model_name
 from paper_figures.published import INFERENCE
 
@@ -35,11 +35,12 @@ _MEASURES = (("fvu", "FVU"), ("recovered_zero", "CE loss recovered"))
 
 def draw(ledger: Path) -> Drawing | None:
     """From the experiment's ledger; None where it holds nothing."""
-    identity, records = read_ledger(ledger)
-    if identity.get("kind") != KIND or not records:
+    identity, found = read_ledger(ledger)
+    records = records_of(found, AmortisationRecord) if identity.get("kind") == KIND else []
+    if not records:
         return None
-    decoders = [record for record in records if record["variant"] == record["variant"].split("-k")[0]]
-    decoders.sort(key=lambda record: -record["d"])
+    decoders = [record for record in records if record.variant == record.variant.split("-k")[0]]
+    decoders.sort(key=lambda record: -record.d)
     rows = [row for record in records for row in flat(record)]
     table = Table(
         "Encoder against slower inference on the same decoder", [_shown(row) for row in rows], f"{NOTE} {INFERENCE}"
@@ -49,15 +50,16 @@ def draw(ledger: Path) -> Drawing | None:
     return Drawing(figures, {"amortisation": data}, {"amortisation": table})
 
 
-def flat(record: dict[str, Any]) -> list[dict[str, Any]]:
+def flat(record: AmortisationRecord) -> list[dict[str, Any]]:
     """One row a method of one decoder."""
     rows = []
-    for row in record["rows"]:
-        out = {key: record[key] for key in ("name", "label", "d", "k", "seed")} | {"method": row["method"]}
+    for row in record.rows:
+        out: dict[str, Any] = {key: getattr(record, key) for key in ("name", "label", "d", "k", "seed")}
+        out["method"] = row.method
         for name in ("fvu", "relative_error", "overlap", "recovered_zero", "delta"):
-            out[name] = row.get(name)
-            out[f"{name}_low"], out[f"{name}_high"] = row.get(f"{name}_interval") or (None, None)
-        rows.append(out | {"l0": row["l0"], "nonnegative": row["nonnegative"], "seconds": row["seconds"]})
+            out[name] = getattr(row, name)
+            out[f"{name}_low"], out[f"{name}_high"] = getattr(row, f"{name}_interval") or (None, None)
+        rows.append(out | {"l0": row.l0, "nonnegative": row.nonnegative, "seconds": row.seconds})
     return rows
 
 
@@ -78,7 +80,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _figure(identity: dict[str, Any], decoders: list[dict[str, Any]]) -> Figure:
+def _figure(identity: dict[str, Any], decoders: list[AmortisationRecord]) -> Figure:
     figure, axes = panels(2, TWO_COLUMNS / 2, 2.7)
     for axis, (name, label) in zip(axes, _MEASURES, strict=True):
         for place, record in enumerate(decoders):
@@ -91,11 +93,11 @@ def _figure(identity: dict[str, Any], decoders: list[dict[str, Any]]) -> Figure:
                 bars = None if low is None else [[row[name] - low], [high - row[name]]]
                 x = place + 0.14 * (shift - (len(_SHOWN) - 1) / 2)
                 axis.errorbar([x], [row[name]], yerr=bars, fmt="o", color=METHODS[method], ms=3.5, capsize=1.5, lw=0.9)
-        axis.set_xticks(range(len(decoders)), [r["label"].replace("d = ", "") for r in decoders], size=8)
+        axis.set_xticks(range(len(decoders)), [r.label.replace("d = ", "") for r in decoders], size=8)
         axis.set(ylabel=label, xlabel="$d$")
     for method in _SHOWN:
         axes[0].plot([], [], "o", color=METHODS[method], ms=4, label=LABELS[method])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    size = f"$m = {identity['m']}$, $n = {identity['n']}$, $k = {decoders[0]['k']}$"
+    size = f"$m = {identity['m']}$, $n = {identity['n']}$, $k = {decoders[0].k}$"
     figure.suptitle(f"{model_name(identity['model'])}: {size}", fontsize=9)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from expander_theory.plotting import BLACK, TWO_COLUMNS, Drawing, Table, degree_colours, panels
-from expander_theory.results import read_ledger
+from expander_theory.results import RecoveryRecord, read_ledger, records_of
 from paper_figures.figures.inference.recovery_curves import KIND
 from paper_figures.figures.saes.suite import Row, model_name
 
@@ -18,20 +18,20 @@ NOTE = (
 
 def draw(ledger: Path) -> Drawing | None:
     """From the experiment's ledger; None where it holds none."""
-    identity, records = read_ledger(ledger)
-    records = [r for r in records if "cumulative_coherence" in r] if identity.get("kind") == KIND else []
+    identity, found = read_ledger(ledger)
+    records = records_of(found, RecoveryRecord) if identity.get("kind") == KIND else []
     if not records:
         return None
-    rows = [_row(record, values, k, mu) for record in sorted(records, key=lambda r: r["d"])
-            for values, pairs in record["cumulative_coherence"].items() for k, mu in pairs]  # fmt: skip
-    colours = degree_colours([record["d"] for record in records if not record["dense"]])
+    rows = [_row(record, values, k, mu) for record in sorted(records, key=lambda r: r.d)
+            for values, pairs in record.cumulative_coherence.items() for k, mu in pairs]  # fmt: skip
+    colours = degree_colours([record.d for record in records if not record.dense])
     figure, axes = panels(2, TWO_COLUMNS / 2, 2.7, sharey=True)
     for axis, values in zip(axes, ("trained", "random values"), strict=True):
-        for record in sorted(records, key=lambda r: r["d"]):
-            line = [row for row in rows if row["decoder"] == record["name"] and row["values"] == values]
-            colour = BLACK if record["dense"] else colours[record["d"]]
+        for record in sorted(records, key=lambda r: r.d):
+            line = [row for row in rows if row["decoder"] == record.name and row["values"] == values]
+            colour = BLACK if record.dense else colours[record.d]
             axis.plot([row["k"] for row in line], [row["mu_1(k)"] for row in line], color=colour, marker="o", ms=2.5,
-                      lw=1.1, label=record["label"])  # fmt: skip
+                      lw=1.1, label=record.label)  # fmt: skip
         axis.axhline(1, color=BLACK, lw=0.8, ls="--")
         axis.set(title=values, xlabel="$k$")
         axis.set_xscale("log", base=2)
@@ -48,5 +48,5 @@ def draw(ledger: Path) -> Drawing | None:
     return Drawing({"cumulative_coherence": figure}, {"cumulative_coherence": rows}, {"cumulative_coherence": table})
 
 
-def _row(record: Row, values: str, k: int, mu: float) -> Row:
-    return {"decoder": record["name"], "d": record["d"], "values": values, "k": k, "mu_1(k)": mu}
+def _row(record: RecoveryRecord, values: str, k: int, mu: float) -> Row:
+    return {"decoder": record.name, "d": record.d, "values": values, "k": k, "mu_1(k)": mu}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from expander_theory.plotting import METHODS, TWO_COLUMNS, Drawing, panels
-from expander_theory.results import read_ledger
+from expander_theory.results import AmortisationRecord, read_ledger, records_of
 from paper_figures.figures.inference.amortisation import KIND, LABELS, flat
 from paper_figures.figures.saes.suite import model_name
 
@@ -15,13 +15,13 @@ def draw(ledger: Path) -> Drawing | None:
     identity, records = read_ledger(ledger)
     if identity.get("kind") != KIND:
         return None
-    groups: dict[str, list[dict]] = {}
-    for record in records:
-        groups.setdefault(record["label"], []).append(record)
-    groups = {label: sorted(rows, key=lambda r: r["k"]) for label, rows in groups.items() if len(rows) > 1}
+    groups: dict[str, list[AmortisationRecord]] = {}
+    for record in records_of(records, AmortisationRecord):
+        groups.setdefault(record.label, []).append(record)
+    groups = {label: sorted(rows, key=lambda r: r.k) for label, rows in groups.items() if len(rows) > 1}
     if not groups:
         return None
-    order = sorted(groups, key=lambda label: -groups[label][0]["d"])
+    order = sorted(groups, key=lambda label: -groups[label][0].d)
     figure, axes = panels(len(order), TWO_COLUMNS / min(3, len(order)), 2.5, sharey=True)
     data = []
     for axis, label in zip(axes, order, strict=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, Drawing, Table, panels, plot_recovery_curves
-from expander_theory.results import read_ledger
+from expander_theory.results import RecoveryRecord, read_ledger, records_of
 from paper_figures.figures.saes.suite import model_name
 
 KIND = "recovery"
@@ -24,10 +24,11 @@ _REAL = (("own", "real supports, own coefficients", ORANGE), ("guaranteed", "rea
 
 def draw(ledger: Path) -> Drawing | None:
     """From the experiment's ledger; None where it holds nothing."""
-    identity, records = read_ledger(ledger)
-    if identity.get("kind") != KIND or not records:
+    identity, found = read_ledger(ledger)
+    records = records_of(found, RecoveryRecord) if identity.get("kind") == KIND else []
+    if not records:
         return None
-    records = sorted(records, key=lambda record: -record["d"])
+    records.sort(key=lambda record: -record.d)
     columns = min(4, len(records))
     figure, axes = panels(columns, width=2.0, height=2.4, sharey=True)
     chosen = [records[round(i * (len(records) - 1) / max(1, columns - 1))] for i in range(columns)]
@@ -41,24 +42,22 @@ def draw(ledger: Path) -> Drawing | None:
     return Drawing({"recovery_curves": figure}, data, {"recovery_curves": table})
 
 
-def _points(record: dict[str, Any]) -> list[dict[str, Any]]:
+def _points(record: RecoveryRecord) -> list[dict[str, Any]]:
     """Everything that can be plotted of one decoder."""
-    points = []
-    for values, rates in record["planted"].items():
+    points: list[dict[str, Any]] = []
+    for values, rates in record.planted.items():
         for rate in rates:
-            about = {"source": f"planted, {values}", "k": rate["k"], "count": rate["trials"]}
-            points.append(
-                about | {"rate": rate["successes"] / rate["trials"], "low": rate["low"], "high": rate["high"]}
-            )
-    for size in record["by_size"]:
+            about = {"source": f"planted, {values}", "k": rate.k, "count": rate.trials}
+            points.append(about | {"rate": rate.rate, "low": rate.low, "high": rate.high})
+    for size in record.by_size:
         for name, label, _ in _REAL:
-            low, high = size[f"{name}_interval"]
-            about = {"source": label, "k": size["size"], "count": size["supports"]}
-            points.append(about | {"rate": size[name], "low": low, "high": high})
-    return [{"decoder": record["name"], "d": record["d"], **point} for point in points]
+            low, high = getattr(size, f"{name}_interval")
+            about = {"source": label, "k": size.size, "count": size.supports}
+            points.append(about | {"rate": getattr(size, name), "low": low, "high": high})
+    return [{"decoder": record.name, "d": record.d, **point} for point in points]
 
 
-def _panel(axis: Any, record: dict[str, Any]) -> None:
+def _panel(axis: Any, record: RecoveryRecord) -> None:
     points = _points(record)
     lines = [(f"planted, {values}", label, colour) for values, label, colour in _PLANTED]
     lines += [(label, label, colour) for _, label, colour in _REAL]
@@ -70,32 +69,32 @@ def _panel(axis: Any, record: dict[str, Any]) -> None:
             plot_recovery_curves(line, ax=axis, label=label, color=colour, marker="o")
         else:
             axis.plot([], [], color=colour, marker="o", ms=2.5, lw=1.1, label=label)
-    certified = record["measures"]["k certified by Babel (OMP-3)"]
+    certified = record.measures.k_babel
     axis.axvline(max(certified, 0.7), color=BLACK, ls="--", lw=0.9, label="certified for every code (Babel)")
-    axis.set(title=f"{record['label']}: certified {certified}", xlabel="$k$", ylabel="")
+    axis.set(title=f"{record.label}: certified {certified}", xlabel="$k$", ylabel="")
     axis.title.set_size(9)
 
 
-def _row(record: dict[str, Any]) -> dict[str, Any]:
-    measured = record["measures"]
+def _row(record: RecoveryRecord) -> dict[str, Any]:
+    measured = record.measures
 
     def half(values: str) -> str:
-        rates = record["planted"][values]
-        above = [rate["k"] for rate in rates if rate["successes"] / rate["trials"] >= 0.5]
-        return "" if not above else f"{max(above)}" if max(above) < rates[-1]["k"] else f">= {max(above)}"
+        rates = record.planted[values]
+        above = [rate.k for rate in rates if rate.rate >= 0.5]
+        return "" if not above else f"{max(above)}" if max(above) < rates[-1].k else f">= {max(above)}"
 
-    whole = record["by_size"][-1]
+    whole = record.by_size[-1]
     return {
-        "decoder": record["name"],
-        "C largest": measured["flatness C, largest"],
-        "mu": measured["coherence mu"],
-        "mu_1(4)": measured["Babel mu_1(1..)"][-1],
-        "k certified (coherence)": measured["k certified by coherence (OMP-2)"],
-        "k certified (Babel)": measured["k certified by Babel (OMP-3)"],
+        "decoder": record.name,
+        "C largest": measured.flatness_largest,
+        "mu": measured.coherence,
+        "mu_1(4)": measured.babel[-1],
+        "k certified (coherence)": measured.k_coherence,
+        "k certified (Babel)": measured.k_babel,
         "largest k tried with rate >= 1/2, trained": half("trained"),
         "the same, random values": half("random values"),
-        "largest real supports": f"{whole['size']} ({whole['supports']})",
-        "ERC < 1 there": whole["guaranteed"],
-        "recovered there": whole["own"],
-        "ERC < 1 but not recovered": record["contradictions"],
+        "largest real supports": f"{whole.size} ({whole.supports})",
+        "ERC < 1 there": whole.guaranteed,
+        "recovered there": whole.own,
+        "ERC < 1 but not recovered": record.contradictions,
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from expander_theory.plotting import BLACK, BLUE, GREEN, Drawing, Table
 from paper_figures.figures.saes.bars import rows_of_bars
-from paper_figures.figures.saes.suite import INTERVALS, data_rows, group, table_rows
+from paper_figures.figures.saes.suite import INTERVALS, Member, data_rows, group, table_rows
 
 
 def draw(ledger: Path) -> Drawing | None:
@@ -14,11 +14,11 @@ def draw(ledger: Path) -> Drawing | None:
     found = group(ledger, "better-training")
     if found is None:
         return None
-    reference = found.rows[0]["variant"]
+    reference = found.rows[0].variant
 
-    def colour(row: dict) -> str:
-        dense = row["architecture"] == "dense"
-        return BLACK if dense else BLUE if row["variant"] == reference else GREEN
+    def colour(row: Member) -> str:
+        dense = row.architecture == "dense"
+        return BLACK if dense else BLUE if row.variant == reference else GREEN
 
     note = (
         f"{found.note} {INTERVALS} All at the learning rate of the plain expander SAE. OMP in the loop trains no "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from expander_theory.plotting import FAMILIES, Drawing, Table, panels
-from paper_figures.figures.saes.suite import INTERVALS, bar, data_rows, group, table_rows
+from expander_theory.plotting import FAMILIES, Drawing, Table, bar, panels
+from paper_figures.figures.saes.suite import INTERVALS, data_rows, group, table_rows
 
 _MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"))
 _NAMES = {"uniform": "uniform random mask", "euler-square": "overlap at most 1 (Latin squares)"}
@@ -17,12 +17,12 @@ def draw(ledger: Path) -> Drawing | None:
     if found is None:
         return None
     variants = [seeds for _, seeds in found.variants()]
-    degrees = sorted({seeds[0]["d"] for seeds in variants})
+    degrees = sorted({seeds[0].d for seeds in variants})
     figure, axes = panels(2, width=3.4, height=2.5)
     for axis, (name, label) in zip(axes, _MEASURES, strict=True):
         for seeds in variants:
-            family = seeds[0]["family"]
-            x = degrees.index(seeds[0]["d"]) + (0.12 if family != "uniform" else -0.12)
+            family = seeds[0].family
+            x = degrees.index(seeds[0].d) + (0.12 if family != "uniform" else -0.12)
             bar(axis, x, seeds, name, FAMILIES[family], "s" if family != "uniform" else "o")
         axis.set_xticks(range(len(degrees)), [str(d) for d in degrees])
         axis.set(xlabel="$d$", ylabel=label, xlim=(-0.6, len(degrees) - 0.4))

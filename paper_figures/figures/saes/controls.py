@@ -7,7 +7,7 @@ from typing import Any
 
 from expander_theory.plotting import BLACK, BLUE, GREY, ORANGE, PURPLE, RED, Drawing, Table
 from paper_figures.figures.saes.bars import rows_of_bars
-from paper_figures.figures.saes.suite import INTERVALS, Row, data_rows, group, table_rows
+from paper_figures.figures.saes.suite import INTERVALS, Member, data_rows, group, table_rows
 from paper_figures.published import CONTROLS
 
 _COLOURS = {"uniform": BLUE, "euler-square": ORANGE, "overlap-limited": PURPLE}
@@ -18,7 +18,7 @@ def draw(ledger: Path) -> Drawing | None:
     found = group(ledger, "controls")
     if found is None:
         return None
-    reference = found.rows[0]["variant"]
+    reference = found.rows[0].variant
     figure = rows_of_bars(found, _colour, reference)
     note = (
         f"{found.note} {INTERVALS} All but the last three have as many decoder values as the expander "
@@ -30,9 +30,9 @@ def draw(ledger: Path) -> Drawing | None:
     return Drawing({"controls": figure}, {"controls": data_rows(found.rows)}, {"controls": table})
 
 
-def _colour(row: Row) -> Any:
-    if row["pruned"]:
+def _colour(row: Member) -> Any:
+    if row.pruned:
         return RED
-    if row["architecture"] == "dense":
+    if row.architecture == "dense":
         return BLACK
-    return _COLOURS.get(row["family"], GREY)
+    return _COLOURS.get(row.family, GREY)

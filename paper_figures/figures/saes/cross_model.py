@@ -5,8 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from expander_theory.plotting import BLACK, BLUE, GREEN, GREY, ONE_COLUMN, ORANGE, PURPLE, RED, Drawing, Table, panels
-from paper_figures.figures.saes.suite import Group, estimate, group
+from expander_theory.plotting import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ONE_COLUMN,
+    ORANGE,
+    PURPLE,
+    RED,
+    Drawing,
+    Table,
+    estimate,
+    panels,
+)
+from paper_figures.figures.saes.suite import Group, group
 from paper_figures.published import PUBLISHED, SOURCE
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, BLACK)
@@ -51,9 +64,9 @@ def _rows(found: Group) -> list[dict[str, Any]]:
     for _, seeds in found.variants():
         first = seeds[0]
         ratio, low, high = estimate(seeds, "ratio")
-        if first["architecture"] != "dense" and ratio == ratio:
-            about = {"model": found.model, "layer": found.identity["layer"], "m": first["m"], "d": first["d"]}
-            numbers = {"m/d": first["m"] / first["d"], "CE recovered": estimate(seeds, "recovered_zero")[0]}
+        if first.architecture != "dense" and ratio == ratio:
+            about = {"model": found.model, "layer": found.identity["layer"], "m": first.m, "d": first.d}
+            numbers = {"m/d": first.m / first.d, "CE recovered": estimate(seeds, "recovered_zero")[0]}
             numbers |= {"ratio": ratio, "low": low, "high": high, "seeds": len(seeds), "source": "these results"}
             rows.append(about | numbers)
     return rows

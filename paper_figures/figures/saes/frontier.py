@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def draw(ledger: Path) -> Drawing | None:
     note = next(record["note"] for record in records if "note" in record)
     note += f" Held out: {held_out}. Every architecture at its own best rate from a sweep: "
     note += "that of the biases is given, decoder values move at sqrt(m/d) times it."
-    table = [table_row(row) for row in order]
+    shaped: list[Any] = [SimpleNamespace(**row) for row in order]
+    table = [table_row(row) for row in shaped]
     shown = Table("Expander SAEs and the dense reference", table, note)
     return Drawing({"frontier": figure}, {"frontier": flat}, {"saes": shown})
 

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from expander_theory.plotting import BLACK, BLUE, TWO_COLUMNS, Drawing, Table, panels
+from expander_theory.plotting import BLACK, BLUE, TWO_COLUMNS, Drawing, Table, bar, estimate, panels
 from paper_figures.figures.saes.storage_frontier import BYTES
 from paper_figures.figures.saes.suite import (
     INTERVALS,
     NULL,
     Group,
     Row,
-    bar,
     data_rows,
-    estimate,
     group,
+    measure,
     null_line,
     null_rows,
     table_rows,
@@ -42,8 +41,8 @@ def draw(ledger: Path) -> Drawing | None:
             curve = _curve(found, kind, x)
             axis.plot([p[0] for p in curve], [p[1] for p in curve], color=colour, lw=1, alpha=0.7)
             for _, seeds in found.variants():
-                if seeds[0]["architecture"] == kind:
-                    bar(axis, seeds[0][x], seeds, "recovered_zero", colour, marker)
+                if seeds[0].architecture == kind:
+                    bar(axis, measure(seeds[0], x), seeds, "recovered_zero", colour, marker)
             axis.plot([], [], marker, color=colour, ms=4.5, label=name)
         null_line(axis, found, "recovered_zero")
         axis.set(xscale="log", xlabel=label)
@@ -60,9 +59,9 @@ def draw(ledger: Path) -> Drawing | None:
 
 def _curve(found: Group, kind: str, x: str) -> list[tuple[float, float]]:
     points = [
-        (float(seeds[0][x]), estimate(seeds, "recovered_zero")[0])
+        (float(measure(seeds[0], x)), estimate(seeds, "recovered_zero")[0])
         for _, seeds in found.variants()
-        if seeds[0]["architecture"] == kind
+        if seeds[0].architecture == kind
     ]
     return sorted(points)
 

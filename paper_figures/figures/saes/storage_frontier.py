@@ -6,13 +6,12 @@ from pathlib import Path
 
 from matplotlib.lines import Line2D
 
-from expander_theory.plotting import BLACK, BLUE, TWO_COLUMNS, Drawing, Table, grid, plot_frontier
+from expander_theory.plotting import BLACK, BLUE, TWO_COLUMNS, Drawing, Table, estimate, grid, plot_frontier
 from paper_figures.figures.saes.suite import (
     INTERVALS,
     NULL,
     Group,
     data_rows,
-    estimate,
     group,
     null_line,
     null_rows,
@@ -72,15 +71,15 @@ def _headline(found: Group) -> Table:
     rows = []
     for _, seeds in found.variants():
         first = seeds[0]
-        if first["architecture"] == "dense":
+        if first.architecture == "dense":
             continue
         ratio, low, high = estimate(seeds, "ratio")
         rows.append(
             {
                 "model": found.model,
-                "d": first["d"],
-                "m/d": round(first["m"] / first["d"], 1),
-                "fewer values": f"{first['m'] * first['n'] / first['decoder_values']:.0f}x",
+                "d": first.d,
+                "m/d": round(first.m / first.d, 1),
+                "fewer values": f"{first.m * first.n / first.decoder_values:.0f}x",
                 "ratio": ratio,
                 "low": low,
                 "high": high,

@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
-from expander_theory.results import read_ledger
+from expander_theory.plotting import estimate
+from expander_theory.results import (
+    BaselinesRecord,
+    EvaluationRecord,
+    Interval,
+    Measurement,
+    MembershipRecord,
+    NullRecord,
+    PairRecord,
+    read_ledger,
+    records_of,
+)
 
 KIND = "sae suite"
 Row = dict[str, Any]
@@ -21,24 +31,63 @@ INTERVALS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Member(EvaluationRecord):
+    """An evaluated SAE in an experiment, with measures on the same contexts against others; None without such a pair.
+
+    Attributes:
+        label: in figures.
+        ratio: of the cross-entropies recovered, own / that of the dense SAE of the same seed.
+        ce_difference: own cross-entropy less that of the dense SAE of the same seed, nats a token.
+        ce_above_first: the same against the first SAE of the experiment.
+        ce_above_plain: against the plain one of its degree.
+        ce_above_smallest: against the plain one of the smallest degree.
+        ce_above_null: against the coordinate null of its k.
+    """
+
+    label: str
+    ratio: float | None
+    ratio_interval: Interval
+    ce_difference: float | None
+    ce_difference_interval: Interval
+    ce_above_first: float | None
+    ce_above_first_interval: Interval
+    ce_above_plain: float | None
+    ce_above_plain_interval: Interval
+    ce_above_smallest: float | None
+    ce_above_smallest_interval: Interval
+    ce_above_null: float | None
+    ce_above_null_interval: Interval
+
+    @property
+    def dead_share(self) -> float:
+        """Share of features that are dead."""
+        return self.dead / self.n
+
+    @property
+    def median_rate(self) -> float:
+        """Median firing rate of features that fire; 0 if none does."""
+        return self.firing.q50 or 0.0
+
+
 @dataclass(frozen=True)
 class Group:
     """The SAEs of one experiment.
 
     Attributes:
         identity: of the ledger.
-        rows: evaluation records in the experiment's order, with label, order, and ratio to dense where there is one.
+        rows: its SAEs, in its order.
         note: conventions of the cross-entropies.
-        nulls: evaluation records of the coordinate null, by k.
+        nulls: the coordinate null, by k.
     """
 
     identity: Row
-    rows: list[Row]
+    rows: list[Member]
     note: str
-    nulls: Mapping[int, Row] = field(default_factory=dict)
+    nulls: Mapping[int, NullRecord] = field(default_factory=dict)
 
     @property
-    def null(self) -> Row | None:
+    def null(self) -> NullRecord | None:
         """The coordinate null at the setting's own k, if it was measured."""
         return self.nulls.get(self.identity["recipe"]["k"])
 
@@ -54,11 +103,11 @@ class Group:
         n, k = about["recipe"]["n"], about["recipe"]["k"]
         return f"{self.model}, {about['hook']} of layer {about['layer']}: $m = {about['m']}$, $n = {n}$, $k = {k}$"
 
-    def variants(self) -> Iterator[tuple[str, list[Row]]]:
+    def variants(self) -> Iterator[tuple[str, list[Member]]]:
         """(name of the variant, its seeds), in order."""
-        found: dict[str, list[Row]] = {}
+        found: dict[str, list[Member]] = {}
         for row in self.rows:
-            found.setdefault(row["variant"], []).append(row)
+            found.setdefault(row.variant, []).append(row)
         yield from found.items()
 
 
@@ -75,49 +124,61 @@ def group(ledger: Path, name: str) -> Group | None:
     identity, records = read_ledger(ledger)
     if identity.get("kind") != KIND:
         return None
-    evaluated = {r["name"]: r for r in records if "name" in r}
-    pairs = {(r["pair"], r["to"]): r for r in records if "pair" in r}
-    members = sorted((r for r in records if r.get("group") == name), key=lambda r: (r["order"], r["member"]))
-    degrees = [r["d"] for r in evaluated.values() if r["variant"] == f"d{r['d']}"]
-    rows = []
-    for member in members:
-        if member["member"] in evaluated:
-            row = {**evaluated[member["member"]], "label": member["label"], "order": member["order"]}
-            to = {"dense": "dense", "first": members[0]["variant"], "plain": f"d{row['d']}"}
-            to["smallest"] = f"d{min(degrees, default=0)}"
-            found = {key: pairs.get((row["name"], f"{other}-seed{row['seed']}"), {}) for key, other in to.items()}
-            row |= {key: found["dense"].get(key) for key in _PAIR}
-            for key in ("first", "plain", "smallest"):
-                row |= {f"ce_above_{key}{end}": found[key].get(f"ce_difference{end}") for end in ("", "_interval")}
-            null = pairs.get((row["name"], f"null-k{row['k']}"), {})
-            row |= {f"ce_above_null{end}": null.get(f"ce_difference{end}") for end in ("", "_interval")}
-            rows.append(row)
-    note = next((r["note"] for r in records if "note" in r), "")
-    nulls = {r["k"]: {**r, "name": r["null"], "variant": r["null"]} for r in records if "null" in r}
+    evaluated = {record.name: record for record in records_of(records, EvaluationRecord)}
+    pairs = {(record.pair, record.to): record for record in records_of(records, PairRecord)}
+    members = [record for record in records_of(records, MembershipRecord) if record.group == name]
+    members.sort(key=lambda record: (record.order, record.member))
+    smallest = min((record.d for record in evaluated.values() if record.variant == f"d{record.d}"), default=0)
+    rows = [
+        _member(evaluated[member.member], member.label, members[0].variant, smallest, pairs)
+        for member in members
+        if member.member in evaluated
+    ]
+    note = next((record.note for record in records_of(records, BaselinesRecord)), "")
+    nulls = {record.k: record for record in records_of(records, NullRecord)}
     return Group(identity, rows, note, dict(sorted(nulls.items()))) if rows else None
 
 
-# Measures on the same contexts against another SAE of the same seed: the dense one (`ratio` of CE recovered and
-# `ce_difference`), the first of the experiment (`ce_above_first`), the plain one of its degree (`ce_above_plain`),
-# the plain one of the smallest degree (`ce_above_smallest`), and the coordinate null of its k (`ce_above_null`).
-_PAIR = ("ratio", "ratio_interval", "ce_difference", "ce_difference_interval")
+def _member(
+    own: EvaluationRecord, label: str, first: str, smallest: int, pairs: Mapping[tuple[str, str], PairRecord]
+) -> Member:
+    def against(name: str) -> tuple[float | None, Interval]:
+        pair = pairs.get((own.name, name))
+        return (pair.ce_difference, pair.ce_difference_interval) if pair else (None, None)
+
+    def seed_of(variant: str) -> str:
+        return f"{variant}-seed{own.seed}"
+
+    dense = pairs.get((own.name, seed_of("dense")))
+    difference, difference_interval = against(seed_of("dense"))
+    above_first, above_first_interval = against(seed_of(first))
+    above_plain, above_plain_interval = against(seed_of(f"d{own.d}"))
+    above_smallest, above_smallest_interval = against(seed_of(f"d{smallest}"))
+    above_null, above_null_interval = against(f"null-k{own.k}")
+    return Member(
+        **vars(own),
+        label=label,
+        ratio=dense.ratio if dense else None,
+        ratio_interval=dense.ratio_interval if dense else None,
+        ce_difference=difference,
+        ce_difference_interval=difference_interval,
+        ce_above_first=above_first,
+        ce_above_first_interval=above_first_interval,
+        ce_above_plain=above_plain,
+        ce_above_plain_interval=above_plain_interval,
+        ce_above_smallest=above_smallest,
+        ce_above_smallest_interval=above_smallest_interval,
+        ce_above_null=above_null,
+        ce_above_null_interval=above_null_interval,
+    )
 
 
-def estimate(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float, float]:
-    """Mean over seeds of a measure, and a 95 % interval: see :data:`INTERVALS`. NaN where it is undefined."""
-    values = [row[name] for row in rows if row.get(name) is not None]
-    if not values:
-        return math.nan, math.nan, math.nan
-    mean = float(np.mean(values))
-    ends = [row[f"{name}_interval"] for row in rows if row.get(f"{name}_interval") is not None]
-    low, high = (float(np.mean([pair[i] for pair in ends])) for i in (0, 1)) if ends else (mean, mean)
-    if len(values) > 1:
-        half = float(stdtrit(len(values) - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        low, high = min(low, mean - half), max(high, mean + half)
-    return mean, low, high
+def measure(row: Measurement, name: str) -> Any:
+    """A measure of an SAE or a null by its name; None where there is none, as of a null beside trained ones."""
+    return getattr(row, name, None)
 
 
-def shown(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+def shown(rows: Sequence[Measurement], name: str) -> str:
     """An estimate for a table."""
     mean, low, high = estimate(rows, name)
     if math.isnan(mean):
@@ -132,14 +193,14 @@ _PLAIN = (
 )
 
 
-def data_rows(rows: Sequence[Row]) -> list[Row]:
+def data_rows(rows: Sequence[Measurement]) -> list[Row]:
     """What figures of SAEs plot, flat: one row an SAE."""
     flat = []
     for row in rows:
-        out = {key: row.get(key) for key in _PLAIN}
+        out: Row = {key: measure(row, key) for key in _PLAIN}
         for name in MEASURES:
-            out[name] = row.get(name)
-            out[f"{name}_low"], out[f"{name}_high"] = row.get(f"{name}_interval") or (None, None)
+            out[name] = measure(row, name)
+            out[f"{name}_low"], out[f"{name}_high"] = measure(row, f"{name}_interval") or (None, None)
         flat.append(out)
     return flat
 
@@ -151,20 +212,20 @@ def table_rows(found: Group) -> list[Row]:
         first = seeds[0]
         rows.append(
             {
-                "SAE": first["label"],
-                "n": first["n"],
-                "d": first["d"],
-                "k": first["k"],
-                "decoder values": first["decoder_values"],
-                "KB packed": first["bytes_packed"] / 1000,
+                "SAE": first.label,
+                "n": first.n,
+                "d": first.d,
+                "k": first.k,
+                "decoder values": first.decoder_values,
+                "KB packed": first.bytes_packed / 1000,
                 "seeds": len(seeds),
                 "FVU": shown(seeds, "fvu"),
                 "CE recovered (zero)": shown(seeds, "recovered_zero"),
                 "delta CE": shown(seeds, "delta"),
                 "of dense's recovery": shown(seeds, "ratio"),
                 "CE above the null's": shown(seeds, "ce_above_null"),
-                "dead": f"{np.mean([row['dead'] / row['n'] for row in seeds]):.1%}",
-                "OMP: FVU": f"{np.mean([row['omp_fvu'] for row in seeds]):.3f}",
+                "dead": f"{np.mean([row.dead / row.n for row in seeds]):.1%}",
+                "OMP: FVU": f"{np.mean([row.omp_fvu for row in seeds]):.3f}",
             }
         )
     return rows
@@ -182,8 +243,8 @@ def null_rows(found: Group, ks: Sequence[int] | None = None) -> list[Row]:
     measures = {"FVU": "fvu", "CE recovered (zero)": "recovered_zero", "delta CE": "delta"}
     return [
         {
-            "SAE": row["label"],
-            **{"n": row["n"], "d": row["d"], "k": row["k"], "decoder values": 0, "KB packed": None, "seeds": None},
+            "SAE": row.label,
+            **{"n": row.n, "d": row.d, "k": row.k, "decoder values": 0, "KB packed": None, "seeds": None},
             **{title: shown([row], name) for title, name in measures.items()},
             **{"of dense's recovery": "", "CE above the null's": "", "dead": "", "OMP: FVU": ""},
         }
@@ -193,18 +254,5 @@ def null_rows(found: Group, ks: Sequence[int] | None = None) -> list[Row]:
 
 def null_line(axis: Any, found: Group, name: str) -> None:
     """The coordinate null at the setting's own k, as a dashed line."""
-    if found.null is not None and found.null.get(name) is not None:
-        axis.axhline(found.null[name], color="0.35", ls="--", lw=1, zorder=0)
-
-
-def bar(axis: Any, x: float, rows: Sequence[Row], name: str, colour: Any, marker: str = "o", **style: Any) -> None:
-    """Mean with its interval at x, and the seeds as small points."""
-    mean, low, high = estimate(rows, name)
-    if math.isnan(mean):
-        return
-    axis.errorbar(
-        [x], [mean], yerr=[[mean - low], [high - mean]], fmt=marker, color=colour, ms=4.5, capsize=2, lw=1, **style
-    )
-    if len(rows) > 1:
-        values = [row[name] for row in rows if row.get(name) is not None]
-        axis.plot([x] * len(values), values, ".", color=colour, ms=3, alpha=0.5, zorder=1)
+    if found.null is not None and measure(found.null, name) is not None:
+        axis.axhline(measure(found.null, name), color="0.35", ls="--", lw=1, zorder=0)

@@ -56,24 +56,24 @@ def _rows(found: Group) -> list[Row]:
     rows = []
     for _, seeds in found.variants():
         row = seeds[0]
-        if row["collisions"] is None:
+        if row.collisions is None:
             continue
-        g, c, active = row["geometry"], row["collisions"], row["l0"]
-        m, d = row["m"], row["d"]
+        g, c, active = row.geometry, row.collisions, row.l0
+        m, d = row.m, row.d
         rows.append(
             {
-                "SAE": row["name"],
+                "SAE": row.name,
                 "d": d,
-                "C median": g["flatness_median"],
-                "C largest": g["flatness_largest"],
-                "mu": g["coherence"],
-                "k by Babel": g["babel_k"],
-                "eps_2k found": g.get("eps_2k_found"),
-                "eps_2k count": g.get("eps_2k_count"),
-                "R_id": g.get("R_id"),
-                "R_OMP": g.get("R_OMP"),
-                "deficit median": c["deficit_median"],
-                "deficit 95 %": c["deficit_95"],
+                "C median": g.flatness_median,
+                "C largest": g.flatness_largest,
+                "mu": g.coherence,
+                "k by Babel": g.babel_k,
+                "eps_2k found": g.eps_2k_found,
+                "eps_2k count": g.eps_2k_count,
+                "R_id": g.R_id,
+                "R_OMP": g.R_OMP,
+                "deficit median": c.deficit_median,
+                "deficit 95 %": c.deficit_95,
                 "deficit expected": expected_deficit(m, d, active),
             }
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, Drawing, Table, grid, plot_certified
-from expander_theory.results import read_ledger
+from expander_theory.results import CertifiedRecord, read_ledger, records_of
 
 KIND = "certified"
 
@@ -38,10 +38,11 @@ def draw(ledger: Path) -> Drawing | None:
     identity, records = read_ledger(ledger)
     if identity.get("kind") != KIND:
         return None
-    cases: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(dict)
-    for record in records:
-        cases[record["m_asked"], record["n"], record["family"], record["d"]].update(record)
-    drawn = {key: case for key, case in cases.items() if "impossible" not in case}
+    parts: dict[tuple[Any, ...], list[CertifiedRecord]] = defaultdict(list)
+    for record in records_of(records, CertifiedRecord):
+        parts[record.m_asked, record.n, record.family, record.d].append(record)
+    cases = {key: CertifiedRecord.joined(some) for key, some in parts.items()}
+    drawn = {key: case for key, case in cases.items() if case.impossible is None}
     if not drawn:
         return None
     sizes = list(dict.fromkeys(key[:2] for key in drawn))
@@ -67,23 +68,26 @@ def draw(ledger: Path) -> Drawing | None:
     return Drawing({"certified": figure}, data, {"certified": table})
 
 
-def _supports(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _supports(cases: list[CertifiedRecord]) -> list[dict[str, Any]]:
     """The share of random supports certified by their ERC, with its Clopper-Pearson lower limit (AVG-2)."""
     return [
-        {**{key: case[key] for key in ("family", "m", "n", "d")}, **point}
+        {**_shape(case), "k": p.k, "certified": p.certified, "supports": p.supports, "low": p.low}
         for case in cases
-        for point in case.get("erc", ())
+        for p in case.erc or ()
     ]
 
 
-def _point(case: dict[str, Any], name: str, label: str) -> dict[str, Any]:
-    interval = case.get(f"{name}_interval") or [None, None]
-    shape = {key: case[key] for key in ("family", "m", "n", "d")}
-    return {**shape, "quantity": name, "meaning": label, "k": case.get(name), "low": interval[0], "high": interval[1]}
+def _shape(case: CertifiedRecord) -> dict[str, Any]:
+    return {"family": case.family, "m": case.m, "n": case.n, "d": case.d}
 
 
-def _row(case: dict[str, Any]) -> dict[str, Any]:
-    shape = {"mask": case["family"], "m": case.get("m", case["m_asked"]), "n": case["n"], "d": case["d"]}
+def _point(case: CertifiedRecord, name: str, label: str) -> dict[str, Any]:
+    low, high = (getattr(case, f"{name}_interval") if name.startswith("k50") else None) or (None, None)
+    return {**_shape(case), "quantity": name, "meaning": label, "k": getattr(case, name), "low": low, "high": high}
+
+
+def _row(case: CertifiedRecord) -> dict[str, Any]:
+    shape = {"mask": case.family, "m": case.m or case.m_asked, "n": case.n, "d": case.d}
     names = {
         "o": "largest_overlap",
         "mu": "mu",
@@ -99,7 +103,7 @@ def _row(case: dict[str, Any]) -> dict[str, Any]:
         "k OMP 50 %, signs": "k50_omp_signs",
         "k OMP 50 %, normal": "k50_omp_gaussian",
     }
-    if "impossible" in case:
+    if case.impossible is not None:
         return {
             **shape,
             "eps_2": "not built",
@@ -109,20 +113,22 @@ def _row(case: dict[str, Any]) -> dict[str, Any]:
             **dict.fromkeys(names, ""),
             "R*_2": "",
         }
-    eps = case.get("eps", {})
-    threshold = case.get("range_thresholds", {}).get("2")
+    eps, ratios = case.eps or {}, case.ratios or {}
+    threshold = (case.range_thresholds or {}).get("2")
     return {
         **shape,
         "eps_2": _interval(eps.get("2")),
         "eps_4": _interval(eps.get("4")),
-        "R_id(2)": _interval(case.get("R_id(2)")),
-        "R_OMP(2)": _interval(case.get("R_OMP(2)")),
-        **{title: _number(case.get(name)) for title, name in names.items()},
-        "R*_2": "" if threshold is None else _interval([str(Fraction(t).limit_denominator(10**6)) for t in threshold]),
+        "R_id(2)": _interval(ratios.get("R_id(2)")),
+        "R_OMP(2)": _interval(ratios.get("R_OMP(2)")),
+        **{title: _number(getattr(case, name)) for title, name in names.items()},
+        "R*_2": ""
+        if threshold is None
+        else _interval(tuple(str(Fraction(t).limit_denominator(10**6)) for t in threshold)),
     }
 
 
-def _interval(ends: list[str] | None) -> str:
+def _interval(ends: tuple[str, ...] | None) -> str:
     if ends is None:
         return ""
     low, high = (float(Fraction(end)) for end in ends)
@@ -133,14 +139,19 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def _vacuous(cases: dict[tuple[Any, ...], dict[str, Any]]) -> str:
+def _vacuous(cases: dict[tuple[Any, ...], CertifiedRecord]) -> str:
     """Where the theory says nothing, in plain words."""
-    complete = [case for case in cases.values() if "k_babel" in case and case.get("k50_omp_signs")]
+    complete = [
+        (case, case.k_babel, half)
+        for case in cases.values()
+        if case.k_babel is not None and (half := case.k50_omp_signs) is not None
+    ]
     if not complete:
         return ""
-    weak = [case for case in complete if case["k_babel"] <= 1]
-    factors = [case["k50_omp_signs"] / max(1, case["k_babel"]) for case in complete]
-    paper = [case for case in complete if "R_OMP(2)" in case and Fraction(case["R_OMP(2)"][0]) >= 1]
+    weak = [k for _, k, _ in complete if k <= 1]
+    factors = [half / max(1, k) for _, k, half in complete]
+    ratios = [case.ratios["R_OMP(2)"] for case, _, _ in complete if case.ratios and "R_OMP(2)" in case.ratios]
+    paper = [low for low, _ in ratios if Fraction(low) >= 1]
     return (
         f"Where the theory is vacuous: on {len(weak)} of {len(complete)} masks no more than k = 1 is proved for OMP "
         f"by coherence or Babel sums; "

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from expander_theory.plotting import BLACK, BLUE, ORANGE, TWO_COLUMNS, Drawing, Table, grid
-from expander_theory.results import read_ledger
+from expander_theory.results import CostRecord, read_ledger, records_of
 
 KIND = "cost"
 _METHODS = (("dense BLAS", BLACK, "s"), ("scipy.sparse", ORANGE, "^"), ("ours", BLUE, "o"))
@@ -30,21 +30,26 @@ NOTE = (
 
 def draw(ledger: Path) -> Drawing | None:
     """From the experiment's ledger; None where it holds nothing."""
-    identity, records = read_ledger(ledger)
-    if identity.get("kind") != KIND or not records:
+    identity, found = read_ledger(ledger)
+    records = records_of(found, CostRecord) if identity.get("kind") == KIND else []
+    if not records:
         return None
     axes_of = {"m": 0, "n": 1, "d": 2}
     centre = identity["centre"]
     figure, axes = grid(len(_QUANTITIES), 3, TWO_COLUMNS / 3, 1.75, sharex="col", sharey="row")
     rows, fits = _rows(records), []
     for column, axis_name in enumerate(axes_of):
-        line = [r for r in records if all(r[other] == centre[i] for other, i in axes_of.items() if other != axis_name)]
-        line.sort(key=lambda r: r[axis_name])
+        line = [
+            r
+            for r in records
+            if all(getattr(r, other) == centre[i] for other, i in axes_of.items() if other != axis_name)
+        ]
+        line.sort(key=lambda r: getattr(r, axis_name))
         for place, (quantity, label) in enumerate(_QUANTITIES):
             axis = axes[place][column]
             for method, colour, marker in _METHODS:
-                x = [r[axis_name] for r in line]
-                y = [r["methods"][method][quantity] for r in line]
+                x = [getattr(r, axis_name) for r in line]
+                y = [getattr(r.methods[method], quantity) for r in line]
                 axis.plot(x, y, color=colour, marker=marker, ms=3, lw=1, label=method)
                 fits.append({"quantity": quantity, "axis": axis_name, "method": method, **exponent(x, y)})
             axis.set_xscale("log", base=2)
@@ -76,9 +81,9 @@ def exponent(x: list[float], y: list[float]) -> dict[str, Any]:
     return {**{key: round(value, 9) + 0.0 for key, value in fit.items()}, "points": len(points)}
 
 
-def _rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rows(records: list[CostRecord]) -> list[dict[str, Any]]:
     return [
-        {"m": r["m"], "n": r["n"], "d": r["d"], "method": method, **numbers}
+        {"m": r.m, "n": r.n, "d": r.d, "method": method, **vars(numbers)}
         for r in records
-        for method, numbers in r["methods"].items()
+        for method, numbers in r.methods.items()
     ]

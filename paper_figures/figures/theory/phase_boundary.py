@@ -12,10 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from expander_theory.plotting import BLACK, BLUE, RED, Drawing, Table, panels, plot_boundary
-from expander_theory.results import read_ledger, table
-from expander_theory.simulation import Cell, FindBoundary, FitBoundary, Ladder, Record, blocks_of, cell_rows, cells
+from expander_theory.results import TimingRecord, read_ledger, records_of, table
+from expander_theory.simulation import Cell, FindBoundary, FitBoundary, Ladder, blocks_of, cell_rows, cells
 from expander_theory.statistics import fit_boundary
 
+Row = dict[str, Any]
 KIND = "phase boundary"
 
 _ABOUT = {
@@ -60,7 +61,7 @@ def report(ledger: Path) -> str:
     return "\n".join(lines)
 
 
-def boundary_rows(identity: Mapping[str, Any], records: Sequence[Record]) -> list[Record]:
+def boundary_rows(identity: Mapping[str, Any], records: Sequence[Any]) -> list[Row]:
     """One row a column with trials: its boundary from the search, and from the fixed grid (None if it was not run)."""
     blocks = blocks_of(records)
     searched, fixed = (_columns(_cells(identity, records, part)) for part in _PARTS)
@@ -80,7 +81,7 @@ def boundary_rows(identity: Mapping[str, Any], records: Sequence[Record]) -> lis
     return rows
 
 
-def _cells(identity: Mapping[str, Any], records: Sequence[Record], part: str) -> list[Cell]:
+def _cells(identity: Mapping[str, Any], records: Sequence[Any], part: str) -> list[Cell]:
     """Cells with trials of the search or of the fixed grid, which have seeds of their own, by m and k."""
     seed = identity["seed" if part == "search" else "fixed_seed"]
     found = [cell for cell in cells(records) if cell.trials and cell.task.seed == seed]
@@ -120,7 +121,7 @@ def _known(identity: Mapping[str, Any], m: int, low: float, high: float) -> str:
     return "+-1 k" if half <= _ROUNDING / m else "no"
 
 
-def _fixed(m: int, group: Sequence[Cell]) -> Record:
+def _fixed(m: int, group: Sequence[Cell]) -> Row:
     names = ("fixed grid: k/m at 50 %", "fixed grid: low", "fixed grid: high", "fixed grid: trials")
     if len(group) < 2:
         return dict.fromkeys(names)
@@ -129,11 +130,12 @@ def _fixed(m: int, group: Sequence[Cell]) -> Record:
     return dict(zip(names, (fit.centre, fit.low, fit.high, sum(n)), strict=True))
 
 
-def cost_rows(identity: Mapping[str, Any], records: Sequence[Record]) -> list[Record]:
+def cost_rows(identity: Mapping[str, Any], records: Sequence[Any]) -> list[Row]:
     """What each part of the experiment took, over all its runs."""
     rows = []
     for part in _PARTS:
-        group, runs = _cells(identity, records, part), [record for record in records if record.get("part") == part]
+        group = _cells(identity, records, part)
+        runs = [record for record in records_of(records, TimingRecord) if record.part == part]
         if group:
             rows.append(
                 {
@@ -141,15 +143,16 @@ def cost_rows(identity: Mapping[str, Any], records: Sequence[Record]) -> list[Re
                     "columns": len(_columns(group)),
                     "cells": len(group),
                     "trials": sum(cell.trials for cell in group),
-                    "trials timed": sum(run["trials timed"] for run in runs),
-                    **{name: round(math.fsum(run[name] for run in runs), 2) for name in _TIMES},
-                    "workers": ", ".join(sorted({str(run["workers"]) for run in runs})),
+                    "trials timed": sum(run.trials for run in runs),
+                    "processor seconds": round(math.fsum(run.processor_seconds for run in runs), 2),
+                    "seconds": round(math.fsum(run.seconds for run in runs), 2),
+                    "workers": ", ".join(sorted({str(run.workers) for run in runs})),
                 }
             )
     return rows
 
 
-def agreement(identity: Mapping[str, Any], rows: Sequence[Record]) -> str:
+def agreement(identity: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """How many columns are resolved, how well, and how the two boundaries differ."""
     resolution = f"+-{identity['resolution']:g}"
     counts = {known: sum(row["known"] == known for row in rows) for known in (resolution, "+-1 k", "no")}
@@ -173,7 +176,7 @@ def agreement(identity: Mapping[str, Any], rows: Sequence[Record]) -> str:
     )
 
 
-def _figure(identity: Mapping[str, Any], rows: Sequence[Record], fixed: Sequence[Cell]) -> Figure:
+def _figure(identity: Mapping[str, Any], rows: Sequence[Row], fixed: Sequence[Cell]) -> Figure:
     figure, axes = panels(2 if fixed else 1, width=3.9, height=3.3)
     x = np.array([row["m/n"] for row in rows])
     if fixed:
@@ -209,9 +212,7 @@ def _heat_map(axis: Any, identity: Mapping[str, Any], fixed: Sequence[Cell]) -> 
     return axis.pcolormesh(x, y, rates, vmin=0, vmax=1, cmap="cividis", rasterized=True)
 
 
-def _interval(
-    axis: Any, identity: Mapping[str, Any], rows: Sequence[Record], part: str, colour: str, label: str
-) -> None:
+def _interval(axis: Any, identity: Mapping[str, Any], rows: Sequence[Row], part: str, colour: str, label: str) -> None:
     ends = {name: _column(rows, f"{part}{name}") for name in _ENDS}  # NaN where a column has no boundary
     boundary = [
         {"m": row["m"], "n": identity["n"], **{name: ends[name][place] for name in _ENDS}}
@@ -220,5 +221,5 @@ def _interval(
     plot_boundary(boundary, ax=axis, band=0.25, color=colour, marker=".", ms=4, lw=1, label=label)
 
 
-def _column(rows: Sequence[Record], name: str) -> np.ndarray:
+def _column(rows: Sequence[Row], name: str) -> np.ndarray:
     return np.array([row[name] for row in rows], float)

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, Drawing, Table, grid
 from expander_theory.results import read_ledger
-from expander_theory.simulation import Cell, Record, blocks_of, cell_rows, cells
+from expander_theory.simulation import Cell, blocks_of, cell_rows, cells
 from expander_theory.statistics import compare_paired
 
+Row = dict[str, Any]
 KIND = "solver comparison"
 FIRST = "omp"
 
@@ -40,7 +41,7 @@ def draw(ledger: Path) -> Drawing | None:
     )
 
 
-def _cells(identity: Mapping[str, Any], records: Sequence[Record]) -> list[Cell]:
+def _cells(identity: Mapping[str, Any], records: Sequence[Any]) -> list[Cell]:
     """Those with trials, in an order that does not depend on which came first: by law, OMP before others, k."""
     counted = [cell for cell in cells(records) if cell.trials]
     laws = identity["laws"]
@@ -49,7 +50,7 @@ def _cells(identity: Mapping[str, Any], records: Sequence[Record]) -> list[Cell]
     )
 
 
-def comparison_rows(counted: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
+def comparison_rows(counted: Sequence[Cell], records: Sequence[Any]) -> list[Row]:
     """OMP against each other solver, for every law and k that both were tried on: over the blocks that both have."""
     blocks = blocks_of(records)
     first = {cell.task.instance_id: cell.task for cell in counted if cell.task.solver == FIRST}
@@ -83,7 +84,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _figure(rates: Sequence[Record], rows: Sequence[Record]) -> Figure:
+def _figure(rates: Sequence[Row], rows: Sequence[Row]) -> Figure:
     """Rates above, differences below, a column for each law of the codes."""
     laws = list(dict.fromkeys(row["codes"] for row in rows))
     others = list(dict.fromkeys(row["second"] for row in rows))
@@ -106,16 +107,16 @@ def _figure(rates: Sequence[Record], rows: Sequence[Record]) -> Figure:
     return figure
 
 
-def _lines(rows: Sequence[Record], law: str, name: str) -> dict[str, list[Record]]:
+def _lines(rows: Sequence[Row], law: str, name: str) -> dict[str, list[Row]]:
     """Rows of one law by solver."""
-    found: dict[str, list[Record]] = defaultdict(list)
+    found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row["codes"] == law:
             found[row[name]].append(row)
     return found
 
 
-def _line(axis: Any, group: Sequence[Record], name: str, colour: str, label: str) -> None:
+def _line(axis: Any, group: Sequence[Row], name: str, colour: str, label: str) -> None:
     k, value, low, high = ([row[key] for row in group] for key in ("k", name, "low", "high"))
     axis.plot(k, value, color=colour, marker=".", ms=4, lw=1.2, label=label)
     axis.fill_between(k, low, high, color=colour, alpha=0.15, lw=0)

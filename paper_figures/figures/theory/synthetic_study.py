@@ -14,8 +14,9 @@ from scipy.special import stdtrit
 
 from expander_theory.plotting import BLACK, Drawing, Table, grid
 from expander_theory.results import read_ledger
-from expander_theory.simulation import Record, blocks_of, cell_rows, cells
+from expander_theory.simulation import blocks_of, cell_rows, cells
 
+Row = dict[str, Any]
 KIND = "synthetic study"
 
 NOTE = (
@@ -46,7 +47,7 @@ def draw(ledger: Path) -> Drawing | None:
     return Drawing({"synthetic_study": _figure(rows)}, {"synthetic_study": rows}, {"synthetic_study": table})
 
 
-def _figure(rows: Sequence[Record]) -> Figure:
+def _figure(rows: Sequence[Row]) -> Figure:
     """A row of panels for each measure, a column for each noise level, a line for each degree."""
     sigmas, degrees = (sorted({row[name] for row in rows}) for name in ("sigma", "d"))
     figure, axes = grid(len(_MEASURES), len(sigmas), width=2.6, height=2.2, sharex=True, sharey="row")
@@ -72,7 +73,7 @@ def _figure(rows: Sequence[Record]) -> Figure:
     return figure
 
 
-def study_rows(records: Sequence[Record]) -> list[Record]:
+def study_rows(records: Sequence[Any]) -> list[Row]:
     """Rows of :func:`expander_theory.simulation.cell_rows` with sigma, and intervals of the mean fraction and error."""
     counted, blocks, rows = [cell for cell in cells(records) if cell.trials], blocks_of(records), []
     for cell, row in zip(counted, cell_rows(counted), strict=True):
@@ -94,21 +95,21 @@ def _mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return max(0.0, mean - half), mean + half
 
 
-def _line(axis: Any, rows: Sequence[Record], names: Sequence[str], colour: Any, marker: str, label: str) -> None:
+def _line(axis: Any, rows: Sequence[Row], names: Sequence[str], colour: Any, marker: str, label: str) -> None:
     k = [row["k"] for row in rows]
     value, low, high = ([row[name] for row in rows] for name in names)
     axis.plot(k, value, color=colour, marker=marker, ms=3.5, lw=1.2, label=label)
     axis.fill_between(k, np.maximum(low, _LEAST_ERROR), high, color=colour, alpha=0.25, lw=0)
 
 
-def _known_support(axis: Any, sigma: float, rows: Sequence[Record]) -> None:
+def _known_support(axis: Any, sigma: float, rows: Sequence[Row]) -> None:
     """Error of least squares on the planted support of a dense Gaussian dictionary, sigma sqrt(k / (m - k - 1))."""
     k = np.array(sorted({row["k"] for row in rows if row["k"] < row["m"] - 1}))
     label = "known support, Gaussian columns"
     axis.plot(k, sigma * np.sqrt(k / (rows[0]["m"] - k - 1)), color=BLACK, ls="--", lw=1, label=label)
 
 
-def _shown(row: Record) -> Record:
+def _shown(row: Row) -> Row:
     return {
         "sigma": row["sigma"],
         "d": row["d"],
