@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from support.suite_records import record
 
 from expander_theory import InvalidArgument, InvalidFile, omp, sign_dictionary, to_dataframe, uniform_mask
 from expander_theory.dictionaries import Ensemble
@@ -49,10 +48,11 @@ def test_a_recovery_has_a_row_for_each_atom():
 
 
 def test_evaluations_have_their_intervals_as_two_columns(tmp_path):
-    rows = [record("d8", 0, 0.9, d=8), record("d4", 0, 0.8, d=4, recovered_zero_interval=None)]
+    row = {"name": "a", "fvu": 0.1, "decoder_values": 64, "geometry": {"coherence": 0.8}, "recovered_zero": 0.9}
+    rows = [{**row, "recovered_zero_interval": (0.89, 0.91)}, {**row, "name": "b", "recovered_zero_interval": None}]
     (tmp_path / "eval.json").write_text(json.dumps(rows))
     for frame in (to_dataframe(rows), to_dataframe(tmp_path / "eval.json")):
-        assert frame["recovered_zero"].tolist() == [0.9, 0.8]
+        assert frame["recovered_zero"].tolist() == [0.9, 0.9]
         assert frame["recovered_zero_low"][0] == pytest.approx(0.89)
         assert np.isnan(frame["recovered_zero_low"][1])
         assert frame["geometry.coherence"].tolist() == [0.8, 0.8]

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 from matplotlib import pyplot
-from support.suite_records import frontier, write_suite
 
 from expander_theory import (
     InvalidArgument,
@@ -127,14 +126,28 @@ def test_certificates_give_the_best_claim_of_each_goal(tmp_path, ax):
         assert {label: line.get_ydata()[0] for label, line in lines.items()} == {"proved: OMP": 2, "proved: l1": 0.7}
 
 
-def test_a_frontier_joins_expanders_and_takes_a_ledger_or_its_records(tmp_path, ax):
-    path = write_suite(tmp_path / "ledger.jsonl", {"frontier": frontier()})
-    plot_frontier(path, ax=ax, y="fvu")
-    assert ax.get_ylabel() == "FVU"
+def test_a_frontier_joins_expanders_and_takes_files_or_records(tmp_path, ax):
+    sizes = {"d8": 8, "d4": 4, "dense": 512}
+    rows = [
+        {"name": f"{name}-{seed}", "variant": name, "architecture": "dense" if name == "dense" else "expander", "d": d,
+         "decoder_values": 64 * d, "fvu": 1 / d + 0.01 * seed, "fvu_interval": None, "recovered_zero": None}
+        for name, d in sizes.items() for seed in (0, 1)
+    ]  # fmt: skip
+    (tmp_path / "eval.json").write_text(json.dumps(rows))
+    with Ledger(tmp_path / "ledger.jsonl", {"kind": "mine"}) as ledger:
+        for row in rows:
+            ledger.append(row)
+    for given in (rows, tmp_path / "eval.json", tmp_path / "ledger.jsonl"):
+        joined = plot_frontier(given, y="fvu").lines[0]
+        assert list(joined.get_xdata()) == [256, 512]
+        assert list(joined.get_ydata()) == pytest.approx([0.255, 0.13])
+    plot_frontier(rows, ax=ax, y="fvu", x="decoder_values")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("learned decoder values", "FVU")
     assert ax.get_legend_handles_labels()[1] == ["expander, $d$ at each point", "dense"]
-    rows = [record for _, record in frontier()]
-    sizes = sorted({row["decoder_values"] for row in rows if row["architecture"] == "expander"})
-    assert sizes in [list(line.get_xdata()) for line in plot_frontier(rows).lines]
+    with pytest.raises(InvalidArgument, match="must have decoder_values and recovered_zero somewhere"):
+        plot_frontier(rows, ax=ax)
+    with pytest.raises(InvalidArgument, match="a record without 'bytes_packed'"):
+        plot_frontier(rows, ax=ax, x="bytes_packed", y="fvu")
 
 
 PLOTS = (plot_phase_diagram, plot_boundary, plot_recovery_curves, plot_certified, plot_frontier)
