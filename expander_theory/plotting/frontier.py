@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,7 @@ _LABELS = {
 
 
 def plot_frontier(
-    results: Place | Sequence[Mapping[str, Any]],
+    results: Place | Sequence[Any],
     *,
     ax: Axes | None = None,
     x: str = "decoder_values",
@@ -55,7 +55,7 @@ def plot_frontier(
     """Draw a fidelity of SAEs against the size of their decoders: expanders joined, dense ones as squares.
 
     Args:
-        results: evaluation records, the JSON file that ``expander sae eval --out`` writes, or a ledger that holds
+        results: evaluation records (dataclasses or mappings), the JSON file that ``expander sae eval --out`` writes, or a ledger that holds
             such records. Records of one ``variant`` are seeds of it: their mean is drawn, with the wider of the mean of
             their intervals and Student's interval over seeds, and each seed as a small point. A record that names no
             variant stands for itself.

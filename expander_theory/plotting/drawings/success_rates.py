@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def draw(*paths: Path) -> Drawing | None:
     return Drawing({"success_rates": figure}, {"success_rates": shown})
 
 
-def _name_sizes(axis: Any, rows: list[dict[str, Any]]) -> None:
+def _name_sizes(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """A legend of sizes; where there are many, of the least, the middle and the largest."""
     handles, labels = axis.get_legend_handles_labels()
     if len(handles) == 1:
