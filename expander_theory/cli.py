@@ -8,14 +8,13 @@ documentation is the help text.
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, Protocol
 
-from expander_theory.base import ExpanderTheoryError
+from expander_theory.commands.overview import overview, refusal
 
 GROUP = "expander.commands"
 
@@ -31,10 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _dispatch(words)
-    except ExpanderTheoryError as error:
-        _fail(str(error))
     except ModuleNotFoundError as error:
-        _fail(f"this command needs the package {error.name}: {_remedy(str(error.name))}")
+        _fail(refusal(str(error.name)))
     except MemoryError as error:
         _fail(f"not enough memory: {error or 'choose smaller sizes'}")
     except BrokenPipeError:  # the reader of our output has gone, as in `expander ... | head`
@@ -53,81 +50,47 @@ def _dispatch(words: list[str]) -> None:
         print(f"expander-theory {version('expander-theory')}")
         return
     name, rest = _split(words, commands)
-    if name not in commands:
-        prefix = name
-        if not rest or rest[0] in ("-h", "--help"):
-            print(_overview(prefix, commands))
+    helping = bool(rest) and rest[0] in ("-h", "--help")
+    if name not in commands or (helping and _subcommands(name, commands)):
+        if not rest or helping:
+            print(overview(commands, name))
             raise SystemExit(0 if rest else 2)
-        listed = [n for n in commands if n.startswith(prefix)]
-        close = difflib.get_close_matches(f"{prefix} {rest[0]}".strip(), listed, 1)
+        listed = [n for n in commands if n.startswith(name)]
+        close = difflib.get_close_matches(f"{name} {rest[0]}".strip(), listed, 1)
         hint = f"; did you mean `expander {close[0]}`?" if close else ""
-        _fail(f"no command {' '.join([*prefix.split(), rest[0]])!r}{hint} (`expander --help` lists them)")
+        _fail(f"no command {' '.join([*name.split(), rest[0]])!r}{hint} (`expander --help` lists them)")
+    _run(name, commands[name], rest)
+
+
+def _run(name: str, entry: EntryPoint, words: list[str]) -> None:
+    # Imported here: the wing of the errors compiles loops, and a list of commands needs neither.
     import tyro
 
+    from expander_theory.base import ExpanderTheoryError
+
     style = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
-    command: Any = tyro.cli(_load(commands[name]), prog=f"expander {name}", args=rest, config=style)
-    command.run()
+    try:
+        command: Any = tyro.cli(_load(entry), prog=f"expander {name}", args=words, config=style)
+        command.run()
+    except ExpanderTheoryError as error:
+        _fail(str(error))
 
 
-def _split(words: list[str], commands: dict[str, EntryPoint]) -> tuple[str, list[str]]:
+def _subcommands(name: str, commands: Mapping[str, EntryPoint]) -> list[str]:
+    return [other for other in commands if other.startswith(f"{name} ")]
+
+
+def _split(words: list[str], commands: Mapping[str, EntryPoint]) -> tuple[str, list[str]]:
     """The longest leading words that are a command, or a group of commands ("" for the root)."""
     for length in range(min(2, len(words)), 0, -1):
         name = " ".join(words[:length])
-        if name in commands or any(other.startswith(f"{name} ") for other in commands):
+        if name in commands or _subcommands(name, commands):
             return name, words[length:]
     return "", words
 
 
 def _load(entry: EntryPoint) -> type[Command]:
     return entry.load()
-
-
-def _overview(prefix: str, commands: dict[str, EntryPoint]) -> str:
-    lines = [f"usage: expander {prefix + ' ' if prefix else ''}COMMAND [OPTIONS]", ""]
-    for name, entry in sorted(commands.items(), key=lambda item: _ORDER.index(item[0]) if item[0] in _ORDER else 99):
-        if name.startswith(prefix):
-            try:
-                about = (inspect.getdoc(_load(entry)) or "").splitlines()[0]
-            except ModuleNotFoundError as error:
-                about = f"(needs {error.name}: {_remedy(str(error.name))})"
-            lines.append(f"  {name:<18} {about}")
-    lines += ["", "`expander COMMAND --help` explains the options; `expander --version` prints the version."]
-    return "\n".join(lines)
-
-
-_ORDER = (
-    "reproduce",
-    "build",
-    "measure",
-    "recover",
-    "sweep",
-    "ledger status",
-    "ledger merge",
-    "ledger export",
-    "certify",
-    "check-certificate",
-    "theorems",
-    "theorems show",
-    "theorems check",
-    "theorems attack",
-    "certified",
-    "synthetic-study",
-    "phase-boundary",
-    "compare-solvers",
-    "coverage",
-    "fetch",
-    "sae harvest",
-    "sae train",
-    "sae eval",
-    "figures",
-    "doctor",
-)
-
-
-def _remedy(package: str) -> str:
-    if package.split(".")[0] in ("experiments", "paper_figures"):
-        return "run it from a checkout of the project, installed with `pip install -e '.[sae]'`"
-    return "run `pip install 'expander-theory[sae]'`"
 
 
 def _fail(message: str) -> None:

@@ -12,7 +12,10 @@ CLAIMS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Run every experiment, masks to phase diagrams and language model to expander SAEs; draw figures and report."""
+    """Run every experiment, then draw the figures and write the report.
+
+    From masks to phase diagrams, and from a language model to expander SAEs.
+    """
 
     preset: Literal["quick", "full"] = "quick"
     """quick: 11 to 14 minutes on two cores. full: about two hours, larger SAEs, more degrees."""
@@ -23,7 +26,7 @@ class Reproduce:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from expander_theory.results import Ledger
+        from expander_theory.results import Ledger, StageRecord
         from experiments.theory.presets import PRESETS
 
         preset = PRESETS[self.preset]
@@ -31,25 +34,24 @@ class Reproduce:
         stages = list(self.stages(workers))
         begun = time.monotonic()
         with Ledger(self.out / "reproduce.jsonl", {"kind": "reproduce", **asdict(preset)}) as ledger:
-            done = {record["stage"] for record in ledger.records}
+            done = {record.stage for record in ledger.of(StageRecord)}
             for number, (name, work) in enumerate(stages, 1):
                 print(f"[{number}/{len(stages)}] {name}", flush=True)
                 start = time.monotonic()
                 said = work()
                 if name not in done:  # so that a second run changes no byte
-                    ledger.append({"stage": name, "seconds": round(time.monotonic() - start, 1)})
+                    ledger.append(StageRecord(name, round(time.monotonic() - start, 1)))
         print(f"\nDone in {(time.monotonic() - begun) / 60:.1f} min.\n\n{said}")
 
     def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:
         """Name and work of each stage; the last one returns what is printed."""
         from expander_theory.plotting import Stale, all_drawings, check_all, draw_all
         from experiments.saes import amortisation, groups as sae_groups, novelty, real_supports
-        from experiments.saes.settings import settings
-        from experiments.saes.suite import SAESuite
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
         from paper_figures.report.report import write_report, written_report
         from sae_bridge.models import RESOURCES, fetch
+        from sae_bridge.suites import SAESuite, settings
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
         suite = SAESuite(settings()[self.preset], out)

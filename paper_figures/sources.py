@@ -28,7 +28,6 @@ SOURCES = (
     _source("inference.erc_calibration", _RECOVERY, "expander experiment recovery"),
     _source("inference.cumulative_coherence", _RECOVERY, "expander experiment recovery"),
     _source("saes.feature_novelty", ("novelty/ledger.jsonl",), "expander experiment novelty"),
-    _source("saes.frontier", ("frontier/ledger.jsonl",), "expander sae compare"),
     _source("theory.mask_geometry", ("masks/ledger.jsonl",), "expander reproduce"),
     _source("theory.certified", ("certified/ledger.jsonl", "ledger.jsonl"), "expander certified"),
     _source("theory.tightness", ("attack/ledger.jsonl", "ledger.jsonl"), "expander theorems attack --out"),

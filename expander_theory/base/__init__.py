@@ -13,7 +13,7 @@ from expander_theory.base.errors import (
     require_int,
     require_real,
 )
-from expander_theory.base.immutable import Immutable
+from expander_theory.base.immutable import Immutable, unchecked
 from expander_theory.base.interrupts import Stop, stopping
 from expander_theory.base.jit import ADVICE, cache_folder, njit
 from expander_theory.base.machine import default_workers
@@ -45,4 +45,5 @@ __all__ = [
     "require_seed",
     "stopping",
     "stream",
+    "unchecked",
 ]

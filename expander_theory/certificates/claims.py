@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from expander_theory.dictionaries import consecutive_sums
+
 HALF = Fraction(1, 2)
 
 
@@ -142,13 +144,13 @@ CLAIMS = (
     Claim("IDN-1z", _ID, _UNIQUE, lambda f, k: (2 * f.c_squared * f.e(2 * k), 1)),
     Claim("STAB-3", _ID, _UNIQUE, lambda f, k: (f.a(2 * k - 1), f.least_norm)),
     Claim("OMP-2", "OMP", _OMP, lambda f, k: ((2 * k - 1) * f.a(1), f.least_norm), _UNIT),
-    Claim("OMP-3", "OMP", _OMP, lambda f, k: (f.a(k) + f.a(k - 1), f.least_norm), _UNIT),
+    Claim("OMP-3", "OMP", _OMP, lambda f, k: (consecutive_sums(f.a, k), f.least_norm), _UNIT),
     Claim("OMP-5", "OMP", _OMP_SCALED, lambda f, k: (f.c_squared * ((k + 1) * f.e(k + 1) + k * f.e(k)), 1), _UNIT),
     Claim("OMP-7u", "OMP", _OMP_SCALED, lambda f, k: ((f.a(k) / f.least_norm) ** 2, _unit_column_threshold(k)), _UNIT),
     Claim("PAPER-OMP", "OMP", _OMP_SCALED, lambda f, k: (f.c_squared * (2 * k + 1) * f.e(k + 1), 1), _UNIT),
-    Claim("TOPK-1", "TopK encoder", _TOPK, lambda f, k: (f.r * (f.a(k) + f.a(k - 1)), f.least_norm), _UNIT),
+    Claim("TOPK-1", "TopK encoder", _TOPK, lambda f, k: (f.r * consecutive_sums(f.a, k), f.least_norm), _UNIT),
     Claim("NSP-2", "l1", _L1, lambda f, k: (f.beta * f.e(2 * k), Fraction(1, 4))),
-    Claim("L1-ERC", "l1", _PLAIN_L1, lambda f, k: (f.a(k) + f.a(k - 1), f.least_norm)),
+    Claim("L1-ERC", "l1", _PLAIN_L1, lambda f, k: (consecutive_sums(f.a, k), f.least_norm)),
     Claim("L0-1", _L0, _TWO_ROWS, lambda f, k: (f.e(k), (1 - Fraction(1, f.d)) / 2), _FULL),
     Claim("L0-2", _L0, _DISTINCT_SUMS, lambda f, k: (f.overlap, (1 - 2 * f.e(k)) * f.d), ("binary",)),
     Claim("MED-1 overlap", _L0, _MEDIAN, lambda f, k: (f.overlap * k, Fraction(f.d, 2)), _FULL),

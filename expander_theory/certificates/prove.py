@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory._kernels.expansion.certificates import has_triangle
+from expander_theory._kernels.expansion.graph import Graph
 from expander_theory.base import InvalidArgument, require
 from expander_theory.certificates._prove.gram import gram_sums
 from expander_theory.certificates._prove.losses import loss_bounds
@@ -59,7 +60,7 @@ def certify(
     values = value_facts(dictionary, exact)
     histogram = column_overlaps(mask)
     overlap, pair = _largest_overlap(mask, histogram)
-    triangle_free = not has_triangle(mask.rows, *mask.row_lists, mask.m) if overlap <= 1 else None
+    triangle_free = not has_triangle(Graph(mask.rows, *mask.row_lists), mask.m) if overlap <= 1 else None
     sums, columns = gram_sums(dictionary, exact, values.least.value, progress=progress)
     losses = loss_bounds(mask, histogram, time_limit=time_limit, progress=progress)
     facts = Facts(

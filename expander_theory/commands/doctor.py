@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from expander_theory.results import table
 
 _CORE = (
-    *("expander-theory", "numpy", "scipy", "numba", "networkx", "galois", "hypothesis", "python-flint"),
+    *("expander-theory", "numpy", "scipy", "numba", "networkx", "hypothesis", "python-flint"),
     "safetensors",
 )
 _SAE = ("torch", "transformers", "gguf", "accelerate", "matplotlib", "mwparserfromhell")
@@ -16,7 +16,10 @@ _SAE = ("torch", "transformers", "gguf", "accelerate", "matplotlib", "mwparserfr
 
 @dataclass(frozen=True)
 class Doctor:
-    """Print versions, cores, memory, caches, GPU, the default model and text, and how to install what is missing."""
+    """Print what is installed, and how to install what is missing.
+
+    Versions, cores, memory, caches, GPU, default model and text.
+    """
 
     def run(self) -> None:
         import psutil

@@ -13,7 +13,7 @@ from expander_theory.results import table
 
 @dataclass(frozen=True)
 class Measure:
-    """Measure a mask or a dictionary: expansion, overlaps, flatness, coherence, what they certify."""
+    """Measure a mask or dictionary: expansion, overlaps, flatness, and what they certify."""
 
     file: tyro.conf.Positional[Path]
     """A mask or dictionary saved by `expander build` or `expander sae train`."""

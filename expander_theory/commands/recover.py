@@ -16,7 +16,7 @@ from expander_theory.results import atomic_write, read_npy, table
 
 @dataclass(frozen=True)
 class Recover:
-    """Find sparse codes of given signals, or the rate at which planted k-sparse codes are recovered."""
+    """Find sparse codes of given signals, or how often planted codes are recovered."""
 
     dictionary: tyro.conf.Positional[Path]
     """A dictionary saved by `expander build --values ...` or `expander sae train`."""
@@ -88,11 +88,8 @@ class Recover:
         data = io.BytesIO()
         scipy.sparse.save_npz(data, found.to_scipy())
         atomic_write(self.out, data.getvalue())
-        scale = np.abs(np.atleast_2d(signals)).max(axis=1)
-        scale[scale == 0] = 1
-        norms = np.linalg.norm(np.atleast_2d(signals) / scale[:, None], axis=1)
-        relative = found.residual_norms / scale / np.maximum(norms, 1)
-        print(f"wrote {self.out}: {len(norms)} codes; relative error median {np.median(relative):.3g}")
+        relative = np.median(found.relative_errors(signals))
+        print(f"wrote {self.out}: {len(found.steps)} codes; relative error median {relative:.3g}")
         for status in RecoveryStatus:
             count = int((found.status == status).sum())
             if count:

@@ -9,7 +9,7 @@ from expander_theory.dictionaries.dictionary import (
     load_dictionary,
     real_array,
 )
-from expander_theory.dictionaries.ensemble import Ensemble
+from expander_theory.dictionaries.ensemble import ENSEMBLE_FAMILIES, Ensemble
 from expander_theory.dictionaries.expansion import (
     ExpansionProfile,
     attack_expansion,
@@ -26,6 +26,7 @@ from expander_theory.dictionaries.geometry import (
     coherence,
     coherence_certified_k,
     column_overlaps,
+    consecutive_sums,
     flatness,
     overlap_counts,
 )
@@ -41,6 +42,7 @@ from expander_theory.dictionaries.values import (
 )
 
 __all__ = [
+    "ENSEMBLE_FAMILIES",
     "MARGIN",
     "AnyDictionary",
     "DenseDictionary",
@@ -56,6 +58,7 @@ __all__ = [
     "coherence",
     "coherence_certified_k",
     "column_overlaps",
+    "consecutive_sums",
     "dense_gaussian_dictionary",
     "dictionary_measures",
     "expanding_size",

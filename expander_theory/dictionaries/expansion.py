@@ -17,7 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory._kernels.expansion.expansion import FINISHED, greedy_losses, reverse_search, swap_search
+from expander_theory._kernels.expansion.graph import Graph
+from expander_theory._kernels.expansion.local_search import greedy_losses, swap_search
+from expander_theory._kernels.expansion.reverse_search import FINISHED, new_search, reverse_search
 from expander_theory.base import Seed, generator, require, require_int
 from expander_theory.dictionaries.geometry import column_overlaps
 from expander_theory.masks import Mask
@@ -101,7 +103,7 @@ def expansion_profile(mask: Mask, max_size: int, *, time_limit: float = 10.0) ->
     require(1 <= max_size <= mask.n, "max_size", max_size, f"must be between 1 and n = {mask.n}")
     require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
     overlaps = _overlaps(mask)
-    found, witnesses = greedy_losses(mask.rows, *mask.row_lists, mask.m, _roots(overlaps, max_size), max_size)
+    found, witnesses = greedy_losses(Graph(mask.rows, *mask.row_lists), mask.m, _roots(overlaps, max_size), max_size)
     proved = largest_losses(overlaps, max_size)
     deadline = _deadline(time_limit)
     sizes = []
@@ -153,7 +155,7 @@ def losing_set(mask: Mask, size: int, loss: int, *, time_limit: float = 10.0) ->
     if _overlap_loss(overlaps, size) < loss:
         return SearchOutcome("none", None, time.monotonic() - begun)
     roots = _roots(overlaps, size)[:_FEW_ROOTS]
-    found, witnesses = greedy_losses(mask.rows, *mask.row_lists, mask.m, roots, size)
+    found, witnesses = greedy_losses(Graph(mask.rows, *mask.row_lists), mask.m, roots, size)
     witness = witnesses[size, :size].copy()
     if found[size] < loss:
         search = _ReverseSearch(mask, size, loss - 1, witness, loss)
@@ -244,7 +246,7 @@ def expanding_size(
 def _failing_sets(mask: Mask, eps: Fraction, overlaps: NDArray[np.int32], max_size: int) -> dict[int, tuple[int, ...]]:
     """Sets with coll(S) >= eps d|S| from greedy search, by their size."""
     roots = _roots(overlaps, max_size)[:_FEW_ROOTS]
-    found, witnesses = greedy_losses(mask.rows, *mask.row_lists, mask.m, roots, max_size)
+    found, witnesses = greedy_losses(Graph(mask.rows, *mask.row_lists), mask.m, roots, max_size)
     bad = (s for s in range(2, max_size + 1) if found[s] >= eps * mask.d * s)
     return {size: _increasing(witnesses[size, :size]) for size in bad}
 
@@ -282,14 +284,14 @@ def attack_expansion(mask: Mask, sizes: Sequence[int], *, seed: Seed, restarts: 
     require(bool(wanted) and 1 <= min(wanted) <= max(wanted) <= mask.n, "sizes", wanted, f"must lie in 1..{mask.n}")
     require(require_int("restarts", restarts) >= 1, "restarts", restarts, "must be at least 1")
     rng = generator(seed, "attack on expansion")
-    graph, largest = (mask.rows, *mask.row_lists, mask.m), max(wanted)
+    graph, largest = Graph(mask.rows, *mask.row_lists), max(wanted)
     best: dict[int, SizeUpperBound] = {}
     for restart in range(restarts):
         roots = rng.integers(0, mask.n, 1) if restart else _roots(_overlaps(mask), largest)[:_FEW_ROOTS]
-        _, starts = greedy_losses(*graph, roots, largest)
+        _, starts = greedy_losses(graph, mask.m, roots, largest)
         for size in sorted(set(wanted)):
             witness = np.empty(size, np.int32)
-            loss = swap_search(rng, *graph, starts[size, :size].copy(), _SWAPS, min(_TENURE, size // 2), witness)
+            loss = swap_search(rng, graph, mask.m, starts[size, :size].copy(), _SWAPS, min(_TENURE, size // 2), witness)
             if size not in best or loss > best[size].loss:
                 best[size] = SizeUpperBound(size, int(loss), _increasing(witness))
     return tuple(best[size] for size in wanted)
@@ -372,32 +374,19 @@ class _ReverseSearch:
     """Exhaustive search at one size, in steps that look at the clock (state lives in the arrays)."""
 
     def __init__(self, mask: Mask, size: int, loss: int, witness: NDArray[np.int32], bound: int) -> None:
-        self._graph = (mask.rows, *mask.row_lists)
-        self._state = (
-            np.zeros(mask.m, np.int32),  # multiplicity
-            np.zeros(mask.n, np.int32),  # hits
-            np.zeros(mask.n, np.bool_),  # queued
-            np.zeros(size, np.int32),  # members
-            np.zeros((3, size), np.int64),  # path
-            np.zeros((size, mask.n), np.int32),  # queue
-            np.zeros(1, np.int64),  # position
-        )
-        path, queue = self._state[4:6]
-        path[2, 0], queue[0] = mask.n, np.arange(mask.n)
-        self._best = np.array([loss], np.int64)
+        self._graph = Graph(mask.rows, *mask.row_lists)
+        self._search = new_search(mask.m, mask.n, size, loss, witness)
         self._bound = bound  # no set loses more: reaching it ends the search
         self.witness = witness
 
     @property
     def loss(self) -> int:
-        return int(self._best[0])
+        return int(self._search.best[0])
 
     def steps(self, deadline: float) -> Iterator[bool]:
         """Yield False after each budget of columns, True once finished; stop at the deadline."""
         while time.monotonic() < deadline:
-            finished = (
-                reverse_search(*self._graph, *self._state, self._best, self.witness, self._bound, _BUDGET) == FINISHED
-            )
+            finished = reverse_search(self._graph, self._search, self._bound, _BUDGET) == FINISHED
             yield finished
             if finished:
                 return

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
+from expander_theory._kernels.expansion.graph import Graph, entries
 from expander_theory._kernels.expansion.pairs import dense_gram_sums, largest_gram_sums, overlap_histograms
 from expander_theory.base import require, require_int
 from expander_theory.dictionaries.dictionary import AnyDictionary, Dictionary, Floats
@@ -32,9 +37,7 @@ def babel(dictionary: AnyDictionary, size: int) -> Floats:
     require(1 <= size < dictionary.n, "size", size, f"must be between 1 and n - 1 = {dictionary.n - 1}")
     unit = dictionary.astype(np.float64).normalised()
     if isinstance(unit, Dictionary):
-        start, columns = unit.mask.row_lists
-        entry = unit.values.ravel()[np.argsort(unit.mask.rows.ravel(), kind="stable")]
-        return largest_gram_sums(unit.mask.rows, unit.values, start, columns, entry, size)
+        return largest_gram_sums(entries(unit.mask.rows, unit.values, unit.mask.row_lists), size)
     sums = np.zeros(size)
     block = max(1, 2**24 // unit.n)
     for first in range(0, unit.n, block):
@@ -60,6 +63,25 @@ def coherence_certified_k(mu: float) -> int:
     return k
 
 
+_Size = TypeVar("_Size", int, NDArray[np.int64])
+_Sum = TypeVar("_Sum", float, Fraction, Floats)
+
+
+def consecutive_sums(sums: Callable[[_Size], _Sum], k: _Size) -> _Sum:
+    """The left side of OMP-3, mu_1(k) + mu_1(k - 1): below 1, OMP recovers every k-sparse code of unit columns.
+
+    With sums of |<w_j, w_l>| as they are, compared with the least ||w_j||_2^2 instead of 1, nothing is divided: the
+    form for exact arithmetic, and the condition of L1-ERC; the dynamic range times it is that of TOPK-1. Every place
+    that decides OMP-3 takes its left side from here, except the checker of certificates, which shares no code. Source:
+    Tropp 2004, Theorem 3.5; THEORY.md OMP-3.
+
+    Args:
+        sums: the largest sum of so many moduli in a row of the Gram matrix without its diagonal; 0 for 0.
+        k: one sparsity or several, at least 1.
+    """
+    return sums(k) + sums(k - 1)
+
+
 def babel_certified_k(dictionary: AnyDictionary) -> int:
     """Largest k with mu_1(k) + mu_1(k - 1) < 1: OMP recovers *every* k-sparse code exactly.
 
@@ -74,7 +96,7 @@ def babel_certified_k(dictionary: AnyDictionary) -> int:
         mu = np.concatenate([[0.0], babel(dictionary, size)])
         if size == n - 1:
             mu = np.append(mu, mu[-1])
-        met = np.nonzero(mu[1:] + mu[:-1] < 1 - MARGIN)[0]
+        met = np.nonzero(consecutive_sums(mu.__getitem__, np.arange(1, len(mu))) < 1 - MARGIN)[0]
         largest = int(met[-1]) + 1 if met.size else 0
         if largest < size or size == n - 1:
             return largest
@@ -93,4 +115,4 @@ def column_overlaps(mask: Mask) -> NDArray[np.int32]:
 
     ``histogram[:, 0]`` is left at zero. O(sum_i D_i^2) time.
     """
-    return overlap_histograms(mask.rows, *mask.row_lists)
+    return overlap_histograms(Graph(mask.rows, *mask.row_lists))

@@ -5,14 +5,8 @@ import math
 import numpy as np
 
 from expander_theory.base import require, require_int
+from expander_theory.masks.fields import field, is_prime_power
 from expander_theory.masks.mask import Mask
-
-
-def is_prime_power(q: int) -> bool:
-    """Whether there is a field of q elements (q up to 65536, the largest that is supported)."""
-    import galois
-
-    return 2 <= q <= 2**16 and bool(galois.is_prime_power(q))
 
 
 def require_polynomial(q: int, d: int, r: int, n: int | None) -> None:
@@ -48,9 +42,7 @@ def polynomial_mask(q: int, d: int, *, r: int = 2, n: int | None = None) -> Mask
     n = None if n is None else require_int("n", n)
     require_polynomial(q, d, r, n)
     columns = q**r if n is None else n
-    import galois
-
-    field = galois.GF(q)
+    arithmetic = field(q)
     # Digits of the column's index in base q are the coefficients, constant term first, so the
     # first q^s columns are the polynomials of degree < s.
     coefficients = np.zeros((columns, r), np.int64)
@@ -59,10 +51,10 @@ def polynomial_mask(q: int, d: int, *, r: int = 2, n: int | None = None) -> Mask
             coefficients[:, c] = np.arange(columns) // q**c % q
     values = np.empty((columns, d), np.int64)
     for p in range(min(d, q)):
-        point, value = field(p), field.Zeros(columns)
-        for c in range(r - 1, -1, -1):
-            value = value * point + field(coefficients[:, c])
-        values[:, p] = np.asarray(value)
+        value = coefficients[:, r - 1]
+        for c in range(r - 2, -1, -1):
+            value = arithmetic.add(arithmetic.scale(value, p), coefficients[:, c])
+        values[:, p] = value
     if d == q + 1:
         values[:, q] = coefficients[:, r - 1]
     rows = values + q * np.arange(d)

@@ -55,10 +55,10 @@ def plot_frontier(
     """Draw a fidelity of SAEs against the size of their decoders: expanders joined, dense ones as squares.
 
     Args:
-        results: evaluation records (dataclasses or mappings), the JSON file that ``expander sae eval --out`` writes, or a ledger that holds
-            such records. Records of one ``variant`` are seeds of it: their mean is drawn, with the wider of the mean of
-            their intervals and Student's interval over seeds, and each seed as a small point. A record that names no
-            variant stands for itself.
+        results: evaluation records (dataclasses or mappings), the JSON file that ``expander sae eval --out`` writes, or
+            a ledger that holds such records. Records of one ``variant`` are seeds of it: their mean is drawn, with the
+            wider of the mean of their intervals and Student's interval over seeds, and each seed as a small point. A
+            record that names no variant stands for itself.
         ax: where to draw; by default in a new figure, with a legend.
         x: the size: "decoder_values" (learned values of the decoder), or what else the records have, such as
             "bytes_packed".

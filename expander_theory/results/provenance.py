@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
-    *("expander-theory", "numpy", "scipy", "numba", "llvmlite", "networkx", "galois", "python-flint", "hypothesis"),
+    *("expander-theory", "numpy", "scipy", "numba", "llvmlite", "networkx", "python-flint", "hypothesis"),
     *("torch", "transformers"),
 )  # those whose version may show in a result
 

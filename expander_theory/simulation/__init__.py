@@ -7,13 +7,14 @@ from expander_theory.simulation.execution.rounds import Rounds
 from expander_theory.simulation.execution.slurm import submit_shards
 from expander_theory.simulation.export import csv_rows, is_of_task, is_sweep, ledger_rows, write_parquet
 from expander_theory.simulation.planted import PlantedRate, planted_recovery
-from expander_theory.simulation.problems import CodeLaw, Noise, planted_codes, sparse_code
+from expander_theory.simulation.problems import CodeLaw, Noise, PlantedCodes, planted_codes, sparse_code
+from expander_theory.simulation.recovery import Outcomes, recover_planted, recovered, solver_named
 from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
 from expander_theory.simulation.schedules.ladders import Ladder, Schedule
 from expander_theory.simulation.schedules.schedule import FixedTrials, ResolveCells
 from expander_theory.simulation.sweep import run_certificates, run_sweep
 from expander_theory.simulation.tasks import Success, Task, content
-from expander_theory.simulation.trials import recovered, run_block
+from expander_theory.simulation.trials import run_block
 
 __all__ = [
     "Cell",
@@ -24,6 +25,8 @@ __all__ = [
     "FixedTrials",
     "Ladder",
     "Noise",
+    "Outcomes",
+    "PlantedCodes",
     "PlantedRate",
     "ResolveCells",
     "Rounds",
@@ -44,10 +47,12 @@ __all__ = [
     "open_workers",
     "planted_codes",
     "planted_recovery",
+    "recover_planted",
     "recovered",
     "run_block",
     "run_certificates",
     "run_sweep",
+    "solver_named",
     "sparse_code",
     "submit_shards",
     "write_parquet",

@@ -11,8 +11,8 @@ import numpy as np
 from expander_theory.base import require, require_choice, require_seed, stream
 from expander_theory.dictionaries import AnyDictionary
 from expander_theory.simulation.problems import COEFFICIENTS, Coefficients, sparse_code
-from expander_theory.simulation.trials import recovered
-from expander_theory.solvers import SOLVERS
+from expander_theory.simulation.recovery import recovered
+from expander_theory.solvers import SOLVERS, Prepared
 from expander_theory.statistics import wilson_interval
 
 
@@ -63,18 +63,17 @@ def planted_recovery(
     limit = min(dictionary.m, dictionary.n)
     for k in ks:
         require(1 <= k <= limit, "k", k, f"must be between 1 and min(m, n) = {limit}")
-    return (_rate(dictionary, k, trials, coefficients, solver, seed) for k in ks)
+    prepared = Prepared(dictionary, np.float64)
+    return (_rate(prepared, k, trials, coefficients, solver, seed) for k in ks)
 
 
-def _rate(
-    dictionary: AnyDictionary, k: int, trials: int, coefficients: Coefficients, solver: str, seed: int
-) -> PlantedRate:
+def _rate(prepared: Prepared, k: int, trials: int, coefficients: Coefficients, solver: str, seed: int) -> PlantedRate:
     key = hashlib.sha256(f"planted codes, seed {seed}".encode()).hexdigest()
     successes = 0
     for first in range(0, trials, _AT_ONCE):
         some = range(first, min(trials, first + _AT_ONCE))
-        codes = [sparse_code(dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in some]
-        successes += int(recovered(dictionary, np.stack(codes), k, solver).sum())
+        codes = [sparse_code(prepared.dictionary.n, k, coefficients=coefficients, seed=stream(key, k, t)) for t in some]
+        successes += int(recovered(prepared, np.stack(codes), k, solver).sum())
     low, high = wilson_interval(successes, trials)
     return PlantedRate(k, trials, successes, float(low), float(high))
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from expander_theory._kernels.sampling.planted import combine, compare
 from expander_theory.base import require, require_int, stream
-from expander_theory.dictionaries import AnyDictionary, Dictionary, Ensemble, Floats
+from expander_theory.dictionaries import Ensemble, Floats
 from expander_theory.simulation.problems import CodeLaw, Noise, PlantedCodes, planted_codes
+from expander_theory.simulation.recovery import (
+    LARGEST_ERROR,
+    Outcomes,
+    recover_planted,
+    recovered,
+    signals_of,
+    solver_named,
+)
 from expander_theory.simulation.tasks import KERNEL_VERSION, Success, Task
-from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp
+from expander_theory.solvers import Prepared, Recovery
 
 __all__ = [
-    "KERNEL_VERSION", "Block", "CodeLaw", "Ensemble", "Noise", "Success", "Task",
+    "KERNEL_VERSION", "LARGEST_ERROR", "Block", "CodeLaw", "Ensemble", "Noise", "PlantedCodes", "Success", "Task",
     "recovered", "run_block", "signals_of",
 ]  # fmt: skip
-
-LARGEST_ERROR = 1e6
-"""Relative code errors count as at most this: a solver that diverged leaves the mean finite."""
 
 _DICTIONARIES, _CODES, _NOISE, _ONE_DICTIONARY = range(4)  # purposes of streams
 
@@ -56,20 +60,14 @@ def run_block(task: Task, block: int) -> Block:
     size, n = task.block_size, task.ensemble.n
     planted = planted_codes(task.codes, n, task.k, size, seed=stream(task.instance_id, block, _CODES))
     noise = stream(task.instance_id, block, _NOISE)
-    place = np.full(n, -1, np.int32)
-    hits, errors = np.empty(size, np.int64), np.empty(size)
+    whole = Outcomes(task.k, np.empty(size, np.int64), np.empty(size))
     for prepared, part in _dictionaries(task, block):
-        codes = planted[part]
-        signals = task.noise.add(signals_of(prepared.dictionary, codes), seed=noise).astype(task.dtype, copy=False)
-        found = _solve(task, prepared, signals, codes)
-        compare(
-            codes.supports, codes.values, found.indices, found.coefficients, place, LARGEST_ERROR,
-            hits[part], errors[part],
-        )  # fmt: skip
-    outcome = "".join("1" if s else "0" for s in _successes(task, hits, errors))
+        found = recover_planted(prepared, planted[part], partial(_solve, task), noise=task.noise, seed=noise)
+        whole.hits[part], whole.errors[part] = found.hits, found.errors
+    outcome = "".join("1" if s else "0" for s in whole.successes(task.success))
     if task.success.early_stop:
         return Block(outcome, None, None)
-    return Block(outcome, float(hits.mean() / task.k), float(errors.mean()))
+    return Block(outcome, float(whole.hits.mean() / task.k), float(whole.errors.mean()))
 
 
 def _dictionaries(task: Task, block: int) -> Iterator[tuple[Prepared, slice]]:
@@ -100,41 +98,6 @@ _KEPT_BYTES = 2**28
 _kept: dict[tuple[str, type], Prepared] = {}  # in the order of use
 
 
-def signals_of(dictionary: AnyDictionary, codes: PlantedCodes) -> NDArray[np.float64]:
-    """W x of planted codes, (batch, m), in float64 whatever the dictionary's dtype; O(k d) a code, O(k m) dense.
-
-    Raises:
-        InvalidArgument: supports and values of different shapes, or a column that the dictionary has not.
-    """
-    supports = codes.supports
-    paired = supports.ndim == 2 and supports.shape == codes.values.shape
-    require(paired, "codes", f"of shapes {supports.shape}, {codes.values.shape}", "must be two (batch, k) arrays")
-    inside = supports.size == 0 or (supports.min() >= 0 and supports.max() < dictionary.n)
-    require(bool(inside), "codes.supports", "array with a column out of range", f"must lie in 0..{dictionary.n - 1}")
-    out = np.zeros((len(codes.supports), dictionary.m))
-    rows = dictionary.mask.rows if isinstance(dictionary, Dictionary) else np.empty((0, 0), np.int32)
-    combine(rows, dictionary.values, codes.supports, codes.values, out)
-    return out
-
-
 def _solve(task: Task, prepared: Prepared, signals: Floats, codes: PlantedCodes) -> Recovery:
     """The task's solver on signals of one dictionary, whose planted codes are known."""
-    if task.solver == "omp":
-        return omp(prepared, signals, task.k, planted=codes.supports if task.success.early_stop else None)
-    return SOLVERS[task.solver](prepared.dictionary, signals, task.k)
-
-
-def _successes(task: Task, hits: NDArray[np.int64], errors: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """A solver's support has at most k atoms, so it is the planted one where it has k of these."""
-    if task.success.measure == "support":
-        return hits == task.k
-    if task.success.measure == "fraction":
-        return hits / task.k >= task.success.threshold
-    return errors <= task.success.threshold
-
-
-def recovered(dictionary: AnyDictionary, codes: Floats, k: int, solver: str = "omp") -> NDArray[np.bool_]:
-    """Whether the solver finds exactly the support of each k-sparse code from W x, shape (batch,)."""
-    found = SOLVERS[solver](dictionary, dictionary.matvec(codes), k).supports
-    planted = np.sort(np.argpartition(-np.abs(codes), k - 1, axis=1)[:, :k], axis=1)
-    return (found == planted).all(axis=1)
+    return solver_named(task.solver, early_stop=task.success.early_stop)(prepared, signals, codes)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels.expansion.coefficients import gram_row_sums, largest_l1, least_range
+from expander_theory._kernels.expansion.graph import entries
 from expander_theory.base import InvalidArgument, require, require_int
 from expander_theory.dictionaries import MARGIN, AnyDictionary, Dictionary, Floats
 from expander_theory.solvers.recovery import require_unit_columns
@@ -129,15 +130,13 @@ class _Pairs:
             raise InvalidArgument("dictionary", "dense", "must be a masked dictionary")
         require_unit_columns(dictionary)
         unit = dictionary.astype(np.float64).normalised()
-        start, columns = unit.mask.row_lists
-        entry = unit.values.ravel()[np.argsort(unit.mask.rows.ravel(), kind="stable")]
         self.n = unit.n
-        self.arrays = (unit.mask.rows, unit.values, start, columns, entry)
+        self.entries = entries(unit.mask.rows, unit.values, unit.mask.row_lists)
 
 
 def _least_range(pairs: _Pairs, k: int, below: float, time_limit: float) -> RangeThreshold:
     """R*_k where it is less than ``below``; otherwise ``below``, or an interval when time is up."""
-    sums, largest = gram_row_sums(*pairs.arrays, max(1, k - 1))
+    sums, largest = gram_row_sums(pairs.entries, max(1, k - 1))
     mu = float(largest.max())
     if mu >= 1 - MARGIN:
         return RangeThreshold(0.0, 0.0)  # two columns are parallel, and no code tells them apart (0/0 = 0)
@@ -148,7 +147,7 @@ def _least_range(pairs: _Pairs, k: int, below: float, time_limit: float) -> Rang
     best, first, finished = below, 0, False
     while not finished:
         last = min(pairs.n, first + 16)
-        best, finished = least_range(*pairs.arrays, order, sums, mu, k - 1, first, last, best)
+        best, finished = least_range(pairs.entries, order, sums, mu, k - 1, first, last, best)
         first = last
         if not finished and time.monotonic() > deadline:
             left = float(sums[order[last]])  # every pair left has both sums at most this

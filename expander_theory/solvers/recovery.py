@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels.omp import pursuit as kernel
 from expander_theory.base import optional_module, require
@@ -90,6 +90,17 @@ class Recovery:
     def supports(self) -> NDArray[np.int32]:
         """The chosen atoms of each signal, increasing; -1 (first) where fewer than k were chosen."""
         return np.sort(self.indices, axis=1)
+
+    def relative_errors(self, signals: ArrayLike) -> NDArray[np.floating[Any]]:
+        """||h - W x||_2 / ||h||_2 of each signal, (batch,); 0 for a signal of zeros.
+
+        Args:
+            signals: (batch, m) or (m,), those that were solved. Their squares may overflow or vanish.
+        """
+        h = np.atleast_2d(np.asarray(signals))
+        scale = np.abs(h).max(axis=1)
+        scale[scale == 0] = 1
+        return self.residual_norms / scale / np.maximum(np.linalg.norm(h / scale[:, None], axis=1), 1)
 
     def to_scipy(self) -> scipy.sparse.csr_array:
         """The codes as a (batch, n) ``scipy.sparse.csr_array``.

@@ -47,5 +47,5 @@ def ssmp(
     updates = positive_or("updates_per_phase", updates_per_phase, 4 * int(k))
     limit = positive_or("max_iterations", max_iterations, 16)
     limits = (int(k), updates, limit, problem.tolerance)
-    kernel.ssmp(problem.columns, *mask.row_lists, problem.h, *limits, problem.found)
+    kernel.ssmp(problem.columns, mask.row_lists, problem.h, *limits, problem.found)
     return problem.recovery()

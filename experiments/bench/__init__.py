@@ -1,1 +1,1 @@
-"""Parts of the benchmark :mod:`experiments.bench_omp`."""
+"""Benchmarks: ``python -m experiments.bench.omp``, ``torch_omp``, ``sae`` and ``sae_cuda``, all on one driver."""

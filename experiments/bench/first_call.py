@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -32,9 +33,9 @@ def _measure() -> dict[str, float]:
     begun = time.process_time()
     import numpy as np
 
-    from experiments.bench.peers import ours
+    from experiments.bench.omp_peers import ours
+    from experiments.bench.omp_work import MODELS
     from experiments.bench.sizes import SIZES, make_problem
-    from experiments.bench.work import MODELS
 
     seconds = {"import": time.process_time() - begun}
     for dtype in ("float32", "float64"):
@@ -47,6 +48,15 @@ def _measure() -> dict[str, float]:
                 calls.append(time.process_time() - begun)
             seconds[f"{backend}, {dtype}"] = max(0.0, calls[0] - calls[1])
     return seconds
+
+
+def first_calls_table(runs: Sequence[dict[str, float]]) -> str:
+    """CPU seconds of first calls, compiled and from the cache."""
+    from experiments.bench.table import markdown
+
+    rows = [[name, *(f"{run[name]:.2f}" for run in runs)] for name in runs[0]]
+    rows.append(["all", *(f"{sum(run.values()):.2f}" for run in runs)])
+    return markdown(rows, ("first call", "compiled, s", "from the cache, s"))
 
 
 if __name__ == "__main__":

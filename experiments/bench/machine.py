@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import platform
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from experiments.bench.driver import Call, fastest
+from experiments.bench.table import markdown
+
 PACKAGES = (
     *("numpy", "scipy", "numba", "scikit-learn", "spams-bin", "orthogonal-matching-pursuit-gpu"),
     *("torch", "sae-lens", "eai-sparsify"),
 )
+LASTING = ("cpu_model_name", "cpu_count", "cpu_config", "platform", "python_version")
+"""What pyperf says of a machine and does not change from one run to the next."""
+_WORDS = 1 << 18
+"""Reads, updates or loads of one timed call, at least."""
 DEFAULT_CACHES = (32 << 10, 1 << 20, 16 << 20)
 """Sizes of L1, L2 and L3 that are assumed where the system does not tell them."""
 
@@ -77,27 +81,64 @@ def _gather(places, entries, passes):
 
 
 def measure_rates(seconds: float = 0.02, largest: int = 1 << 29) -> Rates:
-    """All rates, each the best of five runs of about ``seconds``; no array above ``largest`` bytes."""
+    """All rates, each the best of five interleaved runs of about ``seconds``; no array above ``largest`` bytes."""
     caches = cache_sizes()
     sizes = (caches[0] // 2, caches[1] // 2, min(8 * caches[1], caches[2] // 2), 4 * caches[2])
     words = np.ones(min(max(sizes), largest) // 8, np.int64)
     arrays = [words[: size // 8] for size in sizes]
-    read = [_rate(lambda passes, w=array: _read(w, passes), array.nbytes, seconds) for array in arrays]
     rng = np.random.default_rng(0)
     near, far = caches[0] // 16, caches[1] // 32
     places, farther = rng.integers(0, (near, far), (4096, 2), np.int32).T.copy()
     out, amounts = np.zeros(far, np.float32), rng.random(4096, np.float32)
-    scatter = _rate(lambda passes: _scatter(farther, amounts, out, passes), 4096, seconds)
-    gather = _rate(lambda passes: _gather(places, out, passes), 4096, seconds)
-    product = {name: _product_rate(np.dtype(name), seconds) for name in ("float32", "float64")}
+    passes = [max(1, _WORDS // array.size) for array in arrays]  # or calling the loop would count
+    many = _WORDS // places.size
+    calls: dict[str, Call] = {
+        "scatter": partial(_scatter, farther, amounts, out, many),
+        "gather": partial(_gather, places, out, many),
+    }
+    for number, (array, count) in enumerate(zip(arrays, passes, strict=True)):
+        calls[f"read {number}"] = partial(_read, array, count)
+    for name in ("float32", "float64"):
+        square = np.ones((512, 512), name)
+        calls[name] = partial(np.matmul, square, square)
+    spent = fastest(calls, shortest=seconds)
+    read = [
+        array.nbytes * count / spent[f"read {i}"] for i, (array, count) in enumerate(zip(arrays, passes, strict=True))
+    ]
+    scatter, gather = (many * places.size / spent[name] for name in ("scatter", "gather"))
+    product = {name: 2 * 512**3 / spent[name] for name in ("float32", "float64")}
     return Rates(caches, (read[0], read[1], read[2], read[3]), scatter, gather, product)
 
 
-def describe(rates: Rates) -> dict[str, Any]:
-    """The machine and the versions of what runs on it, for a results file."""
+def rates_table(rates: Rates) -> str:
+    """The machine's measured rates."""
+    names = ("L1", "L2", "L3", "memory")
+    rows = [[f"read, {name}", f"{rate / 1e9:.0f} GB/s"] for name, rate in zip(names, rates.read, strict=True)]
+    rows += [["scattered updates, L2", f"{rates.scatter / 1e9:.2f} G/s"]]
+    rows += [["scalar loads, L1", f"{rates.gather / 1e9:.2f} G/s"]]
+    rows += [[f"matrix product, {dtype}", f"{rate / 1e9:.0f} Gflop/s"] for dtype, rate in rates.product.items()]
+    return markdown(rows, ("one core", "rate"))
+
+
+def describe() -> dict[str, Any]:
+    """The machine, as pyperf finds it, and the versions of what runs on it: what does not change between two runs."""
+    found = _metadata()
     versions = {name: version for name in PACKAGES if (version := _version(name))}
-    system = {"processor": _processor(), "system": platform.system(), "python": platform.python_version()}
-    return {**system, "packages": versions, "rates": asdict(rates)}
+    return {**{name: found[name] for name in LASTING if name in found}, "packages": versions}
+
+
+def headline() -> str:
+    """The processor, and how busy it is with what else runs."""
+    found = _metadata()
+    model, count = found.get("cpu_model_name", found.get("platform")), found.get("cpu_count", "?")
+    load = f"; load {found['load_avg_1min']}" if "load_avg_1min" in found else ""
+    return f"{model}, {count} processors{load}"
+
+
+def _metadata() -> dict[str, Any]:
+    import pyperf  # of the bench extra
+
+    return pyperf.Run([1.0]).get_metadata()
 
 
 def cache_sizes() -> tuple[int, int, int]:
@@ -109,35 +150,8 @@ def cache_sizes() -> tuple[int, int, int]:
     return found[1], found[2], found[3]
 
 
-def _rate(work: Callable[[int], object], units: int, seconds: float) -> float:
-    """Units a second of CPU time of work(passes), which does ``units`` a pass."""
-    work(1)
-    passes = 1
-    while (spent := _timed(work, passes)) < seconds:
-        passes = max(2 * passes, int(passes * seconds / max(spent, 1e-6)))
-    return passes * units / min(spent, *(_timed(work, passes) for _ in range(4)))
-
-
-def _timed(work: Callable[[int], object], passes: int) -> float:
-    begun = time.process_time()
-    work(passes)
-    return time.process_time() - begun
-
-
-def _product_rate(dtype: np.dtype[Any], seconds: float) -> float:
-    a = np.ones((512, 512), dtype)
-    return _rate(lambda passes: [a @ a for _ in range(passes)], 2 * 512**3, seconds)
-
-
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{named[0] if named else platform.processor()}, {os.cpu_count()} cores"

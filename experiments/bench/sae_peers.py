@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from experiments.bench.agreement import differences
+from experiments.bench.driver import Call, Contender
 from sae_bridge.training import Training, TrainingRun, World
 
 RATE = 1e-3
-_CPU = torch.device("cpu")
+CPU = torch.device("cpu")
+COMPARED = 256
+"""Tokens for which answers are compared."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +44,21 @@ class Size:
         return f"m = {self.m}, n = {self.n:,}, k = {self.k}, d = {self.d}"
 
 
-class Contender(ABC):
-    """An SAE in training, built from our untrained one.
+class Trained(ABC):
+    """An SAE in training, built from our untrained one. SAEs of other libraries are on the CPU.
 
     Attributes:
         name: for the table.
         package: the import that it needs.
+        compiles: whether its first step does.
     """
 
     name: str
     package = "torch"
+    compiles = False
 
     @abstractmethod
-    def __init__(self, size: Size, x: Tensor, seed: int) -> None: ...
+    def __init__(self, size: Size, x: Tensor, seed: int, device: torch.device = CPU) -> None: ...
 
     @abstractmethod
     def step(self, x: Tensor) -> None:
@@ -64,17 +71,47 @@ class Contender(ABC):
 
     @classmethod
     def installed(cls) -> bool:
+        """Whether its package is."""
         return importlib.util.find_spec(cls.package) is not None
 
+    @classmethod
+    def contender(
+        cls, size: Size, x: Tensor, seed: int, *, device: torch.device = CPU, steps: int = 1, once: bool = False
+    ) -> Contender:
+        """A step, for the driver, after so many that are not timed: moments exist then."""
 
-class Ours(Contender):
+        def prepare() -> dict[str, Call]:
+            one = cls(size, x, seed, device)
+            for _ in range(steps):
+                one.step(x)
+            return {"step": lambda: one.step(x)}
+
+        return Contender(cls.name, len(x), prepare, warm=cls.compiles, once=once)
+
+
+def answers_apart(kinds: Iterable[type[Trained]], size: Size, x: Tensor, seed: int, device: torch.device) -> list[str]:
+    """Where reconstructions or gradients of the first tokens, before any step, differ from ours.
+
+    Gradients are compared on the mask, outside of which ours is 0.
+    """
+    some, apart = x[:COMPARED], []
+    out, gradient = Ours(size, x, seed, device).gradient(some)
+    for kind in kinds:
+        other_out, other_gradient = kind(size, x, seed, device).gradient(some)
+        expected = {"reconstruction": out, "gradient": gradient}
+        found = {"reconstruction": other_out, "gradient": other_gradient * (gradient != 0)}
+        apart += [f"{size.text}: {kind.name}, {what}" for what in differences(expected, found)]
+    return apart
+
+
+class Ours(Trained):
     """:class:`sae_bridge.training.TrainingRun`, whose step also counts dead features."""
 
-    name = "ours"
+    name, compiles = "ours", True
 
-    def __init__(self, size: Size, x: Tensor, seed: int) -> None:
+    def __init__(self, size: Size, x: Tensor, seed: int, device: torch.device = CPU) -> None:
         how = _recipe(size, seed)
-        self.training_run = TrainingRun(how, x, _CPU, World(), how.identity())
+        self.training_run = TrainingRun(how, x.cpu(), device, World(), how.identity())
 
     def step(self, x: Tensor) -> None:
         self.training_run.advance(x)
@@ -87,20 +124,14 @@ class Ours(Contender):
         return out.detach(), _spread(found, sae.rows, sae.m)
 
 
-class Dense(Contender):
+class Dense(Trained):
     """What one writes in plain torch: a product, ``topk``, ``scatter``, a product."""
 
     name = "plain torch, tied"
 
-    def __init__(self, size: Size, x: Tensor, seed: int) -> None:
-        self.k, self.weight = size.k, torch.nn.Parameter(_start(size, seed))
-        self.b_enc, self.b_dec = (torch.nn.Parameter(torch.zeros(width)) for width in (size.n, size.m))
-        self.optimiser = _adam([self.weight, self.b_enc, self.b_dec])
-
-    def to(self, device: torch.device) -> None:
-        """Move the parameters; Adam starts anew."""
-        for parameter in (self.weight, self.b_enc, self.b_dec):
-            parameter.data = parameter.data.to(device)
+    def __init__(self, size: Size, x: Tensor, seed: int, device: torch.device = CPU) -> None:
+        self.k, self.weight = size.k, torch.nn.Parameter(_start(size, seed).to(device))
+        self.b_enc, self.b_dec = (torch.nn.Parameter(torch.zeros(width, device=device)) for width in (size.n, size.m))
         self.optimiser = _adam([self.weight, self.b_enc, self.b_dec])
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -127,12 +158,25 @@ class Dense(Contender):
         return out.detach(), found
 
 
-class SAELens(Contender):
+class CompiledDense(Dense):
+    """The same under ``torch.compile``."""
+
+    name = "dense, torch.compile"
+
+    def __init__(self, size: Size, x: Tensor, seed: int, device: torch.device = CPU) -> None:
+        super().__init__(size, x, seed, device)
+        self._compiled = torch.compile(super().step)
+
+    def step(self, x: Tensor) -> None:
+        self._compiled(x)
+
+
+class SAELens(Trained):
     """``TopKTrainingSAE``, stepped as its trainer does."""
 
     name, package, sparse = "SAELens TopK", "sae_lens", False
 
-    def __init__(self, size: Size, x: Tensor, seed: int) -> None:
+    def __init__(self, size: Size, x: Tensor, seed: int, device: torch.device = CPU) -> None:
         from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig  # pyright: ignore[reportMissingImports]
 
         how = {"rescale_acts_by_decoder_norm": False, "use_sparse_activations": self.sparse}
@@ -169,12 +213,12 @@ class SAELensSparse(SAELens):
     name, sparse = "SAELens TopK, sparse codes", True
 
 
-class Sparsify(Contender):
+class Sparsify(Trained):
     """``SparseCoder``, stepped as its trainer does, with Adam."""
 
     name, package = "sparsify", "sparsify"
 
-    def __init__(self, size: Size, x: Tensor, seed: int) -> None:
+    def __init__(self, size: Size, x: Tensor, seed: int, device: torch.device = CPU) -> None:
         from sparsify import SparseCoder, SparseCoderConfig  # pyright: ignore[reportMissingImports]
 
         self.sae = SparseCoder(size.m, SparseCoderConfig(num_latents=size.n, k=size.k))
@@ -200,7 +244,7 @@ class Sparsify(Contender):
         return out.detach(), encoder + decoder
 
 
-CONTENDERS: tuple[type[Contender], ...] = (Ours, Dense, SAELens, SAELensSparse, Sparsify)
+CONTENDERS: tuple[type[Trained], ...] = (Ours, Dense, SAELens, SAELensSparse, Sparsify)
 
 
 def _recipe(size: Size, seed: int) -> Training:

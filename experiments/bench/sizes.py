@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,12 @@ from expander_theory.masks import Mask, uniform_mask
 
 @dataclass(frozen=True)
 class Size:
-    """Shape of a problem, the ratio to the best peer that is aimed at, and how many signals each solver gets.
+    """Shape of a problem, the ratio to the best peer that is aimed at, and what each solver gets.
 
-    A slow solver gets few signals; one that sets something up in every call gets enough to make up for it.
+    Attributes:
+        signals: by solver, the signals in a call. Fixed, so that ratios do not depend on how busy the machine is: a
+            slow solver gets few; one that sets something up in every call gets enough to do so and to make up for it.
+        once: solvers that are timed in the pass that measures memory alone, since a call takes many seconds.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Size:
     k: int
     goal: float
     signals: dict[str, int]
+    once: frozenset[str] = frozenset()
 
     @property
     def text(self) -> str:
@@ -34,37 +38,38 @@ class Size:
         return f"{self.name} ({self.m}, {self.n}, d {self.d}, k {self.k})"
 
 
-_KEYS = ("ours", "spams", "naive", "mp", "mp_gram", "sparse", "structured")
+_SOLVERS = ("ours", "spams", "naive", "mp", "mp_gram", "sparse", "structured")
 
 
-def _size(name: str, m: int, n: int, d: int, k: int, goal: float, *signals: int) -> Size:
-    return Size(name, m, n, d, k, goal, dict(zip(_KEYS, signals, strict=True)))
+def _size(name: str, m: int, n: int, d: int, k: int, goal: float, *signals: int, once: tuple[str, ...] = ()) -> Size:
+    return Size(name, m, n, d, k, goal, dict(zip(_SOLVERS, signals, strict=True)), frozenset(once))
 
 
 SIZES = {
     size.name: size
-    for size in (
+    for size in (  # m, n, d, k, goal; then signals: ours, spams, naive, mp, mp_gram, sparse, structured
         _size("A", 256, 1024, 7, 8, 12, 32768, 8192, 4096, 512, 256, 128, 256),
         _size("B", 512, 4096, 7, 16, 20, 8192, 2048, 512, 32, 8, 48, 64),
         _size("C", 576, 4608, 8, 32, 12, 4096, 2048, 256, 16, 8, 16, 32),
-        _size("D", 2048, 16384, 7, 32, 60, 2048, 256, 128, 2, 1, 8, 8),
-        _size("E", 2048, 65536, 7, 32, 150, 1024, 2, 128, 1, 1, 6, 4),
+        _size("D", 2048, 16384, 7, 32, 60, 2048, 256, 128, 2, 1, 8, 8, once=("spams", "naive", "mp_gram")),
+        _size("E", 2048, 65536, 7, 32, 150, 1024, 2, 128, 1, 1, 6, 4, once=("spams", "naive", "mp", "mp_gram")),
         _size("d7", 512, 4096, 7, 64, 1, 2048, 1024, 128, 12, 8, 12, 16),
         _size("d30", 512, 4096, 30, 64, 1, 1024, 1024, 128, 12, 8, 8, 6),
         _size("d100", 512, 4096, 100, 64, 1, 1024, 1024, 128, 12, 8, 4, 2),
         _size("d200", 512, 4096, 200, 64, 1, 1024, 1024, 128, 12, 8, 2, 1),
     )
 }
+BACKEND_SHARES = {"tile": 4, "push": 4, "gram": 4, "plain": 16}
+"""Each backend of ours gets the signals of ours divided by this."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Problem:
     """One dictionary and a batch of signals in one dtype, in the layouts that solvers take."""
 
     size: Size
     dictionary: Dictionary
     signals: Floats
-    _dense: dict[str, Floats] = field(default_factory=dict)
 
     @property
     def k(self) -> int:
@@ -80,17 +85,11 @@ class Problem:
         """A copy that has cached nothing."""
         return Dictionary(Mask(self.size.m, self.dictionary.mask.rows), self.dictionary.values)
 
-    def dense(self, order: str) -> Floats:
-        """W as an (m, n) array in order "C" or "F"; made once, until :meth:`forget`."""
-        if order not in self._dense:
-            rows, columns = self.dictionary.mask.rows, np.arange(self.size.n)[:, None]
-            self._dense[order] = np.zeros((self.size.m, self.size.n), self.dtype, order="F" if order == "F" else "C")
-            self._dense[order][rows, columns] = self.dictionary.values
-        return self._dense[order]
-
-    def forget(self) -> None:
-        """Drop the dense arrays."""
-        self._dense.clear()
+    def dense(self, order: Literal["C", "F"]) -> Floats:
+        """W as a new (m, n) array in this order."""
+        out = np.zeros((self.size.m, self.size.n), self.dtype, order=order)
+        out[self.dictionary.mask.rows, np.arange(self.size.n)[:, None]] = self.dictionary.values
+        return out
 
 
 def make_problem(size: Size, batch: int, dtype: np.dtype[Any], seed: int) -> Problem:

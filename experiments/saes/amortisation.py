@@ -8,46 +8,42 @@ from typing import TYPE_CHECKING
 from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
-    from experiments.saes.suite import SAESuite
+    from sae_bridge.suites import SAESuite
 
 _IN_MODEL = ("encoder", "least_squares", "mp", "omp", "omp_nonnegative")
 
 
 @dataclass(frozen=True)
 class Amortisation(OnSAEs):
-    """Claim: part of the gap at matched parameter count is encoder amortisation.
+    """Claim: part of the gap at matched count is encoder amortisation.
 
-    The frontier's decoders (one seed): FVU, relative error, overlap of supports and CE recovered for the encoder, least
-    squares on its support, matching pursuit and OMP. Some degrees, over k up to the setting's own: the errors of gOMP,
-    NIHT and CoSaMP too, which take seconds a thousand tokens.
+    The frontier's decoders (one seed): FVU, relative error, overlap of supports and CE recovered for the encoder,
+    least squares on its support, matching pursuit and OMP. Some degrees, over k up to the setting's own: the errors
+    of gOMP, NIHT and CoSaMP too, which take seconds a thousand tokens.
     """
 
     def run(self) -> None:
-        from expander_theory.plotting import draw_named
-
         run(self.suite)
-        print(draw_named(self.out, "amortisation", "inference_algorithms"))
 
 
 def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
-    from expander_theory.results import Ledger
-    from experiments.saes.suite import file_name
-    from experiments.saes.variants import architecture, sparsities
+    from expander_theory.results import AmortisationRecord, Ledger
     from sae_bridge.evaluation import amortisation_gap
+    from sae_bridge.suites import architecture, file_name, sparsities
 
     setting = suite.setting
     seed = setting.control_seeds[0]
-    plain = [architecture(setting.base, d) for d in setting.plan.degrees]
-    ks = tuple(sorted({k for k in (*setting.ks, setting.base.k) if k <= setting.base.k}))
-    over_k = sparsities(setting.base, setting.sparsity_degrees, ks)
+    plain = [architecture(setting.recipe, d) for d in setting.degrees]
+    ks = tuple(sorted({k for k in (*setting.ks, setting.recipe.k) if k <= setting.recipe.k}))
+    over_k = sparsities(setting.recipe, setting.sparsity_degrees, ks)
     members = [(variant, seed) for variant in dict.fromkeys(plain + over_k)]
     suite.train(members)
     identity = {"kind": "amortisation", "setting": setting.name, "activations_sha256": suite.store.sha256}
-    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.base.n}
+    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
     with Ledger(suite.out / "amortisation" / "ledger.jsonl", identity | about) as ledger:
-        done = {record["name"] for record in ledger.records}
+        done = {record.name for record in ledger.of(AmortisationRecord)}
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="SAE", desc="inference", show=bool(todo)):
             sae = suite.sae(variant, seed)
@@ -58,10 +54,19 @@ def run(suite: SAESuite) -> None:
                 model,
                 methods=setting.methods if variant in over_k else _IN_MODEL,
                 in_model=_IN_MODEL,
-                positions=setting.plan.positions,
+                positions=setting.positions,
                 known=suite.baselines(),
                 progress=False,
             )
-            common = {"name": file_name(variant, seed), "variant": variant.name, "label": variant.label, "seed": seed}
-            size = {"d": sae.weight.shape[1], "k": sae.k, "dense": sae.mask is None}
-            ledger.append({**common, **size, "rows": found})
+            ledger.append(
+                AmortisationRecord(
+                    name=file_name(variant, seed),
+                    variant=variant.name,
+                    label=variant.label,
+                    seed=seed,
+                    d=sae.weight.shape[1],
+                    k=sae.k,
+                    dense=sae.mask is None,
+                    rows=tuple(found),
+                )
+            )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from experiments.saes.settings import Setting
-    from experiments.saes.suite import Member, SAESuite
+    from expander_theory.results import EvaluationRecord
+    from sae_bridge.suites import Member, SAESuite, Setting
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,17 @@ class OnSAEs:
     def setting(self) -> Setting:
         """The preset, with what the options change."""
         from expander_theory.base import require_choice
-        from experiments.saes.settings import settings
+        from sae_bridge.suites import settings
 
         known = settings()
         require_choice("preset", self.preset, tuple(known))
-        found = known[self.preset]
-        changed: dict[str, Any] = {"model": self.model, "text": self.text, "seeds": self.seeds}
-        plan = replace(found.plan, **{name: value for name, value in changed.items() if value})
-        if self.layer is not None:
-            plan = replace(plan, harvest=replace(plan.harvest, layer=self.layer))
-        return replace(found, plan=plan, control_seeds=self.seeds or found.control_seeds)
+        return known[self.preset].changed(model=self.model, text=self.text, layer=self.layer, seeds=self.seeds)
 
     @cached_property
     def suite(self) -> SAESuite:
         """Where its SAEs are made."""
-        from experiments.saes.suite import SAESuite
         from sae_bridge.models import checked_device
+        from sae_bridge.suites import SAESuite
 
         return SAESuite(self.setting, self.out, str(checked_device(self.device)))
 
@@ -74,12 +69,9 @@ class Compares(OnSAEs):
         return []
 
     @classmethod
-    def compare(cls, suite: SAESuite) -> list[dict[str, Any]]:
+    def compare(cls, suite: SAESuite) -> list[EvaluationRecord]:
         """Train and evaluate them, with their nulls."""
         return suite.compare(cls.group, cls.members(suite), cls.nulls(suite))
 
     def run(self) -> None:
-        from expander_theory.plotting import draw_named
-
         self.compare(self.suite)
-        print(draw_named(self.out, *self.figures))

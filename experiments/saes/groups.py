@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.saes.base import Compares
 
 if TYPE_CHECKING:
-    from experiments.saes.suite import Member, SAESuite
+    from sae_bridge.suites import Member, SAESuite
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,25 @@ class Frontier(Compares):
 
     @staticmethod
     def members(suite: SAESuite) -> list[Member]:
-        from experiments.saes.variants import architecture
+        from sae_bridge.suites import architecture
 
-        plan = suite.setting.plan
-        return [(architecture(suite.setting.base, d), seed) for d, seed in product(plan.degrees, plan.seeds)]
+        setting = suite.setting
+        return [(architecture(setting.recipe, d), seed) for d, seed in product(setting.degrees, setting.seeds)]
 
     @staticmethod
     def nulls(suite: SAESuite) -> list[int]:
-        from experiments.saes.variants import small_dense
+        from sae_bridge.suites import small_dense
 
         setting, m = suite.setting, suite.store.m
-        smaller = {small_dense(setting.base, m, d).training.k for d in setting.degrees}
-        return sorted({*setting.ks, setting.base.k, *smaller})
+        smaller = {small_dense(setting.recipe, m, d).training.k for d in setting.sparse_degrees}
+        return sorted({*setting.ks, setting.recipe.k, *smaller})
 
 
 @dataclass(frozen=True)
 class CertifiedMask(Compares):
-    """Beyond the paper: does a mask whose columns share at most one row cost fidelity against a random one?
+    """Beyond the paper: does overlap of at most one row cost fidelity?
+
+    A mask whose columns share at most one row, against a random one.
 
     At the degrees where there is one by Latin squares (m = d q, n <= q^2); same seeds for both.
     """
@@ -51,58 +53,58 @@ class CertifiedMask(Compares):
 
     @staticmethod
     def members(suite: SAESuite) -> list[Member]:
-        from experiments.saes.variants import architecture, certified, has_euler_mask
+        from sae_bridge.suites import architecture, certified, has_euler_mask
 
-        base, m = suite.setting.base, suite.store.m
-        degrees = [d for d in suite.setting.degrees if has_euler_mask(m, base.n, d)]
+        base, m = suite.setting.recipe, suite.store.m
+        degrees = [d for d in suite.setting.sparse_degrees if has_euler_mask(m, base.n, d)]
         pairs = [variant for d in degrees for variant in (architecture(base, d), certified(base, d))]
-        return list(product(pairs, suite.setting.plan.seeds))
+        return list(product(pairs, suite.setting.seeds))
 
 
 @dataclass(frozen=True)
 class Controls(Compares):
-    """Claim: it is the sparse, diverse support that does it, not the count of values. Controls at one count."""
+    """Claim: the sparse, diverse support does it, not the count of values. Controls at one count."""
 
     group: ClassVar[str] = "controls"
     figures: ClassVar[tuple[str, ...]] = ("controls",)
 
     @staticmethod
     def members(suite: SAESuite) -> list[Member]:
-        from experiments.saes.variants import controls
+        from sae_bridge.suites import controls
 
-        found = controls(suite.setting.base, suite.store.m, suite.setting.d)
+        found = controls(suite.setting.recipe, suite.store.m, suite.setting.d)
         return list(product(found, suite.setting.control_seeds))
 
 
 @dataclass(frozen=True)
 class Sparsity(Compares):
-    """The paper's curves over k: relative error, CE, dead features, firing rates, geometry. One seed."""
+    """The paper's curves over k, from relative error to firing rates. Also CE, dead features and geometry. One seed."""
 
     group: ClassVar[str] = "sparsity"
     figures: ClassVar[tuple[str, ...]] = ("sparsity",)
 
     @staticmethod
     def members(suite: SAESuite) -> list[Member]:
-        from experiments.saes.variants import sparsities
+        from sae_bridge.suites import sparsities
 
         setting = suite.setting
-        ks = tuple(sorted({*setting.ks, setting.base.k}))
-        return list(product(sparsities(setting.base, setting.sparsity_degrees, ks), setting.control_seeds[:1]))
+        ks = tuple(sorted({*setting.ks, setting.recipe.k}))
+        return list(product(sparsities(setting.recipe, setting.sparsity_degrees, ks), setting.control_seeds[:1]))
 
 
 @dataclass(frozen=True)
 class SmallDense(Compares):
-    """Beyond the paper: does a small dense SAE of as many values do better, and at which storage in bytes?"""
+    """Beyond the paper: does a small dense SAE of as many values do better? And at which storage in bytes."""
 
     group: ClassVar[str] = "small-dense"
     figures: ClassVar[tuple[str, ...]] = ("small_dense",)
 
     @staticmethod
     def members(suite: SAESuite) -> list[Member]:
-        from experiments.saes.variants import architecture, small_dense
+        from sae_bridge.suites import architecture, small_dense
 
-        base, m = suite.setting.base, suite.store.m
-        found = [v for d in suite.setting.degrees for v in (architecture(base, d), small_dense(base, m, d))]
+        base, m = suite.setting.recipe, suite.store.m
+        found = [v for d in suite.setting.sparse_degrees for v in (architecture(base, d), small_dense(base, m, d))]
         return list(product([architecture(base, None), *found], suite.setting.control_seeds))
 
 
@@ -118,7 +120,7 @@ class BetterTraining(Compares):
 
     @staticmethod
     def members(suite: SAESuite) -> list[Member]:
-        from experiments.saes.variants import architecture, better_training
+        from sae_bridge.suites import architecture, better_training
 
-        found = [*better_training(suite.setting.base, suite.setting.d), architecture(suite.setting.base, None)]
+        found = [*better_training(suite.setting.recipe, suite.setting.d), architecture(suite.setting.recipe, None)]
         return list(product(found, suite.setting.control_seeds))

@@ -8,57 +8,54 @@ from typing import TYPE_CHECKING
 from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
-    from experiments.saes.suite import SAESuite
+    from sae_bridge.suites import SAESuite
 
 
 @dataclass(frozen=True)
 class Novelty(OnSAEs):
-    """Which features of expander SAEs the dense SAE does not have: Jaccard of firing sets and decoder cosine.
+    """Which features of expander SAEs the dense SAE does not have. By Jaccard of firing sets and decoder cosine.
 
-    Each with a null of random firing sets of the same size, and beside the same comparison between two dense SAEs of
-    different seeds; entropy of the tokens that features fire on. Over d and over k.
+    Each with a null of random firing sets of the same size, and beside the same comparison between two dense SAEs
+    of different seeds; entropy of the tokens that features fire on. Over d and over k.
     """
 
     def run(self) -> None:
-        from expander_theory.plotting import draw_named
-
         run(self.suite)
-        print(draw_named(self.out, "feature_novelty"))
 
 
 def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
-    from expander_theory.results import Ledger
-    from experiments.saes.suite import file_name
-    from experiments.saes.variants import architecture, sparsities
+    from expander_theory.results import Ledger, NoveltyRecord, RateTenth
     from sae_bridge.evaluation import novelty
+    from sae_bridge.suites import architecture, file_name, sparsities
 
     setting = suite.setting
     seed = setting.control_seeds[0]
-    other = next((s for s in (*setting.plan.seeds, seed + 1) if s != seed), seed + 1)
-    ks = tuple(sorted({*setting.ks, setting.base.k}))
-    dense = {v.training.k: v for v in sparsities(setting.base, (None,), ks)}
-    plain = [architecture(setting.base, d) for d in setting.plan.degrees if d is not None]
-    over_k = sparsities(setting.base, tuple(d for d in setting.sparsity_degrees if d is not None), ks)
+    other = next((s for s in (*setting.seeds, seed + 1) if s != seed), seed + 1)
+    ks = tuple(sorted({*setting.ks, setting.recipe.k}))
+    dense = {v.training.k: v for v in sparsities(setting.recipe, (None,), ks)}
+    plain = [architecture(setting.recipe, d) for d in setting.degrees if d is not None]
+    over_k = sparsities(setting.recipe, tuple(d for d in setting.sparsity_degrees if d is not None), ks)
     targets = [(variant, seed) for variant in dict.fromkeys(plain + over_k)]
-    targets.append((dense[setting.base.k], other))
+    targets.append((dense[setting.recipe.k], other))
     suite.train([*targets, *((v, seed) for v in dense.values())])
     identity = {"kind": "novelty", "setting": setting.name, "activations_sha256": suite.store.sha256}
-    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.base.n}
+    about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
     with Ledger(suite.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
-        done = {record["name"] for record in ledger.records}
+        done = {record.name for record in ledger.of(NoveltyRecord)}
         todo = [member for member in targets if file_name(*member) not in done]
         for variant, own in progress_bar(todo, unit="SAE", desc="novelty", show=bool(todo)):
             sae, reference = suite.sae(variant, own), suite.sae(dense[variant.training.k], seed)
             label = variant.label if sae.mask is not None else "dense, another seed"
+            found = novelty(sae, reference, suite.store, seed=seed)
             ledger.append(
-                {
-                    "name": file_name(variant, own),
-                    "label": label,
-                    "d": sae.weight.shape[1],
-                    "k": sae.k,
-                    "dense": sae.mask is None,
-                    **novelty(sae, reference, suite.store, seed=seed),
-                }
+                NoveltyRecord(
+                    name=file_name(variant, own),
+                    label=label,
+                    d=sae.weight.shape[1],
+                    k=sae.k,
+                    dense=sae.mask is None,
+                    **{**found, "tenths": tuple(RateTenth(**tenth) for tenth in found["tenths"])},
+                )
             )

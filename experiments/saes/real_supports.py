@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
-    from experiments.saes.suite import SAESuite
+    from expander_theory.results import PlantedPoint
+    from sae_bridge.suites import SAESuite
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """k of the cumulative coherence mu_1(k)."""
@@ -22,16 +23,13 @@ _CERTIFY_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Recovery(OnSAEs):
-    """Claim: empirical recovery against the sufficient conditions, per dictionary and per support.
+    """Claim: empirical recovery against the sufficient conditions. Per dictionary and per support.
 
     Exact certificates of the decoders lie in `certificates`; `expander check-certificate` verifies them.
     """
 
     def run(self) -> None:
-        from expander_theory.plotting import draw_named
-
         run(self.suite)
-        print(draw_named(self.out, "recovery_curves", "erc_calibration", "cumulative_coherence"))
 
 
 def run(suite: SAESuite) -> None:
@@ -39,14 +37,13 @@ def run(suite: SAESuite) -> None:
     from expander_theory.base import progress_bar
     from expander_theory.certificates import certify, write_certificate
     from expander_theory.dictionaries import Dictionary, dense_gaussian_dictionary, dictionary_measures, sign_dictionary
-    from expander_theory.results import Ledger
-    from experiments.saes.suite import file_name
-    from experiments.saes.variants import architecture
+    from expander_theory.results import DictionaryMeasures, Ledger, RecoveryRecord
     from sae_bridge.evaluation import support_recovery
+    from sae_bridge.suites import architecture, file_name
 
     setting = suite.setting
     seed = setting.control_seeds[0]
-    members = [(architecture(setting.base, d), seed) for d in setting.plan.degrees]
+    members = [(architecture(setting.recipe, d), seed) for d in setting.degrees]
     suite.train(members)
     identity: dict[str, Any] = {
         "kind": "recovery",
@@ -59,7 +56,7 @@ def run(suite: SAESuite) -> None:
         "seed": seed,
     }
     with Ledger(suite.out / "recovery" / "ledger.jsonl", identity) as ledger:
-        done = {record["name"] for record in ledger.records}
+        done = {record.name for record in ledger.of(RecoveryRecord)}
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="decoder", desc="recovery", show=bool(todo)):
             sae = suite.sae(variant, seed)
@@ -73,42 +70,43 @@ def run(suite: SAESuite) -> None:
                 write_certificate(certify(trained, time_limit=_CERTIFY_SECONDS), path)
             real = support_recovery(sae, suite.store, supports=setting.supports, seed=seed, progress=False)
             ledger.append(
-                {
-                    "name": file_name(variant, seed),
-                    "label": variant.label,
-                    "d": sae.weight.shape[1],
-                    "k": sae.k,
-                    "dense": sae.mask is None,
-                    "measures": dictionary_measures(trained),
-                    "cumulative_coherence": {"trained": _coherence(trained), "random values": _coherence(random)},
-                    "planted": {
+                RecoveryRecord(
+                    name=file_name(variant, seed),
+                    label=variant.label,
+                    d=sae.weight.shape[1],
+                    k=sae.k,
+                    dense=sae.mask is None,
+                    measures=DictionaryMeasures.of(dictionary_measures(trained)),
+                    cumulative_coherence={"trained": _coherence(trained), "random values": _coherence(random)},
+                    planted={
                         "trained": _planted(trained, setting, seed),
                         "random values": _planted(random, setting, seed),
                     },
-                    "by_size": real.by_size(),
-                    "calibration": real.calibration(),
-                    "contradictions": real.contradictions(),
-                }
+                    by_size=tuple(real.by_size()),
+                    calibration=tuple(real.calibration()),
+                    contradictions=real.contradictions(),
+                )
             )
 
 
-def _coherence(dictionary: Any) -> list[list[float]]:
+def _coherence(dictionary: Any) -> tuple[tuple[int, float], ...]:
     """Pairs k, mu_1(k)."""
     from expander_theory.dictionaries import babel
 
     sums = babel(dictionary, min(_SIZES[-1], dictionary.n - 1))
-    return [[k, float(sums[k - 1])] for k in _SIZES if k <= len(sums)]
+    return tuple((k, float(sums[k - 1])) for k in _SIZES if k <= len(sums))
 
 
-def _planted(dictionary: Any, setting: Any, seed: int) -> list[dict[str, Any]]:
+def _planted(dictionary: Any, setting: Any, seed: int) -> tuple[PlantedPoint, ...]:
     """Rates over k, up to the first k with no success."""
+    from expander_theory.results import PlantedPoint
     from expander_theory.simulation import planted_recovery
 
     rates = []
     for rate in planted_recovery(
         dictionary, setting.planted_ks, trials=setting.planted_trials, solver="omp", seed=seed
     ):
-        rates.append(asdict(rate))
+        rates.append(PlantedPoint(**asdict(rate)))
         if rate.successes == 0:
             break
-    return rates
+    return tuple(rates)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,21 +28,18 @@ from expander_theory.dictionaries import (
     overlap_counts,
     sign_dictionary,
 )
-from expander_theory.masks import (
-    Mask,
-    biregular_mask,
-    is_prime_power,
-    least_overlap_mask,
-    polynomial_mask,
-    progressive_edge_growth_mask,
-    uniform_mask,
-)
-from expander_theory.results import Ledger
+from expander_theory.masks import MASK_FAMILIES, Mask, mask_family
+from expander_theory.results import CertifiedRate, CertifiedRecord, Ledger
 from expander_theory.simulation import planted_recovery
 from expander_theory.solvers import exact_recovery_coefficients, range_certified_k, range_threshold
 from expander_theory.statistics import clopper_pearson_interval, fit_boundary
 
 FAMILIES = ("uniform", "biregular", "progressive-edge-growth", "overlap-limited", "polynomial")
+
+if TYPE_CHECKING:
+    Family = str
+else:
+    Family = Literal[tuple(MASK_FAMILIES)]
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Certified:
-    """Certified against empirical sparsity for every family of masks at SAE sizes; a second run resumes."""
+    """Compare certified with empirical sparsity at SAE sizes. For every family of masks; a second run resumes."""
 
     preset: Literal["quick", "full"] = "quick"
     """quick: m = 512, n = 4096, some minutes. full: sizes up to n = 65,536 and d up to 64, many hours."""
@@ -79,47 +76,44 @@ class Certified:
     """Only sizes with these n (default: all of the preset)."""
     d: tuple[int, ...] = ()
     """Only these degrees (default: all of the preset)."""
-    family: tuple[Literal["uniform", "biregular", "progressive-edge-growth", "overlap-limited", "polynomial"], ...] = ()
-    """Only these families (default: all)."""
+    family: tuple[Family, ...] = ()
+    """Only these families (default: uniform, biregular, progressive-edge-growth, overlap-limited and polynomial)."""
     seed: int = 0
     """Seed of masks, signs, supports and codes."""
 
     def run(self) -> None:
-        from expander_theory.plotting import draw_all
-
-        kept = {name: set(getattr(self, name)) for name in ("family", "m", "n", "d")}
+        kept = {name: set(getattr(self, name)) for name in ("m", "n", "d")}
         scale = SCALES[self.preset]
         cases = [
             (family, m, n, d)
             for m, n in scale.sizes
             for d in scale.degrees
-            for family in FAMILIES
-            if all(not kept[name] or value in kept[name] for name, value in zip(kept, (family, m, n, d), strict=True))
+            for family in MASK_FAMILIES
+            if family in (self.family or FAMILIES)
+            and all(not kept[name] or value in kept[name] for name, value in zip(kept, (m, n, d), strict=True))
         ]
         require(bool(cases), "m, n, d, family", "no case", f"must name some of the preset's sizes {scale.sizes}")
         content = {key: value for key, value in asdict(scale).items() if key not in ("sizes", "degrees")}
         with Ledger(self.out / "ledger.jsonl", {"kind": "certified", "seed": self.seed, **content}) as ledger:
             run(cases, scale, self.seed, ledger)
-        print(draw_all(self.out))
 
 
 def run(cases: list[tuple[str, int, int, int]], scale: Scale, seed: int, ledger: Ledger) -> None:
     """Measure every case that the (open) ledger does not hold yet; parts are recorded as they are done."""
-    done = {(r["family"], r["m_asked"], r["n"], r["d"], r["part"]) for r in ledger.records}
+    done = {(r.family, r.m_asked, r.n, r.d, r.part) for r in ledger.of(CertifiedRecord)}
     todo = [(*case, part) for case in cases for part in PARTS if (*case, part) not in done]
     current: tuple[Any, Dictionary | str] = (None, "")
     for family, m, n, d, part in progress_bar(todo, unit="part", desc="certified"):
-        key = {"family": family, "m_asked": m, "n": n, "d": d, "part": part}
+        key: dict[str, Any] = {"family": family, "m_asked": m, "n": n, "d": d, "part": part}
         if current[0] != (family, m, n, d):
             current = ((family, m, n, d), _dictionary(family, m, n, d, seed))
         dictionary = current[1]
         if isinstance(dictionary, str):
-            ledger.append({**key, "impossible": dictionary})
+            ledger.append(CertifiedRecord(**key, impossible=dictionary))
         else:
             found = PARTS[part](dictionary, scale, derived_seed(seed, f"{family} {m} {n} {d}"))
-            ledger.append(
-                {**key, "m": dictionary.m, "recipe": dictionary.mask.recipe, "sha256": dictionary.sha256, **found}
-            )
+            about = {"m": dictionary.m, "recipe": dictionary.mask.recipe, "sha256": dictionary.sha256}
+            ledger.append(CertifiedRecord(**key, **about, **found))
 
 
 def _dictionary(family: str, m: int, n: int, d: int, seed: int) -> Dictionary | str:
@@ -130,18 +124,10 @@ def _dictionary(family: str, m: int, n: int, d: int, seed: int) -> Dictionary | 
         return str(error)
 
 
-def _mask(family: str, m: int, n: int, d: int, seed: int) -> Mask:
-    if family == "uniform":
-        return uniform_mask(m, n, d, seed=seed)
-    if family == "biregular":
-        return biregular_mask(m, n, d, seed=seed)
-    if family == "progressive-edge-growth":
-        return progressive_edge_growth_mask(m, n, d, seed=seed)
-    if family == "polynomial":  # the largest field with d q <= m, and the least overlap that gives n columns
-        q = next((q for q in range(m // d, 1, -1) if is_prime_power(q)), 2)
-        r = next(r for r in range(2, 64) if q**r >= n)
-        return polynomial_mask(q, d, r=r, n=n)
-    return least_overlap_mask(m, n, d, seed=seed)
+def _mask(name: str, m: int, n: int, d: int, seed: int) -> Mask:
+    """The family's mask of the most rows up to m."""
+    family = mask_family(name)
+    return family.build(family.rows_at_most(m, d), n, d, seed=seed)
 
 
 # ---- the parts of a record
@@ -155,7 +141,7 @@ def _expansion(dictionary: Dictionary, scale: Scale, seed: int) -> dict[str, Any
     half = expanding_size(mask, Fraction(1, 2), time_limit=scale.seconds)
     return {
         "largest_overlap": int(np.nonzero(counts)[0][-1]),
-        "row_degrees": [int(mask.row_degrees.min()), int(mask.row_degrees.max())],
+        "row_degrees": (int(mask.row_degrees.min()), int(mask.row_degrees.max())),
         "eps": {str(s): [str(1 - high), str(1 - low)] for s, (low, high) in bounds.items()},
         "size_below_half": half.proved,
         "size_at_half": half.fails_at,
@@ -185,7 +171,7 @@ def _paper_ratios(dictionary: Dictionary, scale: Scale, seed: int) -> dict[str, 
         for name, size, factor in (("R_id", 2 * k, 2), ("R_OMP", k + 1, 2 * k + 1)):
             low, high = profile.ratio_bounds(size)
             ratios[f"{name}({k})"] = [str(factor * (1 - high)), str(factor * (1 - low))]
-    return ratios
+    return {"ratios": ratios}
 
 
 def _union_bounds(dictionary: Dictionary, scale: Scale, seed: int) -> dict[str, Any]:
@@ -207,10 +193,10 @@ def _supports(dictionary: Dictionary, scale: Scale, seed: int) -> dict[str, Any]
         draws = np.array([rng.choice(dictionary.n, k, replace=False) for _ in range(scale.supports)])
         certified = int((exact_recovery_coefficients(dictionary, draws) < 1 - 1e-9).sum())
         low, _ = clopper_pearson_interval(certified, scale.supports)
-        rows.append({"k": k, "certified": certified, "supports": scale.supports, "low": float(low)})
+        rows.append(CertifiedRate(k=k, certified=certified, supports=scale.supports, low=float(low)))
         if certified <= 0.05 * scale.supports:
             break
-    return {"erc": rows, **_points("erc", [r["k"] for r in rows], [r["certified"] for r in rows], scale.supports)}
+    return {"erc": tuple(rows), **_points("erc", [r.k for r in rows], [r.certified or 0 for r in rows], scale.supports)}
 
 
 def _recovery(solver: str, coefficients: Literal["signs", "gaussian"]) -> Callable[..., dict[str, Any]]:
@@ -220,11 +206,12 @@ def _recovery(solver: str, coefficients: Literal["signs", "gaussian"]) -> Callab
             (rate,) = planted_recovery(
                 dictionary, [k], trials=scale.trials, coefficients=coefficients, solver=solver, seed=seed
             )
-            rows.append({"k": k, "successes": rate.successes, "trials": rate.trials})
+            rows.append(CertifiedRate(k=k, successes=rate.successes, trials=rate.trials))
             if rate.rate <= 0.05:
                 break
         name = f"{solver}_{coefficients}"
-        return {name: rows, **_points(name, [r["k"] for r in rows], [r["successes"] for r in rows], scale.trials)}
+        successes = [row.successes or 0 for row in rows]
+        return {name: tuple(rows), **_points(name, [row.k for row in rows], successes, scale.trials)}
 
     return part
 
@@ -247,7 +234,7 @@ def _points(name: str, ks: list[int], successes: list[int], trials: int) -> dict
     fit = fit_boundary(np.log(ks), successes, [trials] * len(ks))
     if fit.status != "fitted":
         return {f"k50_{name}": None, f"k99_{name}": None, f"k50_{name}_interval": None, f"status_{name}": fit.status}
-    ends = [math.exp(end) if math.isfinite(end) else None for end in (fit.low, fit.high)]
+    ends = tuple(math.exp(end) if math.isfinite(end) else None for end in (fit.low, fit.high))
     k99 = math.exp(fit.centre + math.log(99) / fit.slope)
     k99 = k99 if k99 >= ks[0] else None
     return {f"k50_{name}": math.exp(fit.centre), f"k99_{name}": k99, f"k50_{name}_interval": ends}

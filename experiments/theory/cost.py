@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +12,15 @@ import numpy as np
 from expander_theory.base import ExpanderTheoryError, progress_bar
 from expander_theory.dictionaries import DenseDictionary, sign_dictionary
 from expander_theory.masks import uniform_mask
-from expander_theory.results import Ledger
+from expander_theory.results import CostRecord, Ledger, MethodCost
 from expander_theory.solvers import Prepared, omp
-from experiments.bench.references import sparse_loop
+from experiments.bench.agreement import Judge
+from experiments.bench.driver import Contender, measure
+from experiments.bench.omp_peers import sparse_loop
 
 METHODS = ("dense BLAS", "scipy.sparse", "ours")
-QUANTITIES = ("correlation", "iteration", "solve")
+SHORTEST = 0.01
+"""Processor seconds of all threads: a shorter call is repeated until there are enough of them to measure."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,17 @@ class Cost:
     """Seed of masks, signs and codes."""
 
     def run(self) -> None:
-        from expander_theory.plotting import draw_named
-
         run(SCALES[self.preset], self.seed, self.out / "cost")
-        print(draw_named(self.out, "cost"))
 
 
 def run(scale: Scale, seed: int, folder: Path) -> None:
     """Measure every size that the ledger does not hold yet."""
     identity = {"kind": "cost", "seed": seed, **asdict(scale)}
     with Ledger(folder / "ledger.jsonl", identity) as ledger:
-        done = {(r["m"], r["n"], r["d"]) for r in ledger.records}
+        done = {(record.m, record.n, record.d) for record in ledger.of(CostRecord)}
         todo = [size for size in dict.fromkeys(sizes(scale)) if size not in done]
         for m, n, d in progress_bar(todo, unit="size", desc="cost", show=bool(todo)):
-            ledger.append({"m": m, "n": n, "d": d, "methods": _measure(scale, m, n, d, seed)})
+            ledger.append(CostRecord(m, n, d, _measure(scale, m, n, d, seed)))
 
 
 def sizes(scale: Scale) -> Iterator[tuple[int, int, int]]:
@@ -88,7 +87,7 @@ def sizes(scale: Scale) -> Iterator[tuple[int, int, int]]:
     yield from ((m0, n0, d) for d in scale.d)
 
 
-def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, dict[str, Any]]:
+def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, MethodCost]:
     """Seconds a signal (least, median) of each quantity, and bytes, by method; answers are compared first."""
     w = sign_dictionary(uniform_mask(m, n, d, seed=seed), seed=seed).astype(np.float32)
     rng = np.random.default_rng(seed)
@@ -111,61 +110,51 @@ def _measure(scale: Scale, m: int, n: int, d: int, seed: int) -> dict[str, dict[
         prepared = ours if method == "ours" else plain
         return lambda: omp(prepared, signals, k).indices
 
-    _require_equal(correlations, {name: solver(name, scale.k) for name in METHODS}, (m, n, d))
-    timed: dict[tuple[str, str], Callable[[], Any]] = {}
-    for name in METHODS:
-        timed[name, "correlation"] = correlations[name]
-        timed[name, "one step"] = solver(name, 1)
-        timed[name, "solve"] = solver(name, scale.k)
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in timed}
-    for _ in range(scale.repeats):
-        for key, call in timed.items():
-            seconds[key].append(_per_call(call) / scale.batch)
+    solvers = {name: solver(name, scale.k) for name in METHODS}
+    _require_equal(correlations, solvers, Judge(w, signals, scale.k), (m, n, d))
+
+    def contender(name: str) -> Contender:
+        calls = {"correlation": correlations[name], "one step": solver(name, 1), "solve": solvers[name]}
+        return Contender(name, scale.batch, lambda: calls)
+
+    measured, _ = measure([contender(name) for name in METHODS], scale.repeats, shortest=SHORTEST)
     stored = {
         "dense BLAS": dense.nbytes,
         "scipy.sparse": _bytes(transposed),
         "ours": w.values.nbytes + w.mask.rows.nbytes,
     }
     found = {}
-    for name in METHODS:
-        solve, first = min(seconds[name, "solve"]), min(seconds[name, "one step"])
-        found[name] = {
-            "bytes": int(stored[name]),
-            "correlation": min(seconds[name, "correlation"]),
-            "correlation_median": float(np.median(seconds[name, "correlation"])),
-            "iteration": max(0.0, solve - first) / (scale.k - 1),
-            "solve": solve,
-            "solve_median": float(np.median(seconds[name, "solve"])),
-        }
+    for one in measured:
+        found[one.name] = MethodCost(
+            bytes=int(stored[one.name]),
+            correlation=one.least("correlation") / scale.batch,
+            correlation_median=one.median("correlation") / scale.batch,
+            iteration=max(0.0, one.least("solve") - one.least("one step")) / scale.batch / (scale.k - 1),
+            solve=one.least("solve") / scale.batch,
+            solve_median=one.median("solve") / scale.batch,
+        )
     return found
 
 
-def _per_call(call: Callable[[], Any], least: float = 0.01) -> float:
-    """Processor seconds of one call (all threads), repeated until there are enough of them to measure."""
-    count = 1
-    while True:
-        begun = time.process_time()
-        for _ in range(count):
-            call()
-        spent = time.process_time() - begun
-        if spent >= least:
-            return spent / count
-        count *= 4
-
-
 def _require_equal(
-    correlations: dict[str, Callable[[], Any]], solvers: dict[str, Callable[[], Any]], size: tuple[int, int, int]
+    correlations: dict[str, Callable[[], Any]],
+    solvers: dict[str, Callable[[], Any]],
+    judge: Judge,
+    size: tuple[int, int, int],
 ) -> None:
     """Times of different answers say nothing."""
     reference = correlations["ours"]()
     for name, call in correlations.items():
         if not np.allclose(call(), reference, atol=1e-4):
             raise ExpanderTheoryError(f"the correlations of {name} and ours differ at (m, n, d) = {size}")
-    supports = {name: np.sort(call(), axis=1) for name, call in solvers.items()}
-    for name, found in supports.items():
-        differing = int((found != supports["ours"]).any(axis=1).sum())
-        if differing > 1 + len(found) // 10:  # a near-tie may be decided by rounding
-            raise ExpanderTheoryError(f"{differing} of {len(found)} supports of {name} differ at (m, n, d) = {size}")
+    ours = solvers["ours"]()
+    for name, call in solvers.items():
+        found = judge.between(ours, call())
+        differing = found.theirs_wrong + found.ours_wrong
+        if differing > 1 + found.compared // 10:  # float32 may lose a support without a near-tie
+            raise ExpanderTheoryError(
+                f"{differing} of {found.compared} supports of {name} differ at (m, n, d) = {size}"
+            )
 
 
 def _bytes(matrix: Any) -> int:

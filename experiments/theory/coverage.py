@@ -20,7 +20,7 @@ from scipy.special import erf, expit
 
 from expander_theory.base import generator, progress_bar, require
 from expander_theory.dictionaries import Ensemble
-from expander_theory.results import Ledger
+from expander_theory.results import CoverageRecord, Ledger
 from expander_theory.simulation import FindBoundary, FitBoundary, FixedTrials, Ladder, ResolveCells, Schedule, Task
 from expander_theory.statistics import bootstrap_boundary, clopper_pearson_interval, fit_boundary
 
@@ -203,7 +203,7 @@ def _holds(low: float, high: float, truth: float) -> bool | None:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Coverage of every stated 95 % interval over simulated sweeps; a second run resumes or adds."""
+    """Measure the coverage of every stated 95 % interval. Over simulated sweeps; a second run resumes or adds."""
 
     sweeps: int = 2000
     """Simulated sweeps of each scenario, rounded up to whole batches of 50."""
@@ -218,7 +218,7 @@ class Coverage:
         require(self.sweeps >= 1, "sweeps", self.sweeps, "must be at least 1")
         with Ledger(self.out / "ledger.jsonl", {"kind": "coverage", "seed": self.seed, "batch": BATCH}) as ledger:
             measure(SCENARIOS, self.sweeps, self.seed, ledger)
-            records = [record for record in ledger.records if record["first"] < self.sweeps]
+            records = [record for record in ledger.of(CoverageRecord) if record.first < self.sweeps]
         print(tabulate(coverage_rows(records), headers="keys", tablefmt="github", disable_numparse=True))
         print()
         print(tabulate(trial_rows(records), headers="keys", tablefmt="github"))
@@ -229,7 +229,7 @@ BATCH = 50
 
 def measure(scenarios: Mapping[str, Scenario], sweeps: int, seed: int, ledger: Ledger, *, show: bool = True) -> None:
     """Simulate what the (open) ledger does not hold yet; a record for each batch of a scenario."""
-    done = {(record["scenario"], record["first"]) for record in ledger.records}
+    done = {(record.scenario, record.first) for record in ledger.of(CoverageRecord)}
     todo = [(name, first) for name in scenarios for first in range(0, sweeps, BATCH) if (name, first) not in done]
     for name, first in progress_bar(todo, unit="batch", desc="coverage", show=show):
         held: dict[str, list[bool]] = defaultdict(list)
@@ -240,16 +240,16 @@ def measure(scenarios: Mapping[str, Scenario], sweeps: int, seed: int, ledger: L
                 held[statement] += [] if value is None else [value]
             for label, count in taken.items():
                 trials[label] += count
-        counts = {statement: [sum(values), len(values)] for statement, values in held.items()}
-        ledger.append({"scenario": name, "first": first, "sweeps": BATCH, "held": counts, "trials": dict(trials)})
+        counts = {statement: (sum(values), len(values)) for statement, values in held.items()}
+        ledger.append(CoverageRecord(name, first, BATCH, counts, dict(trials)))
 
 
-def coverage_rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def coverage_rows(records: Iterable[CoverageRecord]) -> list[dict[str, Any]]:
     """Of each statement in each scenario: how often it was made and held, with the Clopper-Pearson interval of that."""
     counts: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(2, np.int64))
     for record in records:
-        for statement, pair in record["held"].items():
-            counts[statement, record["scenario"]] += pair
+        for statement, pair in record.held.items():
+            counts[statement, record.scenario] += pair
     rows = []
     for (statement, scenario), (held, stated) in sorted(counts.items()):
         low, high = clopper_pearson_interval(held, stated)
@@ -266,12 +266,12 @@ def coverage_rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def trial_rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def trial_rows(records: Iterable[CoverageRecord]) -> list[dict[str, Any]]:
     """Mean trials of a column, by scenario and schedule."""
     totals: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for record in records:
-        for label, count in {**record["trials"], "sweeps": record["sweeps"]}.items():
-            totals[record["scenario"]][label] += count
+        for label, count in {**record.trials, "sweeps": record.sweeps}.items():
+            totals[record.scenario][label] += count
     labels = dict.fromkeys(label for total in totals.values() for label in total if label != "sweeps")
     return [
         {

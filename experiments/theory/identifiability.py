@@ -12,7 +12,7 @@ import numpy as np
 from expander_theory.base import derived_seed, progress_bar
 from expander_theory.dictionaries import Dictionary, Floats, flat_dictionary
 from expander_theory.masks import uniform_mask
-from expander_theory.results import Ledger
+from expander_theory.results import IdentifiabilityRecord, Ledger
 from expander_theory.theorems import Case, spark
 
 
@@ -57,23 +57,20 @@ class Identifiability:
     """Seed of masks and values."""
 
     def run(self) -> None:
-        from expander_theory.plotting import draw_named
-
         run(SCALES[self.preset], self.seed, self.out / "identifiability")
-        print(draw_named(self.out, "margin_map"))
 
 
 def run(scale: Scale, seed: int, folder: Path) -> None:
     """Measure every dictionary that the ledger does not hold yet."""
     content = {key: value for key, value in asdict(scale).items() if key not in ("m", "flatness", "draws")}
     with Ledger(folder / "ledger.jsonl", {"kind": "identifiability", "seed": seed, **content}) as ledger:
-        done = {(r["m"], r["flatness"], r["draw"]) for r in ledger.records}
+        done = {(record.m, record.flatness, record.draw) for record in ledger.of(IdentifiabilityRecord)}
         cases = itertools.product(scale.m, scale.flatness, range(scale.draws))
         todo = [case for case in cases if case not in done]
         for m, flatness, draw in progress_bar(todo, unit="dictionary", desc="identifiability", show=bool(todo)):
             own = derived_seed(seed, f"{m} {draw}")  # one mask for all values of flatness
             w = flat_dictionary(uniform_mask(m, scale.n, scale.d, seed=own), flatness=flatness, seed=own)
-            ledger.append({"m": m, "flatness": flatness, "draw": draw, **measure(w, scale.k)})
+            ledger.append(IdentifiabilityRecord(m=m, flatness=flatness, draw=draw, **measure(w, scale.k)))
 
 
 def measure(w: Dictionary, k: int) -> dict[str, Any]:

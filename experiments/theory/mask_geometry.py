@@ -5,7 +5,7 @@ from pathlib import Path
 
 from expander_theory.dictionaries import dictionary_measures, expansion_rows, mask_measures, sign_dictionary
 from expander_theory.masks import Mask, polynomial_mask, save_mask, uniform_mask
-from expander_theory.results import Ledger
+from expander_theory.results import ExpansionRow, Ledger, MaskRecord, renamed
 from experiments.theory.presets import Preset
 
 _MAX_SIZE = 4
@@ -16,18 +16,15 @@ def run(preset: Preset, folder: Path) -> None:
     content = asdict(preset)
     identity = {"kind": "mask geometry", **{key: content[key] for key in ("masks", "seed", "expansion_seconds")}}
     with Ledger(folder / "ledger.jsonl", identity) as ledger:
-        done = {record["name"] for record in ledger.records}
+        done = {record.name for record in ledger.of(MaskRecord)}
         for name, mask in _masks(preset):
             if name in done:
                 continue
             save_mask(mask, folder / f"{name}.safetensors")
-            record = {
-                "name": name,
-                **mask_measures(mask),
-                **dictionary_measures(sign_dictionary(mask, seed=preset.seed)),
-            }
-            record["expansion"] = expansion_rows(mask, _MAX_SIZE, time_limit=preset.expansion_seconds)
-            ledger.append(record)
+            measures = mask_measures(mask) | dictionary_measures(sign_dictionary(mask, seed=preset.seed))
+            rows = expansion_rows(mask, _MAX_SIZE, time_limit=preset.expansion_seconds)
+            expansion = tuple(ExpansionRow(**row) for row in rows)
+            ledger.append(MaskRecord(name=name, **renamed(measures), expansion=expansion))
 
 
 def _masks(preset: Preset) -> list[tuple[str, Mask]]:

@@ -49,7 +49,10 @@ SCHEDULES = {"fit": FitBoundary, "bracket": FindBoundary}
 
 @dataclass(frozen=True)
 class PhaseBoundary:
-    """The 50 % boundary over m/n from adaptive trials, beside a fixed grid and its cost; a second run resumes."""
+    """Find the 50 % boundary over m/n by adaptive trials.
+
+    Beside it, a fixed grid and its cost; a second run resumes.
+    """
 
     out: Path = Path("results/boundary")
     """Results folder."""
@@ -66,12 +69,9 @@ class PhaseBoundary:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from expander_theory.plotting import draw_all
-        from paper_figures.figures.theory.phase_boundary import report
 
         workers = default_workers() if self.workers is None else self.workers
         run(SCALES[self.preset], self.method, self.seed, workers, self.out, fixed=self.fixed)
-        print(f"{report(self.out / 'ledger.jsonl')}\n\n{draw_all(self.out)}")
 
 
 def run(scale: Scale, method: str, seed: int, workers: int, folder: Path, *, fixed: bool) -> None:

@@ -29,12 +29,10 @@ class Phase:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from expander_theory.plotting import draw_named
         from experiments.theory.presets import PRESETS
 
         workers = default_workers() if self.workers is None else self.workers
         run(PRESETS[self.preset].phase, self.seed, workers, self.out / "phase")
-        print(draw_named(self.out, "phase_diagram", "boundary_by_degree"))
 
 
 def ensembles(grid: PhaseGrid) -> list[Ensemble]:

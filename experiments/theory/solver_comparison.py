@@ -39,7 +39,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class CompareSolvers:
-    """OMP against other solvers on the same instances, with exact paired tests; a second run resumes."""
+    """Compare OMP with other solvers on the same instances. Tests are exact and paired; a second run resumes."""
 
     out: Path = Path("results/solvers")
     """Results folder; more solvers or trials add to what is there."""
@@ -58,13 +58,11 @@ class CompareSolvers:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from expander_theory.plotting import draw_all
 
         scale = SCALES[self.preset]
         workers = default_workers() if self.workers is None else self.workers
         trials = scale.trials if self.trials is None else self.trials
         run(scale, self.against or scale.against, trials, self.seed, workers, self.out)
-        print(draw_all(self.out))
 
 
 def run(scale: Scale, against: Sequence[str], trials: int, seed: int, workers: int, folder: Path) -> None:

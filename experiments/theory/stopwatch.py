@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from expander_theory.results import Ledger
+from expander_theory.results import BlockRecord, Ledger, TimingRecord, records_of
 
 
 @contextmanager
@@ -22,10 +22,7 @@ def timed(ledger: Ledger, part: str, workers: int) -> Iterator[None]:
     try:
         yield
     finally:
-        trials = sum(len(record["outcome"]) for record in ledger.records[known:] if "outcome" in record)
+        trials = sum(len(record.outcome) for record in records_of(ledger.records[known:], BlockRecord))
         if trials:
-            seconds = {
-                "seconds": round(time.monotonic() - begun, 2),
-                "processor seconds": round(sum(os.times()[:4]) - sum(before[:4]), 2),
-            }
-            ledger.append({"part": part, "workers": workers, **seconds, "trials timed": trials})
+            seconds, spent = time.monotonic() - begun, sum(os.times()[:4]) - sum(before[:4])
+            ledger.append(TimingRecord(part, workers, round(seconds, 2), round(spent, 2), trials))

@@ -38,7 +38,10 @@ SCALES = {
 
 @dataclass(frozen=True)
 class SyntheticStudy:
-    """The paper's synthetic study: OMP by degree, sparsity and noise at m = 512, n = 4096; a second run resumes."""
+    """Run the paper's synthetic study: OMP by degree, sparsity and noise.
+
+    At m = 512, n = 4096; a second run resumes.
+    """
 
     out: Path = Path("results/synthetic")
     """Results folder; `full` adds to what `quick` has left there."""
@@ -51,13 +54,11 @@ class SyntheticStudy:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
-        from expander_theory.plotting import draw_all
 
         workers = default_workers() if self.workers is None else self.workers
         start = time.monotonic()
         run(SCALES[self.preset], self.seed, workers, self.out)
         print(f"simulated, or found in the ledger, in {time.monotonic() - start:.0f} s with {workers} workers")
-        print(draw_all(self.out))
 
 
 def columns(scale: Scale, seed: int) -> list[Ladder]:

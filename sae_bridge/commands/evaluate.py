@@ -9,7 +9,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Evaluate:
-    """FVU, L0, dead features, CE-loss recovered and KL of trained SAEs on held-out text, in one table."""
+    """Evaluate trained SAEs on held-out text. FVU, L0, dead features, CE-loss recovered and KL, in one table."""
 
     activations: tyro.conf.Positional[Path]
     """Folder written by `expander sae harvest`."""

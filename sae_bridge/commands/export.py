@@ -9,10 +9,10 @@ import tyro
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained SAE as a folder of SAELens or sparsify; neither needs to be installed.
+    """Write a trained SAE as a folder of SAELens or sparsify. Neither needs to be installed.
 
-    The exported SAE codes raw activations: reconstructions are the same, decoder columns are unit, and codes are the
-    SAE's own divided by its scale.
+    The exported SAE codes raw activations: reconstructions are the same, decoder columns are unit, and codes are
+    the SAE's own divided by its scale.
     """
 
     sae: tyro.conf.Positional[Path]

@@ -10,7 +10,7 @@ from sae_bridge.models import OPTIONAL, RESOURCES, fetch
 
 @dataclass(frozen=True)
 class Fetch:
-    """Download the default language model and text into the user's cache (130 MB), or another model.
+    """Download the default language model and text (130 MB), or another model. They are kept in the user's cache.
 
     All are pinned and hash-checked.
     """

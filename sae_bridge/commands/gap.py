@@ -11,7 +11,9 @@ from expander_theory.results import InferenceRow, fields_of, with_interval
 
 @dataclass(frozen=True)
 class Gap:
-    """The amortisation gap: codes by an SAE's encoder, by pursuits and by least squares on its support, at the same k.
+    """Measure the amortisation gap of SAEs.
+
+    Codes by the encoder, by pursuits and by least squares on its support, at the same k.
 
     SAEs may be this project's, SAELens's or sparsify's.
     """

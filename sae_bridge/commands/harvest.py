@@ -9,7 +9,10 @@ import tyro
 
 @dataclass(frozen=True)
 class Harvest:
-    """Run a language model over text and store residual-stream activations; resumes where it stopped."""
+    """Run a language model over text and store its residual-stream activations.
+
+    A second run resumes where it stopped.
+    """
 
     out: tyro.conf.Positional[Path]
     """Folder for the activations; one that holds another harvest is refused."""

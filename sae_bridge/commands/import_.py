@@ -8,10 +8,10 @@ import tyro
 
 @dataclass(frozen=True)
 class Import:
-    """Turn an SAE of SAELens or sparsify into one of this project; neither needs to be installed.
+    """Turn an SAE of SAELens or sparsify into one of this project. Neither needs to be installed.
 
-    For TopK with unit decoder columns (or a mask). SAEs with thresholds mean something that this project's own folders
-    cannot hold.
+    For TopK with unit decoder columns (or a mask). SAEs with thresholds mean something that this project's own
+    folders cannot hold.
     """
 
     folder: tyro.conf.Positional[Path]

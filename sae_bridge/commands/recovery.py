@@ -14,8 +14,11 @@ LAWS = ("own", "signs", "gaussian")
 
 @dataclass(frozen=True)
 class Recovery:
-    """Recovery on a trained decoder: what theory certifies, flatness before and after training, planted codes, and the
-    exact recovery coefficient (ERC) of real supports beside what OMP does there."""
+    """Compare what theory certifies of a trained decoder with what OMP recovers.
+
+    Certificates, flatness before and after training, planted codes, and the exact recovery coefficient (ERC) of
+    real supports beside what OMP does there.
+    """
 
     sae: tyro.conf.Positional[Path]
     """Folder written by `expander sae train`, SAELens or sparsify."""
@@ -47,9 +50,8 @@ class Recovery:
         import sys
 
         from expander_theory.base import require
-        from expander_theory.certificates import certify
+        from expander_theory.certificates import best_claims, certify
         from expander_theory.commands.output import require_new, write_json
-        from expander_theory.commands.theory.certify import best
         from expander_theory.dictionaries import Dictionary
         from expander_theory.results import table
         from expander_theory.simulation import planted_recovery
@@ -77,7 +79,7 @@ class Recovery:
         print("\nCertified for every support:")
         if isinstance(dictionary, Dictionary):
             claims = certify(dictionary, time_limit=self.time_limit)
-            record["certified"] = best(claims)
+            record["certified"] = best_claims(claims)
         else:
             record["certified"] = [f"OMP: k = {stages['after training']['babel_k']} by OMP-3 (Babel function)"]
         print("\n".join(record["certified"]))

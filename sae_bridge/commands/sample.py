@@ -8,7 +8,9 @@ import tyro
 
 @dataclass(frozen=True)
 class Sample:
-    """Let a language model write its own text, for `--text` of the other commands; resumes where it stopped.
+    """Let a language model write its own text, for `--text` of the other commands.
+
+    A second run resumes where it stopped.
 
     For models whose training text is not at hand, such as stories15M, which knows nothing but small stories.
     """

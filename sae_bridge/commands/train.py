@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train:
-    """Train expander SAEs (or the dense reference) on harvested activations; resumes where it stopped.
+    """Train expander SAEs, or the dense reference, on harvested activations. A second run resumes where it stopped.
 
-    Several degrees, masks or seeds are trained on one stream of activations at once, each into its own folder. Under
-    `torchrun --no-python -- expander sae train ...` processes share every batch, or the SAEs (--split saes).
+    Several degrees, masks or seeds are trained on one stream of activations at once, each into its own folder.
+    Under `torchrun --no-python -- expander sae train ...` processes share every batch, or the SAEs (--split saes).
     """
 
     activations: tyro.conf.Positional[Path]

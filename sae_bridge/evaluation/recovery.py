@@ -23,8 +23,8 @@ from expander_theory.dictionaries import (
     paper_eps_count,
 )
 from expander_theory.results import BySize, Calibration
-from expander_theory.simulation import recovered
-from expander_theory.solvers import exact_recovery_coefficients
+from expander_theory.simulation import PlantedCodes, Success, recover_planted, solver_named
+from expander_theory.solvers import Prepared, exact_recovery_coefficients
 from expander_theory.statistics import clopper_pearson_interval
 from sae_bridge.activations import ActivationStore
 from sae_bridge.codes import Autoencoder, Coder
@@ -125,6 +125,7 @@ def support_recovery(
     whole = _codes(sae, store, supports, source, seed)
     codes = [part for code in whole for part in _parts(*code, strongest)]
     dictionary = sae.dictionary().astype(np.float64).normalised()
+    prepared = Prepared(dictionary, np.float64)
     sizes = np.array([len(indices) for indices, _ in codes], np.int64)
     erc = np.full(len(codes), np.inf)
     found = {law: np.zeros(len(codes), np.bool_) for law in LAWS}
@@ -137,7 +138,7 @@ def support_recovery(
                 erc[part] = exact_recovery_coefficients(dictionary, chosen)
                 for law in LAWS:
                     planted = np.stack([_coefficients(law, row, seed, t) for row, t in zip(own, part, strict=True)])
-                    found[law][part] = _found(dictionary, chosen, planted)
+                    found[law][part] = _found(prepared, chosen, planted)
                 bar.update(len(part))
     return SupportRecovery(sizes, erc, found)
 
@@ -180,12 +181,13 @@ def _coefficients(law: str, own: NDArray[np.float64], seed: int, t: int) -> NDAr
     return np.abs(own) * rng.choice((-1, 1), own.shape) if law == "signs" else rng.standard_normal(own.shape)
 
 
-def _found(dictionary: AnyDictionary, chosen: NDArray[np.int64], planted: NDArray[np.float64]) -> NDArray[np.bool_]:
-    codes = np.zeros((len(chosen), dictionary.n))
-    np.put_along_axis(codes, chosen, planted, axis=1)
-    if chosen.shape[1] > dictionary.m:  # OMP stops at m atoms
+def _found(prepared: Prepared, chosen: NDArray[np.int64], planted: NDArray[np.float64]) -> NDArray[np.bool_]:
+    if chosen.shape[1] > prepared.dictionary.m:  # OMP stops at m atoms
         return np.zeros(len(chosen), np.bool_)
-    return recovered(dictionary, codes, chosen.shape[1])
+    order = np.argsort(chosen, axis=1)
+    supports = np.take_along_axis(chosen, order, axis=1).astype(np.int32)
+    codes = PlantedCodes(supports, np.take_along_axis(planted, order, axis=1))
+    return recover_planted(prepared, codes, solver_named("omp")).successes(Success())
 
 
 def untrained(sae: SparseAutoencoder, seed: int) -> AnyDictionary:

@@ -2,6 +2,8 @@
 
 Rows come as uint32 and indices as uint64: numba then leaves out its test for negative indices. A zero in ``acts`` is
 padding.
+
+A token costs k times the entries of a column (d, or m dense), each a scattered or a contiguous multiply-add.
 """
 
 from expander_theory.base import njit
@@ -9,6 +11,7 @@ from expander_theory.base import njit
 
 @njit(cache=True, nogil=True)
 def combine_masked(acts, indices, weight, rows, out):
+    """Each token's reconstruction: the chosen columns times their acts, added to the d rows that they meet."""
     for b in range(acts.shape[0]):
         out[b, :] = 0
         for t in range(acts.shape[1]):
@@ -20,6 +23,7 @@ def combine_masked(acts, indices, weight, rows, out):
 
 @njit(cache=True, nogil=True)
 def combine_dense(acts, indices, weight, out):
+    """Each token's reconstruction: the chosen columns times their acts, one whole row of ``out`` after another."""
     for b in range(acts.shape[0]):
         out[b, :] = 0
         for t in range(acts.shape[1]):
@@ -31,6 +35,7 @@ def combine_dense(acts, indices, weight, out):
 
 @njit(cache=True, nogil=True)
 def pull_masked(g, indices, weight, rows, out):
+    """The inner product of each token's g with its chosen columns, gathered from the d rows that they meet."""
     for b in range(indices.shape[0]):
         for t in range(indices.shape[1]):
             j = indices[b, t]
@@ -42,6 +47,7 @@ def pull_masked(g, indices, weight, rows, out):
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})
 def pull_dense(g, indices, weight, out):
+    """The inner product of each token's g with its chosen columns; sums may be reordered, so as to use vectors."""
     for b in range(indices.shape[0]):
         for t in range(indices.shape[1]):
             j = indices[b, t]
@@ -53,6 +59,7 @@ def pull_dense(g, indices, weight, out):
 
 @njit(cache=True, nogil=True)
 def accumulate_masked(acts, indices, g, rows, out):
+    """The gradient of the weights: each token adds act times g, at the rows that the column meets, to its columns."""
     for b in range(acts.shape[0]):
         for t in range(acts.shape[1]):
             a, j = acts[b, t], indices[b, t]
@@ -63,7 +70,10 @@ def accumulate_masked(acts, indices, g, rows, out):
 
 @njit(cache=True, nogil=True)
 def accumulate_dense(acts, indices, g, first, stop, out):
-    """Columns ``first`` to ``stop`` - 1 of ``out``; a slice of it would have strides, and no vector loads."""
+    """The gradient of the weights, columns ``first`` to ``stop`` - 1 of ``out``.
+
+    A slice of ``out`` would have strides, and no vector loads.
+    """
     for b in range(acts.shape[0]):
         for t in range(acts.shape[1]):
             a, j = acts[b, t], indices[b, t]

@@ -3,6 +3,8 @@
 A tile holds several tokens side by side, ``tile[row, lane]``: the scores of a column for all of them are d contiguous
 loads, added up in registers. Numba keeps small arrays in memory, which costs a factor of ten here; so these loops are
 emitted as vector code for whatever vectors the processor has. With the JIT off, NumPy does the same.
+
+A column costs d vector multiply-adds for all tokens of the tile, and a comparison of one vector with the thresholds.
 """
 
 # An intrinsic is called without the typing context of its definition, and the JIT-off versions replace the others:
@@ -71,6 +73,7 @@ def _find(_, rows, weight, bias, tile, least, magnitude, first, stop, scores, ma
         found = cgutils.alloca_once_value(builder, zero)
         total = cgutils.alloca_once(builder, vector)
         with cgutils.for_range_slice(builder, first, stop, one, d.type) as (j, _):
+            # Score: the bias, and each of the column's d entries times the row of the tile that it meets.
             builder.store(_spread(builder, builder.load(builder.gep(bias.data, [j])), vector), total)
             start = builder.mul(j, d)
             with cgutils.for_range(builder, d) as loop:
@@ -81,6 +84,7 @@ def _find(_, rows, weight, bias, tile, least, magnitude, first, stop, scores, ma
                 builder.store(call("fma", value, line, builder.load(total)), total)
             # + 0.0 makes -0.0 a 0.0, which it must tie with.
             score = builder.fadd(builder.load(total), ir.Constant(vector, [0.0] * vector.count))
+            # Compare: one bit a lane says whether the score is above that lane's threshold, or NaN.
             key = builder.select(magnitude, call("fabs", score), score)
             above = builder.bitcast(builder.fcmp_unordered(">", key, threshold), ir.IntType(vector.count))
             # Always stored, kept only if some lane is above: every other column or so is, beyond branch prediction.
@@ -104,6 +108,7 @@ def _fill(_, x, first, tile):
         zero, step, width = (ir.Constant(m.type, value) for value in (0, _SQUARE, lanes))
         whole = builder.sub(m, builder.urem(m, step))
         with cgutils.for_range_slice(builder, zero, whole, step, m.type) as (i, _):
+            # A square of tokens by rows: loaded along the tokens, transposed in registers, stored along the rows.
             for lane in range(0, lanes, _SQUARE):
                 tokens = [builder.add(arguments[1], ir.Constant(m.type, lane + c)) for c in range(_SQUARE)]
                 places = [builder.add(builder.mul(token, m), i) for token in tokens]

@@ -8,7 +8,7 @@ two keys are equal. With (B, n) scores out of the question and a sort of every b
 2. over all blocks: keys that reach the floor are put into the token's ROOM places, which are then sorted.
 
 Where a token has more than ROOM of them, the k-th largest of those stored is a higher floor, and 2 is done again; at
-least ROOM - k keys fall away each time.
+least ROOM - k keys fall away each time. A pass costs n d gathered multiply-adds a token; that of 1 the SKIP-th part.
 """
 
 # Triton's decorated functions and launch options are unknown to a type checker:
@@ -52,6 +52,7 @@ def _keys(
     MAGNITUDE: tl.constexpr,
 ):
     """Keys (TOKENS, GROUPS) of the features from ``first`` on; ``x`` is (m, TOKENS)."""
+    # The score of every token and feature: the bias, and d gathered rows of x. Padding features are below every key.
     lane = tl.arange(0, TOKENS)
     feature = first + tl.arange(0, GROUPS)
     real = feature < n
@@ -66,6 +67,7 @@ def _keys(
 
 @triton.jit
 def _kth(ordered, k, WIDTH: tl.constexpr):
+    """The k-th key of a list in decreasing order: a mask and a maximum, since registers have no index."""
     place = tl.arange(0, WIDTH)[None, :]
     return tl.max(tl.where(place == k - 1, ordered, _NONE), axis=1)
 
@@ -94,11 +96,13 @@ def _encode(
     program = tl.program_id(0).to(tl.int64)
     token = program * TOKENS + tl.arange(0, TOKENS)
     tokens = x + program * m * TOKENS
+    # 1. The largest key of each residue, over every SKIP-th block; its k-th largest is the floor.
     top = tl.full((TOKENS, GROUPS), _NONE, tl.int64)
     for first in range(0, n, GROUPS * SKIP):
         top = tl.maximum(top, _keys(tokens, weight, rows, bias, first, n, D, TOKENS, GROUPS, MAGNITUDE))
     floor = _kth(tl.topk(top, WIDTH), k, WIDTH)
 
+    # 2. Over all blocks, until no token of the program has more keys than places.
     place = places + token[:, None] * ROOM
     best = tl.full((TOKENS, WIDTH), _NONE, tl.int64)
     most = ROOM + 1
@@ -106,17 +110,20 @@ def _encode(
         count = tl.zeros((TOKENS,), tl.int32)
         for first in range(0, n, GROUPS):
             keys = _keys(tokens, weight, rows, bias, first, n, D, TOKENS, GROUPS, MAGNITUDE)
+            # Keys that reach the floor go to the next free places, in order of the feature.
             reach = (keys >= floor[:, None]).to(tl.int32)
             free = count[:, None] + tl.cumsum(reach, axis=1) - 1
             tl.store(place + free, keys, mask=(reach == 1) & (free < ROOM))
             count += tl.sum(reach, axis=1)
         tl.debug_barrier()  # what other threads stored is read
+        # Sort them; where some had no place, the k-th largest is a higher floor for the next round.
         lane = tl.arange(0, ROOM)[None, :]
         best = tl.topk(tl.load(place + lane, mask=lane < count[:, None], other=_NONE), WIDTH)
         floor = _kth(best, k, WIDTH)
         most = tl.max(count, axis=0)
         tl.debug_barrier()  # and is not overwritten before
 
+    # Unpack: the score from its order and lost sign, the feature from its reverse.
     order = (best >> 32).to(tl.int32)
     size = (order ^ ((order >> 31) & _LAST)).to(tl.float32, bitcast=True)
     score = tl.where((best & 1) == 1, -size, size) if MAGNITUDE else size

@@ -2,6 +2,8 @@
 
 Sums are float32 whatever the type. On a mask ``combine`` and ``accumulate`` add by atomics, in no fixed order: two runs
 can differ in the last bits. Dense sums, and those of ``pull``, have a fixed order. Zeros in acts are skipped.
+
+A token costs k times the entries of a column, as on a CPU; the dense gradient sorts the codes by feature first.
 """
 
 # Triton's decorated functions and launch options are unknown to a type checker:
@@ -25,6 +27,7 @@ def _chosen(indices, token, slot, k, inside):
 
 @triton.jit(do_not_specialize=["k"])
 def _combine_masked(acts, indices, weight, rows, out, k, m, D: tl.constexpr, WIDE: tl.constexpr, SLOTS: tl.constexpr):
+    # One token. A tile of its chosen columns by their entries is added to the rows that these meet.
     token = tl.program_id(0).to(tl.int64)
     for start in range(0, k, SLOTS):
         slot = start + tl.arange(0, SLOTS)
@@ -41,6 +44,7 @@ def _combine_masked(acts, indices, weight, rows, out, k, m, D: tl.constexpr, WID
 
 @triton.jit(do_not_specialize=["k"])
 def _accumulate_masked(acts, indices, g, rows, out, k, m, D: tl.constexpr, WIDE: tl.constexpr, SLOTS: tl.constexpr):
+    # One token. A tile of g at the rows that its chosen columns meet, times acts, is added to their gradients.
     token = tl.program_id(0).to(tl.int64)
     for start in range(0, k, SLOTS):
         slot = start + tl.arange(0, SLOTS)
@@ -69,6 +73,7 @@ def _pull(
     SLOTS: tl.constexpr,
     MASKED: tl.constexpr,
 ):
+    # Some chosen columns of one token; dense, entry i of a column meets row i.
     token = tl.program_id(0).to(tl.int64)
     slot = tl.program_id(1) * SLOTS + tl.arange(0, SLOTS)
     entry = _chosen(indices, token, slot, k, slot < k) * D
@@ -85,6 +90,7 @@ def _pull(
 
 @triton.jit(do_not_specialize=["k"])
 def _combine_dense(acts, indices, weight, out, k, m, COLUMNS: tl.constexpr):
+    # A piece of one token's output, slot by slot: the order of the sum is fixed.
     token = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     total = tl.zeros((COLUMNS,), tl.float32)

@@ -1,4 +1,7 @@
-"""The loops in plain torch, on any device; no m x n matrix is formed on a mask. See the package's docstring."""
+"""The loops in plain torch, on any device; no m x n matrix is formed on a mask. See the package's docstring.
+
+The others are tested against these. They store the (B, n) scores, and (B, k, d) or dense (B, k, m) products of columns.
+"""
 
 import torch
 from torch import Tensor
@@ -10,6 +13,7 @@ def encode(
     if rows is None:
         scores = torch.addmm(bias, x, weight.T)
     else:
+        # One entry of every column at a time: a gathered column of x times a column of the weights.
         scores = bias.expand(x.shape[0], -1).clone()
         for i in range(rows.shape[1]):
             scores.addcmul_(x[:, rows[:, i]], weight[:, i])

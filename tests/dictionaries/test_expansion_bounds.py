@@ -12,7 +12,7 @@ from support import oracles
 from support.strategies import masks
 
 from expander_theory import InvalidArgument, Mask, expansion_profile, polynomial_mask, uniform_mask
-from expander_theory._kernels.expansion.expansion import _is_dead_end
+from expander_theory._kernels.expansion.reverse_search import _is_dead_end
 from expander_theory.dictionaries.expansion import attack_expansion, expanding_size, largest_losses, losing_set
 from expander_theory.dictionaries.geometry import column_overlaps, overlap_counts
 from expander_theory.dictionaries.spectral import spectral_neighbours

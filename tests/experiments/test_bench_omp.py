@@ -12,22 +12,20 @@ from support import oracles
 
 from expander_theory import Dictionary, InvalidArgument, Mask, gaussian_dictionary, uniform_mask
 from expander_theory.results.ledger import read_ledger
-from experiments import bench_omp
-from experiments.bench import report, sizes
-from experiments.bench.agreement import compare
+from experiments.bench import omp, sizes, torch_omp
+from experiments.bench.agreement import Agreement, Judge, TieAwareOMP
+from experiments.bench.driver import Measured
 from experiments.bench.machine import Rates, cache_sizes, measure_rates
-from experiments.bench.memory import peak_bytes
-from experiments.bench.peers import PEERS, Budget, ours, plan
-from experiments.bench.references import TieAwareOMP
+from experiments.bench.omp import OMPBenchmark, Timed
+from experiments.bench.omp_peers import PEERS, SOLVERS, ours, plan
+from experiments.bench.omp_work import MODELS, Work, changed_entries
 from experiments.bench.sizes import SIZES, Size, distinct, make_problem
-from experiments.bench.table import Result
-from experiments.bench.timing import Timing
-from experiments.bench.work import MODELS, Work, changed_entries
 
-ROOT = Path(bench_omp.__file__).parents[1]
+ROOT = Path(omp.__file__).parents[2]
 TINY = Size("tiny", 64, 160, 5, 6, 1.0, dict.fromkeys(SIZES["A"].signals, 40))
-AMPLE = Budget(2.0**33, 100.0)
+AMPLE = 2.0**33
 RATES = Rates((1 << 15, 1 << 20, 1 << 24), (8e10, 4e10, 2e10, 1e10), 1e9, 2e9, {"float32": 1e11, "float64": 5e10})
+LOOP, SPAMS = SOLVERS["scipy.sparse loop"], SOLVERS["SPAMS"]
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -77,72 +75,65 @@ def test_the_judge_is_plain_omp_and_sees_ties():
 
 
 def test_a_solver_that_cannot_run_says_why():
-    spams, mp_gram = PEERS[0], next(solver for solver in PEERS if solver.key == "mp_gram")
     single, size = np.dtype(np.float32), SIZES["B"]
-    absent = replace(mp_gram, package="no_such_package")
-    assert plan(absent, size, single, AMPLE, 1e11)[0] == 0
-    assert "pip install 'expander-theory[bench]'" in plan(absent, size, single, AMPLE, 1e11)[1]
-    installed = replace(mp_gram, package="numpy"), replace(spams, package="numpy")
-    for small in (Budget(2.0**26, 100.0), Budget(2.0**33, 1e-3)):
-        count, remark = plan(installed[0], size, single, small, 1e11)
-        assert count == 0
-        assert "infeasible" in remark
-        count, remark = plan(installed[1], size, single, small, 1e11)
-        assert not installed[1].forms_gram(size, count)
-        assert "no Gram matrix" in remark
-    assert plan(installed[1], size, single, AMPLE, 1e11) == (size.signals["spams"], "")
-    assert not spams.forms_gram(SIZES["E"], 1000)
+    absent, installed = (
+        replace(SOLVERS["scikit-learn mp_gram"], package=name) for name in ("no_such_package", "numpy")
+    )
+    assert plan(absent, size, single, AMPLE)[0] == 0
+    assert "pip install 'expander-theory[bench]'" in plan(absent, size, single, AMPLE)[1]
+    count, remark = plan(installed, size, single, 2.0**26)
+    assert count == 0
+    assert "infeasible: about 0.2 GiB" in remark
+    assert plan(installed, size, single, AMPLE) == (size.signals["mp_gram"], "")
+    assert "timed once" in plan(installed, SIZES["D"], single, AMPLE)[1]
+
+
+def test_every_batch_is_declared_and_spams_forms_its_gram_matrix_wherever_it_can():
+    for size in SIZES.values():
+        assert set(size.signals) == {solver.key for solver in SOLVERS.values()}
+        assert all(signals > 0 for signals in size.signals.values())
+        fewest = -(-size.signals["spams"] // omp.QUICK_SHARE)
+        assert SPAMS.forms_gram(size, fewest) == (size.n < 25_000)
+        assert fewest > SPAMS.gram_signals or size.n >= 25_000  # or the slope between two batches says nothing
+    spams = replace(SPAMS, package="numpy")
+    assert plan(spams, SIZES["D"], np.dtype(np.float32), 3 * 2.0**30)[0] == 256
+    assert "no Gram matrix" in plan(spams, SIZES["E"], np.dtype(np.float32), AMPLE)[1]
 
 
 def test_set_up_is_taken_out():
-    kept = Timing(ours(), 100, whole=[3.0, 2.5], again=[2.0, 2.2])
+    def timed(solver, batch, **seconds):
+        return Timed(solver, Measured(solver.name, batch, seconds, 0), Agreement(0, 0))
+
+    kept = timed(ours(), 100, whole=[3.0, 2.5], again=[2.0, 2.2])
     assert (kept.rate(), kept.rate("whole"), kept.setup_seconds) == (50.0, 40.0, 0.5)
-    hidden = Timing(PEERS[0], 111, whole=[5.0, 4.0], least=[2.0, 3.0])
+    hidden = timed(SPAMS, 111, whole=[5.0, 4.0], fewer=[2.0, 3.0])
     assert hidden.seconds() == pytest.approx(2.0 * 111 / 100)
-    assert Timing(PEERS[0], 111, whole=[1.0], least=[2.0]).seconds() == 1.0
+    assert timed(SPAMS, 111, whole=[1.0], fewer=[2.0]).seconds() == 1.0
 
 
-def _disputes(problem, mine, theirs, peer):
-    found = ((ours(), np.array(mine)), (peer, np.array(theirs)))
-    timings = [Timing(solver, len(atoms), chosen=atoms) for solver, atoms in found]
-    compare(problem, timings)
-    return timings, Result(TINY, problem.dtype.name, timings).disputes
-
-
-def test_a_wrong_support_of_ours_is_a_dispute_and_one_of_a_peer_is_not():
+def test_a_wrong_support_of_ours_is_a_fault_and_one_of_a_peer_is_not():
     problem = make_problem(TINY, 12, np.dtype(np.float64), seed=3)
-    loop = next(solver for solver in PEERS if solver.key == "sparse")
-    right = loop.start(problem)(12)
+    judge = Judge(problem.dictionary, problem.signals, TINY.k)
+    right = LOOP.start(problem)(12)
     wrong = right.copy()
     wrong[2, 0] = np.setdiff1d(np.arange(TINY.n), right[2])[0]
-    timings, found = _disputes(problem, right, right[:, ::-1], loop)
-    assert found == []
-    assert (timings[1].compared, timings[1].equal) == (12, 12)
-    timings, found = _disputes(problem, wrong, right, loop)
-    assert [timing.ours_wrong for timing in timings] == [1, 1]
-    assert found == ["tiny float64: ours (auto), 1 of 8", "tiny float64: scipy.sparse loop, 1 of 12"]
-    timings, found = _disputes(problem, right, wrong, loop)
-    assert (timings[1].equal, found) == (11, [])
-    scikit_learn = next(solver for solver in PEERS if solver.key == "mp")
-    assert _disputes(problem, right, wrong, scikit_learn)[1] == ["tiny float64: scikit-learn mp, 1 of 12"]
+    assert judge.between(right, right[:, ::-1]) == Agreement(12, 12)
+    assert judge.between(wrong, right) == Agreement(12, 11, ours_wrong=1)
+    assert judge.between(right, wrong) == Agreement(12, 11, theirs_wrong=1)
+    assert judge.between(wrong, right, same_rule=False) == Agreement(12, 11)
+    assert judge.alone(wrong) == Agreement(8, 7, ours_wrong=1)
+    assert judge.alone(right) == Agreement(8, 8)
+    theirs = Agreement(12, 11, theirs_wrong=1)
+    assert omp._fault("A", "float64", LOOP.name, Agreement(12, 11, ours_wrong=1)) == f"A float64: {LOOP.name}, 1 of 12"
+    assert omp._fault("A", "float64", LOOP.name, theirs) == ""
+    assert omp._fault("A", "float32", "scikit-learn mp", theirs) == ""
+    assert omp._fault("A", "float64", "scikit-learn mp", theirs) == "A float64: scikit-learn mp, 1 of 12"
 
 
 def test_disagreement_on_a_near_tie_is_excused():
     dictionary = Dictionary(Mask(4, np.array([[0, 1], [1, 2], [2, 3]])), np.full((3, 2), np.sqrt(0.5)))
-    size = replace(TINY, m=4, n=3, d=2, k=1)
-    problem = sizes.Problem(size, dictionary, np.array([[1.0, 1.0, 1.0, 1.0]]))
-    loop = next(solver for solver in PEERS if solver.key == "sparse")
-    timings, found = _disputes(problem, [[0]], [[2]], loop)
-    assert (timings[1].equal, timings[1].excused, found) == (0, 1, [])
-
-
-def test_memory_of_a_call_is_its_peak_even_after_a_larger_call():
-    def allocate(count):
-        np.ones(count << 20, np.uint8).sum()
-
-    assert peak_bytes(lambda: allocate(200)) == pytest.approx(200 << 20, rel=0.05)
-    assert peak_bytes(lambda: allocate(50)) == pytest.approx(50 << 20, rel=0.1)
-    assert peak_bytes(lambda: None) < 1 << 20
+    judge = Judge(dictionary, np.array([[1.0, 1.0, 1.0, 1.0]]), 1)
+    assert judge.between(np.array([[0]]), np.array([[2]])) == Agreement(1, 0, excused=1)
 
 
 def test_pushed_entries_are_those_of_the_rows_whose_residual_changes():
@@ -182,24 +173,41 @@ def test_rates_of_this_machine_are_plausible():
 @pytest.fixture
 def tiny(monkeypatch):
     """The command on the tiny size alone, with rates that are not measured."""
-    for name in ("A", "B", "d100"):
-        monkeypatch.setitem(sizes.SIZES, name, replace(TINY, name=name))
-    monkeypatch.setattr(report, "measure_rates", lambda: RATES)
-    return lambda **options: bench_omp.Benchmark(sizes=("A",), quick=True, **options).run()
+    for name in ("A", "B"):
+        monkeypatch.setitem(sizes.SIZES, name, replace(TINY, name=name, once=frozenset({"mp"})))
+    monkeypatch.setattr(omp, "measure_rates", lambda: RATES)
+    return lambda *names, **options: OMPBenchmark(sizes=names or ("A",), quick=True, **options).run()
 
 
-def test_the_report_has_every_solver_and_design_and_its_ledger_the_numbers(tiny, tmp_path, capsys):
-    tiny(out=tmp_path / "bench.jsonl")
+def test_the_report_has_every_solver_and_backend_and_its_ledger_the_numbers(tiny, tmp_path, capsys):
+    tiny(out=tmp_path / "bench.jsonl", pyperf=tmp_path / "bench.json")
     text = capsys.readouterr().out
     identity, records = read_ledger(tmp_path / "bench.jsonl")
-    assert identity["machine"]["rates"]["scatter"] == RATES.scatter
-    timed = {(record["dtype"], record["solver"]) for record in records if record.get("batch")}
+    assert "numpy" in identity["machine"]["packages"]
     names = ["ours (auto)", *(solver.name for solver in PEERS if not solver.missing)]
-    assert timed == {(dtype, name) for dtype in ("float32", "float64") for name in names}
-    assert {record["backend"] for record in records if "backend" in record} == set(MODELS)
-    assert all(name in text for name in [*names, *MODELS, "Ours beside the best peer", "no near-tie decides"])
-    with pytest.raises(InvalidArgument, match=r"bench\.jsonl: must not exist"):
-        tiny(out=tmp_path / "bench.jsonl")
+    for dtype, record in zip(("float32", "float64"), records, strict=True):
+        assert record["dtype"] == dtype
+        assert [one["name"] for one in record["measured"]] == names
+        assert {one["batch"] for one in record["measured"]} == {5}
+    assert [one["backend"] for one in records[0]["backends"]] == list(MODELS)
+    assert all(name in text for name in [*names, *MODELS, "Ours beside the best peer", "rounding does not decide"])
+    pyperf = pytest.importorskip("pyperf")
+    written = pyperf.BenchmarkSuite.load(str(tmp_path / "bench.json"))
+    again = records[0]["measured"][0]["seconds"]["again"]
+    assert written.get_benchmark("A, float32, ours (auto), again").get_values() == (again[0] / 5,)
+    with pytest.raises(InvalidArgument, match=r"bench\.json: must not exist"):
+        tiny(pyperf=tmp_path / "bench.json")
+
+
+def test_a_second_run_measures_only_what_the_ledger_lacks(tiny, tmp_path, capsys):
+    tiny(out=tmp_path / "bench.jsonl")
+    first = read_ledger(tmp_path / "bench.jsonl")[1]
+    capsys.readouterr()
+    tiny("A", "B", out=tmp_path / "bench.jsonl")
+    second = read_ledger(tmp_path / "bench.jsonl")[1]
+    assert second[:2] == first
+    assert [record["size"] for record in second] == ["A", "A", "B", "B"]
+    assert capsys.readouterr().out.count("| ours (auto) ") == 4  # the stored ones are shown too
 
 
 def test_a_wrong_support_ends_with_code_1(tiny, monkeypatch):
@@ -215,25 +223,48 @@ def test_a_wrong_support_ends_with_code_1(tiny, monkeypatch):
 
         return wrong
 
-    monkeypatch.setattr(report, "ours", lambda: replace(honest, start=start))
+    monkeypatch.setitem(SOLVERS, honest.name, replace(honest, start=start))
     with pytest.raises(SystemExit) as stopped:
         tiny()
     assert isinstance(stopped.value.code, str)  # Python prints it and exits with 1
     assert "A float32: ours (auto), 1 of 5" in stopped.value.code
 
 
-@pytest.mark.parametrize("name", ["repeats", "seconds", "memory", "gram_seconds"])
+@pytest.mark.parametrize("name", ["repeats", "memory"])
 def test_bad_numbers_are_refused(name):
     with pytest.raises(InvalidArgument, match=f"{name} = 0: must be above 0"):
-        bench_omp.Benchmark(**{name: 0}).run()
+        OMPBenchmark(**{name: 0}).run()
 
 
-@pytest.mark.parametrize("command", [[str(ROOT / "experiments/bench_omp.py")], ["-m", "experiments.bench_omp"]])
-def test_it_starts_as_a_script_and_as_a_module(command):
-    done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "gram-seconds" in done.stdout
+def test_it_starts_as_a_module():
+    command = [sys.executable, "-m", "experiments.bench.omp"]
+    done = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--memory" in done.stdout
+    failed = subprocess.run([*command, "--memory", "0"], cwd=ROOT, capture_output=True, text=True)
+    assert (failed.returncode, failed.stderr) == (2, "error: memory = 0.0: must be above 0\n")
 
 
 def test_the_command_line_names_every_size():
-    assert get_args(bench_omp.SizeName) == tuple(SIZES)
+    assert get_args(omp.SizeName) == tuple(SIZES)
     assert [SIZES[name].goal for name in "ABCDE"] == [12, 20, 12, 60, 150]
+
+
+def test_torch_omp_is_compared_with_the_compiled_one(monkeypatch, capsys):
+    monkeypatch.setitem(sizes.SIZES, "A", TINY)
+    monkeypatch.setattr(torch_omp.Limits, "of", lambda *_: torch_omp.Limits(1e10, 1e11))
+    benchmark = torch_omp.TorchOMPBenchmark(sizes=("A",), device="cpu", batch=20, compared=8, repeats=1)
+    benchmark.run()
+    text = capsys.readouterr().out
+    assert text.count("8/8") == 2
+    assert "compiled, CPU" in text
+    monkeypatch.setattr(torch_omp.TorchOMPBenchmark, "_first_supports", lambda *_: np.zeros((8, TINY.k), np.int64))
+    with pytest.raises(SystemExit, match="A product\nA gather"):
+        benchmark.run()
+    with pytest.raises(InvalidArgument, match="compared = 0: must be at least 1"):
+        replace(benchmark, compared=0).run()
+
+
+def test_limits_of_torch_omp():
+    problem, limits = make_problem(TINY, 2, np.dtype(np.float32), seed=0), torch_omp.Limits(1e10, 1e11)
+    assert limits.signals(problem, "product") == pytest.approx(1e11 / (2 * 64 * 160 * 6))
+    assert limits.signals(problem, "gather") == pytest.approx(1e10 / (160 * 5 * 6 * 4))

@@ -1,14 +1,17 @@
 """The SAE benchmarks at a tiny size: they compare what they time, and say so where answers differ."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from expander_theory import InvalidArgument
 from expander_theory.results.ledger import read_ledger
-from experiments import bench_sae, bench_sae_cuda
-from experiments.bench import sae_report
+from experiments.bench import sae, sae_cuda
 from experiments.bench.machine import Rates
-from experiments.bench.sae_peers import CONTENDERS, Dense, Ours, Size
+from experiments.bench.sae import SAEBenchmark, parts
+from experiments.bench.sae_cuda import SAECudaBenchmark
+from experiments.bench.sae_peers import CONTENDERS, CPU, Dense, Ours, Size, answers_apart
 
 SIZE = Size(24, 64, 4, 3, 0.01)
 RATES = Rates((1 << 15, 1 << 20, 1 << 24), (1e10,) * 4, 1e9, 1e9, {"float32": 1e10})
@@ -23,53 +26,58 @@ class Wrong(Dense):
         return out, 1.01 * gradient
 
 
-def test_every_installed_contender_starts_alike_and_is_timed(capsys):
-    records = []
-    assert sae_report.compare_steps(SIZE, X, 1, 0, RATES, records.append) == []
-    text = capsys.readouterr().out
-    for kind in CONTENDERS:
-        assert kind.name in text
-    timed = {record["contender"]: record for record in records if "contender" in record}
-    assert set(timed) >= {Ours.name, Dense.name}
-    assert all(record["seconds"] > 0 for record in timed.values())
-    parts = {record["name"]: record for record in records if "streamed" in record}
-    assert parts["encode"]["gathered"] == -(-300 * 4 // 64) * 64 * 3 * 64
-    assert all(part["limit"] > 0 for part in parts.values())
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    """Tiny sizes, rates that are not measured, and the threads as they were."""
+    for name in ("small", "wide"):
+        monkeypatch.setitem(sae.SIZES, name, SIZE)
+    monkeypatch.setattr(sae, "measure_rates", lambda: RATES)
+    monkeypatch.setattr(sae_cuda, "copy_rate", lambda device: 1e10)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
-def test_other_answers_are_found(monkeypatch):
-    monkeypatch.setattr(sae_report, "CONTENDERS", (Ours, Wrong))
-    (fault,) = sae_report.compare_steps(SIZE, X, 1, 0, RATES, lambda _: None)
+def test_every_installed_contender_starts_alike():
+    kinds = [kind for kind in CONTENDERS if kind.installed()]
+    assert kinds[:2] == [Ours, Dense]
+    assert answers_apart(kinds, SIZE, X, 0, CPU) == []
+
+
+def test_other_answers_are_found():
+    (fault,) = answers_apart([Wrong], SIZE, X, 0, CPU)
     assert "wrong, gradient by 1.0e-02 of its norm" in fault
 
 
-def test_memory_is_compared(capsys):
-    records = []
-    sae_report.compare_memory(SIZE, X, 0, records.append)
-    assert [record["contender"] for record in records] == [Ours.name, Dense.name]
-    assert "ratio of memory" in capsys.readouterr().out
+def test_the_bytes_of_the_parts():
+    found = {part.name: part for part in parts(SIZE, Ours(SIZE, X, 0), X, RATES)}
+    assert found["encode"].gathered == -(-300 * 4 // 64) * 64 * 3 * 64
+    assert all(part.limit > 0 for part in found.values())
 
 
 def test_the_command_writes_its_numbers(tmp_path, capsys):
-    threads = torch.get_num_threads()
-    try:
-        bench_sae.Benchmark(sizes=("small",), repeats=1, batch=64, threads=1, out=tmp_path / "b.jsonl").run()
-    finally:
-        torch.set_num_threads(threads)
-    assert "Reconstructions and gradients agree." in capsys.readouterr().out
-    identity, records = read_ledger(tmp_path / "b.jsonl")
+    benchmark = SAEBenchmark(sizes=("small", "wide"), repeats=2, batch=64, threads=1, out=tmp_path / "b.jsonl")
+    benchmark.run()
+    text = capsys.readouterr().out
+    assert "Answers agree" in text
+    assert "ratio of times (goal 0.01)" in text
+    assert "ratio of memory (goal 0.01)" in text
+    identity, (steps, memory) = read_ledger(tmp_path / "b.jsonl")
     assert identity["batch"] == 64
-    assert any(record.get("contender") == "ours" for record in records)
+    timed = {one["name"]: one for one in steps["measured"]}
+    assert set(timed) == {kind.name for kind in CONTENDERS if kind.installed()}
+    assert all(len(one["seconds"]["step"]) == 2 and one["batch"] == 64 for one in timed.values())
+    assert [one["name"] for one in memory["measured"]] == [Ours.name, Dense.name]
+    assert all(len(one["seconds"]["step"]) == 1 for one in memory["measured"])
+    assert steps["parts"]
     with pytest.raises(InvalidArgument, match="batch = 0"):
-        bench_sae.Benchmark(batch=0).run()
+        replace(benchmark, batch=0).run()
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu(monkeypatch, capsys):
-    monkeypatch.setattr(bench_sae_cuda, "SIZES", {"small": SIZE})
-    monkeypatch.setattr(bench_sae_cuda, "_copy_rate", lambda device: 1e10)
-    benchmark = bench_sae_cuda.Benchmark(("small",), batch=64, repeats=1, device="cpu", compiled=False)
+    benchmark = SAECudaBenchmark(sizes=("small",), batch=64, repeats=1, device="cpu", compiled=False)
     benchmark.run()
-    assert "gradients agree" in capsys.readouterr().out
-    monkeypatch.setattr(bench_sae_cuda, "Dense", Wrong)
+    assert "Answers agree" in capsys.readouterr().out
+    monkeypatch.setattr(sae_cuda, "Dense", Wrong)
     with pytest.raises(SystemExit, match="gradient by"):
         benchmark.run()

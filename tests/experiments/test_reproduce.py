@@ -12,10 +12,10 @@ from expander_theory.cli import main
 from expander_theory.plotting import figure_sources
 from expander_theory.results.ledger import read_ledger
 from expander_theory.results.ledger_format import read_contents
-from experiments.saes import settings
 from experiments.theory import cost, identifiability, presets, synthetic_study
 from experiments.theory.presets import PhaseGrid, Preset
 from paper_figures.claims import CLAIMS
+from sae_bridge.suites import presets as sae_presets
 
 TINY = Preset(
     name="quick",
@@ -40,7 +40,7 @@ def folder(tmp_path_factory, tiny_model_folder, text_folder):
 
 def _offline(patch, model_folder, text_folder):
     patch.setitem(presets.PRESETS, "quick", TINY)
-    patch.setattr(settings, "QUICK", tiny_setting(text_folder, model_folder, seeds=(0,)))
+    patch.setattr(sae_presets, "QUICK", tiny_setting(text_folder, model_folder, seeds=(0,)))
     patch.setitem(cost.SCALES, "quick", cost.Scale((64, 128, 4), (32, 64, 128), (64, 128, 256), (2, 4, 8), 4, 8, 2))
     patch.setitem(identifiability.SCALES, "quick", identifiability.Scale(5, 3, 1, (4, 6, 9), (1.0, 1.4), 1))
     small = synthetic_study.Scale(32, 64, (4, 8), (2, 4), (0.0, 0.05), 5, 5)

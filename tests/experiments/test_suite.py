@@ -14,12 +14,11 @@ from expander_theory.cli import main
 from expander_theory.dictionaries.geometry import babel
 from expander_theory.masks import overlap_limited_mask
 from expander_theory.results.ledger import read_ledger
-from experiments.saes import groups as sae_groups, settings as presets, suite as module
-from experiments.saes.settings import settings
-from experiments.saes.variants import controls, has_euler_mask, small_dense, sparsities
+from experiments.saes import groups as sae_groups
 from paper_figures.figures.saes import suite
 from paper_figures.figures.saes.small_dense import advantage
 from sae_bridge.sae.sae import load_sae
+from sae_bridge.suites import controls, has_euler_mask, measuring as module, settings, small_dense, sparsities
 from sae_bridge.training.recipe import Training
 
 EXPERIMENTS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "better-training")
@@ -43,7 +42,7 @@ def results(tmp_path_factory, text_folder):
     folder = tmp_path_factory.mktemp("suite")
     setting = tiny_setting(text_folder, save_tiny_model(folder / "model"))
     patch = pytest.MonkeyPatch()
-    patch.setattr(presets, "QUICK", setting)
+    patch.setattr("sae_bridge.suites.presets.QUICK", setting)
     out = folder / "results"
     for name in (*EXPERIMENTS, *ANALYSES):
         main(["experiment", name, "--out", str(out)])
@@ -78,8 +77,8 @@ def test_the_frontier_has_its_nulls(results):
     _, records = read_ledger(results / "saes" / "ledger.jsonl")
     nulls = {record["k"]: record for record in records if "null" in record}
     saes = {record["name"]: record for record in records if record.get("name")}
-    setting = presets.QUICK
-    assert {*setting.ks, setting.base.k} <= set(nulls)
+    setting = settings()["quick"]
+    assert {*setting.ks, setting.recipe.k} <= set(nulls)
     for null in nulls.values():
         assert (null["architecture"], null["decoder_values"], null["d"], null["n"]) == ("null", 0, 1, null["m"])
         assert null["l0"] == pytest.approx(null["k"], abs=0.01)
@@ -227,7 +226,9 @@ def test_other_layers_stand_beside_ours_and_the_published_ones(results):
 def test_amortisation_compares_every_method_on_the_same_decoder(results):
     _, records = read_ledger(results / "amortisation" / "ledger.jsonl")
     setting = tiny_setting("", "")
-    all_methods = {v.name for v in sparsities(setting.base, setting.sparsity_degrees, (*setting.ks, setting.base.k))}
+    all_methods = {
+        v.name for v in sparsities(setting.recipe, setting.sparsity_degrees, (*setting.ks, setting.recipe.k))
+    }
     assert 0 < sum(record["variant"] in all_methods for record in records) < len(records)
     for record in records:
         rows = {row["method"]: row for row in record["rows"]}
@@ -300,7 +301,7 @@ def test_variants_at_the_sizes_of_the_real_presets():
     assert "dense-n64" in names
     assert small_dense(base, 576, 2).training.k == 16
     for setting in settings().values():
-        assert setting.d in setting.degrees
+        assert setting.d in setting.sparse_degrees
 
 
 def test_members_depend_on_seeds_that_are_asked_for(results):

@@ -61,7 +61,7 @@ def test_the_same_bytes_in_every_format_on_a_second_run(results, tmp_path):
     ("words", "says"),
     [
         (["phase_diagrm"], "what = 'phase_diagrm': must be a folder or file of results, or one of the figures"),
-        (["frontier"], "frontier: no results; they are made by expander sae compare"),
+        (["cost"], "cost: no results; they are made by expander experiment cost"),
         (["--format", "gif"], "format = 'gif': must be one of png, pdf, svg"),
     ],
 )

@@ -6,11 +6,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from support.suite_records import frontier, record, write_suite
 
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
-from expander_theory.plotting import all_drawings, draw_all, figure_sources
+from expander_theory.plotting import Drawing, Table, all_drawings, draw_all, figure_sources
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
@@ -116,12 +118,73 @@ def test_figures_draw_the_null_as_a_dashed_line(tmp_path, name):
 
 
 def test_notes_show_code_as_code_and_nothing_else(results, tmp_path):
-    from paper_figures.report.report import _text
-
-    assert _text("see `a <b>` & c") == "see <code>a &lt;b&gt;</code> &amp; c"
-    write_report(results, tmp_path)
+    rows = [{"<b>": "a & b", "value": 0.123456, "count": 12345678, "none": None}] * 61
+    drawing = Drawing(tables={"t": Table("A <title>", rows, "see `a <b>` & c, and a lone ` here")})
+    write_report(results, tmp_path, {"a figure of no claim": ([results / "phase" / "ledger.jsonl"], drawing)})
     page = (tmp_path / "index.html").read_text()
+    assert "see <code>a &lt;b&gt;</code> &amp; c, and a lone ` here" in page
+    assert "<summary>A &lt;title&gt;</summary>" in page
+    assert "<th>&lt;b&gt;</th>" in page
+    assert page.count("<td>a &amp; b</td><td>0.1235</td><td>12345678</td><td></td>") == 60
+    assert "1 more rows in its CSV" in page
     assert "&lt;code&gt;" not in page
+
+
+class Live(HTMLParser):
+    """The interactive figures: names, ids, and of each cell or point the tip and how it is drawn."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.names, self.ids, self.tips, self.tags = [], [], {}, set()
+        self.inside, self.tip = False, None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        if tag == "svg":
+            self.inside = True
+            self.names.append(found["aria-label"])
+        if not self.inside:
+            return
+        self.tags.add(tag)
+        self.ids += [value for name, value in attributes if name == "id"]
+        if "data-tip" in found:
+            assert (found["class"], found["tabindex"]) == ("tip", "0")
+            self.tip = found["data-tip"]
+            self.tips[self.tip] = ""
+        elif "fill: #" in found.get("style", "") and self.tip:
+            self.tips[self.tip] = found["style"].partition("fill: ")[2][:7]
+            self.tip = None
+
+    def handle_endtag(self, tag):
+        self.inside &= tag != "svg"
+
+
+def test_every_cell_and_point_bears_its_own_tip(results, tmp_path):
+    write_report(results, tmp_path)
+    live = Live((tmp_path / "index.html").read_text())
+    assert live.names[:2] == [
+        "uniform, d = 4: sparsity k/m against undersampling m/n",
+        "dense Gaussian: sparsity k/m against undersampling m/n",
+    ]
+    assert set(live.names[2:]) == {"SmolLM2-135M: CE loss recovered against learned decoder values"}
+    cells = {tip: colour for tip, colour in live.tips.items() if " recovered, rate " in tip}
+    shades = colormaps["cividis"]
+    assert {shades(0.0), shades(1.0)} < {shades(float(tip.split("rate ")[1].split()[0])) for tip in cells}
+    for tip, colour in cells.items():
+        assert colour == to_hex(shades(float(tip.split("rate ")[1].split()[0])))
+    assert live.tags <= {"svg", "g", "path", "defs", "use", "text", "clippath", "rect"}  # no date, no style
+    drawn = len(live.names) - 2  # the frontier, which stands with each claim that it shows
+    assert {live.ids.count(name) for name in live.ids} <= {1, drawn}
+
+
+def test_labels_are_text_in_an_interactive_figure(tmp_path):
+    label = "<i>$d_8$ & co</i>"
+    write_report(suite(tmp_path, {"frontier": [(label, record("d8", 0, 0.8, d=8))]}), tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert ">&lt;i&gt;$d_8$ &amp; co&lt;/i&gt;</text>" in page
+    assert "<i>" not in page
+    assert any(tip.startswith(f"{label}: 8,192 decoder values") for tip in Live(page).tips)
 
 
 def test_one_damaged_certificate_does_not_end_a_report(results, tmp_path):
@@ -314,7 +377,7 @@ def test_hovering_shows_counts_and_intervals(page):
 
     tip = page.find_element("id", "tip")
     assert not tip.is_displayed()
-    cells = page.find_elements("css selector", "svg.live rect.tip")
+    cells = page.find_elements("css selector", "svg.live[aria-label*=undersampling] .tip")
     assert len(cells) == 16
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", cells[0])
     ActionChains(page).move_to_element(cells[0]).perform()
@@ -322,12 +385,22 @@ def test_hovering_shows_counts_and_intervals(page):
     assert re.match(
         r"m = 16, n = 40, k = 1 \(k/m = 0\.0\d\d\): \d+ of 25 recovered, rate [\d.]+ \[[\d.]+, [\d.]+\]", tip.text
     )
-    point = page.find_element("css selector", "svg.live circle.tip")
+    point = page.find_element("css selector", "svg.live[aria-label*=decoder] .tip")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
     ActionChains(page).move_to_element(point).perform()
     assert "CE recovered 0.9500 [" in tip.text
     ActionChains(page).move_to_element(page.find_element("css selector", "h1")).perform()
     assert not tip.is_displayed()
+
+
+def test_the_keyboard_reaches_cells_and_points(page):
+    tip = page.find_element("id", "tip")
+    for element in page.find_elements("css selector", "svg.live .tip"):
+        page.execute_script("arguments[0].focus({preventScroll: true})", element)
+        assert tip.is_displayed()
+        assert page.execute_script("return arguments[0].textContent", tip) == element.get_attribute("data-tip")
+        page.execute_script("arguments[0].blur()", element)
+        assert not tip.is_displayed()
 
 
 def test_readable_at_phone_width(page):

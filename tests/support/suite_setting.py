@@ -1,8 +1,7 @@
 """The experiments on SAEs at a scale of seconds."""
 
-from experiments.saes.sae_presets import Comparison
-from experiments.saes.settings import Setting
 from sae_bridge.activations import Harvest
+from sae_bridge.suites import Setting
 from sae_bridge.training.recipe import Training
 
 
@@ -10,22 +9,18 @@ def tiny_setting(text_folder, model, seeds=(0, 1)):
     """Of a model of width 32."""
     return Setting(
         name="quick",
-        plan=Comparison(
-            model=str(model),
-            text=(str(text_folder),),
-            harvest=Harvest(layer=1, context=16, train_contexts=60, held_out_contexts=10),
-            degrees=(None, 8, 4),
-            recipe=Training(n=64, k=4, steps=12, dead_after=500),
-            batch=128,
-            rates=(8e-3, 32e-3),
-            rate_steps=6,
-            seeds=seeds,
-        ),
+        model=str(model),
+        text=(str(text_folder),),
+        harvest=Harvest(layer=1, context=16, train_contexts=60, held_out_contexts=10),
+        degrees=(None, 8, 4),
+        recipe=Training(n=64, k=4, steps=12, dead_after=500),
+        batch=128,
+        rates=(8e-3, 32e-3),
+        rate_steps=6,
+        seeds=seeds,
         d=4,
         ks=(2, 4, 8),
         sparsity_degrees=(None, 4),
-        control_seeds=(0,),
-        methods=("encoder", "least_squares", "mp", "omp", "omp_nonnegative", "gomp", "niht", "cosamp"),
         supports=12,
         planted_ks=(1, 2, 6),
         planted_trials=8,

@@ -1,7 +1,8 @@
 """Loops behind certificates: sums of the largest |<w_j, w_l>|, triangles, and the size of a search.
 
-``start``, ``columns`` are the row lists of the mask: row i is met by
-``columns[start[i]:start[i + 1]]``.
+By way of the row lists a column costs about n d^2 / m for inner products, and d times that for triangles; growing a set
+costs O(n d) beside its counts. For :class:`Graph` and :class:`Entries` see
+:mod:`expander_theory._kernels.expansion.graph`.
 """
 
 import numpy as np
@@ -10,13 +11,15 @@ from expander_theory.base import njit
 
 
 @njit(cache=True)
-def _column_sums(rows, values, start, columns, entry, j, product, magnitude, touched, sums):
+def _column_sums(entries, j, product, magnitude, touched, sums):
     """sums[k - 1] = sum of the k largest |<w_j, w_l>|, l != j.
 
     Returns:
         the largest sum of |w_ij w_il| over l: roundoff is relative to it. ``product`` and ``magnitude`` (both zero on
-        entry and exit) have one place a column; ``entry[p]`` is the value of ``columns[p]`` at the row that lists it.
+        entry and exit) have one place a column.
     """
+    rows, values, start, columns, entry = entries
+    # Row j of the Gram matrix with the moduli that went into each entry, only where it can be nonzero.
     count = 0
     for i in range(rows.shape[1]):
         w = values[j, i]
@@ -28,6 +31,7 @@ def _column_sums(rows, values, start, columns, entry, j, product, magnitude, tou
                 magnitude[l] = 1e-300  # "seen", also where the product underflows
             product[l] += w * entry[p]
             magnitude[l] += abs(w * entry[p])
+    # The largest moduli, decreasing; only what was touched is cleared.
     sums[:] = 0.0
     last = sums.size - 1
     largest = 0.0
@@ -44,50 +48,54 @@ def _column_sums(rows, values, start, columns, entry, j, product, magnitude, tou
                 sums[k] = modulus
         product[l] = 0.0
         magnitude[l] = 0.0
+    # Their running sums.
     for k in range(1, sums.size):
         sums[k] += sums[k - 1]
     return largest
 
 
 @njit(cache=True)
-def fold_largest_sums(rows, values, start, columns, entry, begin, end, roundoff, best, first, proved):
+def fold_largest_sums(entries, begin, end, roundoff, best, first, proved):
     """Columns begin..end-1 of the search for max_j of the sums of :func:`_column_sums`.
 
     ``best[k - 1]`` and ``first[k - 1]`` are the largest sum of k moduli and the first column that has it, both as
     floats have it; ``proved[k - 1]`` is a lower bound of the exact maximum if a sum of k moduli is wrong by at most
     ``k * roundoff`` times the largest magnitude.
     """
-    n = rows.shape[0]
+    n = entries.rows.shape[0]
     product, magnitude, touched = np.zeros(n), np.zeros(n), np.empty(n, np.int32)
     sums = np.empty(best.size)
     for j in range(begin, end):
-        largest = _column_sums(rows, values, start, columns, entry, j, product, magnitude, touched, sums)
+        largest = _column_sums(entries, j, product, magnitude, touched, sums)
         for k in range(best.size):
             if sums[k] > best[k]:
                 best[k], first[k] = sums[k], j
+            # What the sum is at least in exact arithmetic; the last term covers products that underflow.
             proved[k] = max(proved[k], sums[k] - (k + 1) * roundoff * largest - 1e-290)
 
 
 @njit(cache=True)
-def mark_contenders(rows, values, start, columns, entry, begin, end, roundoff, proved, contender):
+def mark_contenders(entries, begin, end, roundoff, proved, contender):
     """contender[j] = whether column j may attain one of the maxima, given what :func:`fold_largest_sums` proved."""
-    n = rows.shape[0]
+    n = entries.rows.shape[0]
     product, magnitude, touched = np.zeros(n), np.zeros(n), np.empty(n, np.int32)
     sums = np.empty(proved.size)
     for j in range(begin, end):
-        largest = _column_sums(rows, values, start, columns, entry, j, product, magnitude, touched, sums)
+        largest = _column_sums(entries, j, product, magnitude, touched, sums)
         for k in range(proved.size):
+            # What the sum is at most reaches what some column's is at least.
             if sums[k] + (k + 1) * roundoff * largest + 1e-290 >= proved[k]:
                 contender[j] = True
 
 
 @njit(cache=True)
-def has_triangle(rows, start, columns, m):
+def has_triangle(graph, m):
     """Whether three columns meet pairwise in three different rows, where no two columns share two rows.
 
     Two columns that meet column j in the same row have no further row in common then; where two of those
     that meet column j do share a row off column j, that is a triangle.
     """
+    rows, start, columns = graph
     reached = np.full(m, -1, np.int32)  # the last j whose partners were seen to meet this row
     d = rows.shape[1]
     for j in range(rows.shape[0]):
@@ -97,6 +105,7 @@ def has_triangle(rows, start, columns, m):
                 l = columns[p]
                 if l == j:
                     continue
+                # Mark the rows of a partner off j; one that is marked already closes the triangle.
                 for q in range(d):
                     other = rows[l, q]
                     if other == row:
@@ -108,7 +117,7 @@ def has_triangle(rows, start, columns, m):
 
 
 @njit(cache=True)
-def grow_sets(rows, start, columns, multiplicity, sets, losses, here, after, points, grown, grown_losses):
+def grow_sets(graph, multiplicity, sets, losses, here, after, points, grown, grown_losses):
     """All sets of one column more whose loss is at least ``after``, from a sample of the sets with loss >= ``here``.
 
     A grown set that can be reached from p sets with loss >= ``here`` has weight 1 / p, so that the sum of weights
@@ -118,12 +127,14 @@ def grow_sets(rows, start, columns, multiplicity, sets, losses, here, after, poi
     Returns:
         the sum of the weights.
     """
+    rows, start, columns = graph
     n, d = rows.shape
     size = sets.shape[1]
     hits = np.zeros(n, np.int32)
     total, stored = 0.0, 0
     for s in range(sets.shape[0]):
         members = sets[s]
+        # Count the set in: hits[v] is then what column v would add to its loss.
         for u in members:
             for i in range(d):
                 row = rows[u, i]
@@ -134,6 +145,7 @@ def grow_sets(rows, start, columns, multiplicity, sets, losses, here, after, poi
         for v in range(n):
             if losses[s] + hits[v] < after or (members == v).any():
                 continue
+            # In how many ways can the grown set be reached? Take each member away: its parent must lose enough.
             loss = losses[s] + hits[v]
             for i in range(d):
                 multiplicity[rows[v, i]] += 1
@@ -145,12 +157,14 @@ def grow_sets(rows, start, columns, multiplicity, sets, losses, here, after, poi
                 parents += loss - marginal >= here
             for i in range(d):
                 multiplicity[rows[v, i]] -= 1
+            # Systematic sampling: one set for each point that the running sum of weights passes.
             total += 1.0 / parents
             while stored < points.size and points[stored] < total:
                 grown[stored, :size] = members
                 grown[stored, size] = v
                 grown_losses[stored] = loss
                 stored += 1
+        # Count it out again.
         for u in members:
             for i in range(d):
                 row = rows[u, i]

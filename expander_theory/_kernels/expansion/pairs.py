@@ -1,7 +1,7 @@
 """Loops over pairs of columns that share a row, by way of the row lists.
 
-``start``, ``columns`` are the row lists of the mask: row i is met by
-``columns[start[i]:start[i + 1]]``. One column costs the sum of its rows' degrees.
+One column costs the sum of its rows' degrees, about n d^2 / m. For :class:`Graph` and :class:`Entries` see
+:mod:`expander_theory._kernels.expansion.graph`.
 """
 
 import numpy as np
@@ -10,13 +10,15 @@ from expander_theory.base import njit
 
 
 @njit(cache=True)
-def overlap_histograms(rows, start, columns):
+def overlap_histograms(graph):
     """histogram[j, o] = number of columns l != j with |N(j) cap N(l)| = o, for o >= 1 (o = 0 left at zero)."""
+    rows, start, columns = graph
     n, d = rows.shape
     histogram = np.zeros((n, d + 1), np.int32)
     overlap = np.zeros(n, np.int32)
     touched = np.empty(n, np.int32)
     for j in range(n):
+        # Every column on the lists of j's rows shares as many rows with j as lists it is on.
         count = 0
         for i in range(d):
             for p in range(start[rows[j, i]], start[rows[j, i] + 1]):
@@ -25,6 +27,7 @@ def overlap_histograms(rows, start, columns):
                     touched[count] = l
                     count += 1
                 overlap[l] += 1
+        # Count them, and clear only what was touched.
         for t in range(count):
             l = touched[t]
             if l != j:
@@ -34,14 +37,13 @@ def overlap_histograms(rows, start, columns):
 
 
 @njit(cache=True)
-def largest_gram_sums(rows, values, start, columns, entry, size):
+def largest_gram_sums(entries, size):
     """Babel function and the largest |<w_j, w_l>|, l != j.
-
-    ``entry[p]`` is the value of column ``columns[p]`` at the row that lists it.
 
     Returns:
         sums (size,): sums[k - 1] = max_j of the sum of the k largest |<w_j, w_l>| over l != j.
     """
+    rows, values, start, columns, entry = entries
     n, d = rows.shape
     sums = np.zeros(size, np.float64)
     product = np.zeros(n, np.float64)
@@ -49,6 +51,7 @@ def largest_gram_sums(rows, values, start, columns, entry, size):
     touched = np.empty(n, np.int32)
     moduli = np.empty(n, np.float64)
     for j in range(n):
+        # Row j of the Gram matrix, only where it can be nonzero.
         count = 0
         for i in range(d):
             w = values[j, i]
@@ -59,6 +62,7 @@ def largest_gram_sums(rows, values, start, columns, entry, size):
                     touched[count] = l
                     count += 1
                 product[l] += w * entry[p]
+        # Its moduli without the diagonal; only what was touched is cleared.
         kept = 0
         for t in range(count):
             l = touched[t]
@@ -67,6 +71,7 @@ def largest_gram_sums(rows, values, start, columns, entry, size):
                 kept += 1
             product[l] = 0.0
             seen[l] = False
+        # Sums of the largest, each kept if no column has a larger one.
         ordered = np.sort(moduli[:kept])
         total = 0.0
         for k in range(size):

@@ -1,4 +1,8 @@
-"""Products with a masked dictionary: column j has values[j, i] at rows[j, i]."""
+"""Products with a masked dictionary: column j has values[j, i] at rows[j, i].
+
+W^T h costs n d multiply-adds a signal, at vector speed where several signals stand side by side; W x costs d for each
+nonzero of x, beside a pass over its n entries.
+"""
 
 import numpy as np
 
@@ -20,17 +24,20 @@ def correlate(rows, values, h, tile, out):
     whole = n - n % (BLOCK_BYTES // h.itemsize)
     first = 0
     while batch - first > _FEW:
+        # As many signals as the tile takes, side by side; whole blocks of columns go through the tile at once.
         width = min(lanes, batch - first)
         _fill(h, first, width, tile)
         if width == lanes:
             correlations(rows[:whole], values[:whole], tile, out[first : first + lanes])
-        else:
+        else:  # a tile that is not full writes a row for every lane, and only the real ones are kept
             found = np.empty((lanes, whole), h.dtype)
             correlations(rows[:whole], values[:whole], tile, found)
             out[first:, :whole] = found[:width]
+        # The columns left over one signal at a time, to the same bits as if they were in a block.
         for b in range(first, first + width):
             correlations_of(rows[whole:], values[whole:], h[b], out[b, whole:])
         first += width
+    # Few signals that are left would leave most of a tile empty.
     for b in range(first, batch):
         correlations_of(rows, values, h[b], out[b])
 
@@ -38,6 +45,7 @@ def correlate(rows, values, h, tile, out):
 @njit(cache=True)
 def _fill(h, first, width, tile):
     """The signals h[first], ..., h[first + width - 1] side by side, zero in the other lanes."""
+    # A transposition by blocks: whole rows of h would each miss the cache once a row of the tile.
     tile[:, width:] = 0
     for top in range(0, tile.shape[0], _ROWS):
         for begin in range(0, width, _STREAMS):

@@ -10,6 +10,9 @@ Two bounds keep most of that away without changing a single choice. With M_i = m
 The few columns above a threshold are candidates. Exact correlations, from G itself, are computed for those of them that
 the bounds leave a chance, and the best is the best of all columns if it beats threshold + bounds. If not, all are
 screened anew.
+
+A screening costs n t half-precision multiply-adds at vector speed, a step that needs none O(t) for each candidate with
+a chance. G itself costs n^2 m once, its two copies 6 or 10 n^2 bytes.
 """
 
 from typing import Any, NamedTuple
@@ -89,6 +92,7 @@ def omp_gram(rows, values, gram, correlations, signals, rule, found, screen, scr
     cancelled = 100 * np.finfo(products.dtype).eps  # ||r||^2 below this share of ||h||^2 has lost its digits
     exact = np.empty(n, products.dtype)
     for place in range(correlations.shape[0]):
+        # At c = 0 the correlations are a0. Their largest modulus bounds the rounding of a0 to float32.
         b = offset + place
         norm2 = p.load(h, scales, b, own, 0)
         peak = 0.0
@@ -98,6 +102,7 @@ def omp_gram(rows, values, gram, correlations, signals, rule, found, screen, scr
         left2, size, threshold, screened = norm2, 0, np.inf, 0
         reason = p.state(tolerance, norm2, left2, 0, ks[b])
         while reason == p.RUNNING:
+            # Select: the atom given for this step, or the best candidate, if the bounds prove it the best column.
             t = steps[b]
             forced = t < given.shape[1] and given[b, t] >= 0
             if forced:
@@ -111,13 +116,14 @@ def omp_gram(rows, values, gram, correlations, signals, rule, found, screen, scr
                         products, correlations, place, scores, candidates, size, threshold, early, late,
                         indices, coefficients, b, screened, t, signed,
                     )  # fmt: skip
+                # No proof: screen all columns with the present coefficients and make the list anew.
                 if atom < 0:
                     for l in range(t):
                         old[l], atoms[l] = coefficients[b, l], indices[b, l]
                     old[t:] = 0
                     screened = t
                     combine(halves, atoms, old, t, start, scores)
-                    for l in range(t):
+                    for l in range(t):  # only rounding is left of them
                         scores[atoms[l]] = 0
                     size, threshold = _list(scores, bits, candidates, signed)
                     early = _bound(largest, indices, coefficients, old, b, 0, t, peak)
@@ -125,9 +131,11 @@ def omp_gram(rows, values, gram, correlations, signals, rule, found, screen, scr
                         products, correlations, place, scores, candidates, size, threshold, early, 0.0,
                         indices, coefficients, b, t, t, signed,
                     )  # fmt: skip
+                # Still none: the best correlations are as small as the errors of the screen.
                 if atom < 0:
                     atom = _scanned(products, correlations, place, indices, coefficients, b, t, signed, exact)
                     size = 0
+            # <w, r> = a0 - <g, c>, with g = W_S^T w from row w of G.
             score = correlations[place, atom]
             for l in range(t):
                 g[l] = products[atom, indices[b, l]]
@@ -138,6 +146,7 @@ def omp_gram(rows, values, gram, correlations, signals, rule, found, screen, scr
             if planted.shape[1] and not p.holds(planted, b, planted.shape[1], atom):
                 reason = p.FIRST_MISS
                 break
+            # Orthogonalise against the support: append to U, and move all coefficients.
             rho = p.extend(upper, lower, 0, t, products[atom, atom], pivot, g, v, u)
             if rho == 0:
                 reason = p.DEPENDENT_ATOM
@@ -148,6 +157,8 @@ def omp_gram(rows, values, gram, correlations, signals, rule, found, screen, scr
             if t + 1 == ks[b]:
                 reason = p.SPARSITY_REACHED
                 break
+            # ||r||^2 falls by step^2 rho. The residual itself is formed only where its norm is asked for, or where this
+            # difference has lost its digits or is near the tolerance.
             left2 -= float(step) * float(step) * float(rho)
             if residual_path.size or left2 < max(cancelled, 4 * tolerance * tolerance) * norm2:
                 p.load(h, scales, b, own, 0)
@@ -189,6 +200,7 @@ def _proved(
     indices, coefficients, b, screened, t, signed,
 ):  # fmt: skip
     """The best of all columns, if the candidates prove it; otherwise -1. The bounds are for atoms before and since."""
+    # The largest screened score; where it belongs to a chosen atom, the list is of no use any more.
     first, height = -1, np.float32(-np.inf)
     for i in range(size):
         value = scores[candidates[i]] if signed else abs(scores[candidates[i]])
@@ -200,6 +212,8 @@ def _proved(
     best, atom = _exact(products, correlations, place, indices, coefficients, b, t, first, signed), first
     for i in range(size):
         j = np.int64(candidates[i])
+        # Passed over where even the most that the bounds allow is less than the best, first with the score as it was
+        # screened, then with what the atoms chosen since have changed.
         value = scores[j]
         if (value if signed else abs(value)) + early + late < best or j == first or p.holds(indices, b, t, j):
             continue
@@ -210,12 +224,14 @@ def _proved(
         exact = _exact(products, correlations, place, indices, coefficients, b, t, j, signed)
         if exact > best or (exact == best and j < atom):
             best, atom = exact, j
+    # Columns that are not listed were below the threshold, and may have risen by the bounds.
     return atom if best > threshold + early + late else -1
 
 
 @njit(cache=True, nogil=True)
 def _scanned(products, correlations, place, indices, coefficients, b, t, signed, exact):
     """The best of all columns without screening, for correlations as small as its rounding; ``exact`` is workspace."""
+    # a0 - G_S c in full precision, a row of G an atom: n t multiply-adds.
     exact[:] = correlations[place]
     for l in range(t):
         c, row = coefficients[b, l], products[indices[b, l]]
@@ -232,15 +248,18 @@ def _scanned(products, correlations, place, indices, coefficients, b, t, signed,
 @njit(cache=True, nogil=True)
 def _list(scores, bits, candidates, signed):
     """Candidates in increasing order, and their threshold. Floats are compared as integers: see omp_push."""
+    # The largest score; by magnitude the mask takes away the sign bit.
     mask = bits.dtype.type(-1 if signed else 0x7FFFFFFF)
     top = bits.dtype.type(0)
     for j in range(bits.size):
         top = max(top, bits[j] & mask)
+    # The threshold as a float and, by a view of the same cell, as an integer.
     cell = np.zeros(1, np.int32)
     cell[0] = top
     threshold = cell.view(np.float32)[0] * np.float32(_SHARE)
     cell.view(np.float32)[0] = threshold
     least = cell[0]
+    # Most blocks hold no candidate, which one vector comparison shows.
     size = 0
     for first in range(0, bits.size, COMBINED):
         above = False

@@ -28,11 +28,13 @@ def omp(rows, values, signals, tolerance, pivot, selection, found):
     z, c, target = np.empty(most, dtype), np.zeros(most, dtype), np.empty(most, dtype)
     taken = np.zeros(n, np.bool_)
     for b in range(h.shape[0]):
+        # At c = 0 the residual is the signal.
         norm2 = p.load(h, scales, b, signal, 0)
         residual[:] = signal
         left2, size = norm2, 0
         reason = p.state(tolerance, norm2, left2, size, ks[b])
         while reason == p.RUNNING:
+            # Select: the atom given for this step, or the column outside the support of largest |<w_j, r>|.
             forced = size < given.shape[1] and given[b, size] >= 0
             if forced:
                 atom = np.int64(given[b, size])
@@ -41,33 +43,40 @@ def omp(rows, values, signals, tolerance, pivot, selection, found):
                 if atom < 0 or score == 0 or (selection != MAGNITUDE and score < 0):
                     reason = p.NO_CORRELATION
                     break
+            # Where only success counts, an atom that was not planted decides the signal.
             if planted.shape[1] and not p.holds(planted, b, planted.shape[1], atom):
                 reason = p.FIRST_MISS
                 break
+            # Overlaps of w with the support: the new row of G_S.
             column[:] = 0
             p.subtract(rows, values, atom, dtype.type(-1), column, 0)
             for t in range(size):
                 gram[size, t] = p.inner(rows, values, indices[b, t], column, 0)
                 gram[t, size] = gram[size, t]
             gram[size, size] = p.norm_squared(column)
+            # Append to the factor; an atom in the span of the support ends the pursuit.
             if not _grow_cholesky(factor, gram, size, pivot):
                 reason = p.DEPENDENT_ATOM
                 break
+            # Least squares on the grown support: one more row of L z = W_S^T h, then L^T c = z.
             target[size] = p.inner(rows, values, atom, signal, 0)
             _solve(factor, size, target[size], z, c)
             indices[b, size] = atom
             taken[atom] = True
             size += 1
+            # Where all coefficients are nonnegative, so is the constrained minimiser: they are the same.
             if selection == NONNEGATIVE and c[:size].min() < 0:
                 _nonnegative(gram, target, size, coefficients[b], c)
             coefficients[b, :size] = c[:size]
             steps[b] = size
+            # r = h - W_S c, from the signal itself.
             residual[:] = signal
             for t in range(size):
                 p.subtract(rows, values, indices[b, t], c[t], residual, 0)
             left2 = p.norm_squared(residual)
             p.record(coefficients, steps, coefficient_path, residual_path, b, left2)
             reason = p.state(tolerance, norm2, left2, size, ks[b])
+        # No atom is taken when the next signal begins.
         for t in range(size):
             taken[indices[b, t]] = False
         status[b] = reason
@@ -89,6 +98,7 @@ def _best(rows, values, residual, taken, selection):
 @njit(cache=True, nogil=True)
 def _grow_cholesky(factor, gram, t, tolerance):
     """Row t of L from row t of G; False if the atom is in the span of those before."""
+    # L l = g gives the new row l, and ||w||^2 - ||l||^2 is the squared distance of w from the span.
     pivot = gram[t, t]
     for i in range(t):
         entry = gram[t, i]
@@ -109,6 +119,7 @@ def _solve(factor, t, target, z, c):
     for l in range(t):
         target -= factor[t, l] * z[l]
     z[t] = target / factor[t, t]
+    # All of c changes, so the back substitution is done in full.
     for i in range(t, -1, -1):
         total = z[i]
         for l in range(i + 1, t + 1):
@@ -119,12 +130,14 @@ def _solve(factor, t, target, z, c):
 @njit(cache=True, nogil=True)
 def _nonnegative(gram, target, size, start, c):
     """c = argmin ||h - W_S c|| over c >= 0 from a feasible ``start``: the active set of Lawson and Hanson (1974)."""
+    # The start is the code of the step before, with the new atom at 0 and free.
     x = np.zeros(size, gram.dtype)
     x[: size - 1] = start[: size - 1]
     free = np.ones(size, np.bool_)
     for t in range(size - 1):
         free[t] = x[t] > 0
     for _ in range(10 * size):
+        # Least squares on the free atoms, without the constraint.
         chosen = np.flatnonzero(free)
         part = np.empty((chosen.size, chosen.size), gram.dtype)
         right = np.empty(chosen.size, gram.dtype)
@@ -133,6 +146,7 @@ def _nonnegative(gram, target, size, start, c):
             for l in range(chosen.size):
                 part[i, l] = gram[chosen[i], chosen[l]]
         best = np.linalg.solve(part, right)
+        # Feasible: move there, and free the atom whose coefficient would grow fastest; if none would, it is optimal.
         if best.size == 0 or best.min() > 0:
             x[:] = 0
             for i in range(chosen.size):
@@ -149,6 +163,7 @@ def _nonnegative(gram, target, size, start, c):
                 break
             free[enters] = True
             continue
+        # Infeasible: go towards it until a coefficient vanishes, and bind those that have.
         share = gram.dtype.type(1)
         for i in range(chosen.size):
             if best[i] < 0:
@@ -159,5 +174,6 @@ def _nonnegative(gram, target, size, start, c):
             if best[i] <= 0 and x[t] <= 10 * np.finfo(gram.dtype).eps:
                 x[t] = 0
                 free[t] = False
+    # The feasible x, also where the limit of rounds has ended the search.
     for t in range(size):
         c[t] = max(x[t], gram.dtype.type(0))

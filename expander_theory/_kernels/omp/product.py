@@ -1,8 +1,10 @@
 """OMP on dense columns by matrix products: the correlations of a block of signals come from one call of the BLAS.
 
 For dictionaries whose Gram matrix is too large to hold, or too few signals to be worth it. The step of every signal of
-the block is done here, between two products.
+the block is done here, between two products. A step costs n m multiply-adds a signal in the BLAS, and O(n + t m) here.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,10 +12,27 @@ from expander_theory._kernels.omp import pursuit as p
 from expander_theory.base import njit
 
 
+class Block(NamedTuple):
+    """Residuals (count, m) of signals side by side, ||h||^2, status of each, U of each by rows and by columns."""
+
+    residuals: Any
+    norms2: Any
+    running: Any
+    upper: Any
+    lower: Any
+
+
+def new_block(count: int, k: int, m: int, dtype: Any) -> Block:
+    """Workspace for so many signals and sparsity up to k."""
+    upper, lower = np.zeros((count, k, k), dtype), np.zeros((count, k, k), dtype)
+    return Block(np.empty((count, m), dtype), np.empty(count), np.empty(count, np.int8), upper, lower)
+
+
 @njit(cache=True, nogil=True)
-def begin(signals, rule, found, first, residuals, norms2, running):
-    """Load signals first, first + 1, ... into the rows of ``residuals``."""
+def begin(signals, rule, first, block):
+    """Load signals first, first + 1, ... into the rows of the block."""
     h, scales, ks, _, _ = signals
+    residuals, norms2, running, _, _ = block
     own = np.empty((residuals.shape[1], 1), residuals.dtype)
     for i in range(residuals.shape[0]):
         norms2[i] = p.load(h, scales, first + i, own, 0)
@@ -22,16 +41,18 @@ def begin(signals, rule, found, first, residuals, norms2, running):
 
 
 @njit(cache=True, nogil=True)
-def advance(values, correlations, signals, rule, found, first, residuals, norms2, running, upper, lower, scratch):
-    """One step of every running signal; returns how many run on. ``running`` holds the status of each."""
+def advance(values, correlations, signals, rule, found, first, block, scratch):
+    """One step of every running signal, by the correlations (count, n) of the residuals; returns how many run on."""
     _h, _scales, ks, given, planted = signals
     tolerance, pivot, signed = rule
     indices, coefficients, steps, _status, _final, coefficient_path, residual_path = found
+    residuals, norms2, running, upper, lower = block
     g, v, u, _spread, _q, _touched, _stamp, own = scratch
     active = 0
     for i in range(residuals.shape[0]):
         if running[i] != p.RUNNING:
             continue
+        # Select: the atom given for this step, or the best outside the support.
         b = first + i
         t = steps[b]
         forced = t < given.shape[1] and given[b, t] >= 0
@@ -43,6 +64,7 @@ def advance(values, correlations, signals, rule, found, first, residuals, norms2
         if planted.shape[1] and not p.holds(planted, b, planted.shape[1], atom):
             running[i] = p.FIRST_MISS
             continue
+        # Overlaps with the support, g = W_S^T w; orthogonalise against it, appending to U.
         own[:, 0] = values[atom]
         for l in range(t):
             g[l] = p.inner(None, values, indices[b, l], own, 0)
@@ -50,6 +72,7 @@ def advance(values, correlations, signals, rule, found, first, residuals, norms2
         if rho == 0:
             running[i] = p.DEPENDENT_ATOM
             continue
+        # The direction q = w + W_S u in place of w, and the residual moves along it; its norm is summed on the way.
         step = score / rho
         for l in range(t):
             p.subtract(None, values, indices[b, l], -u[l], own, 0)
@@ -65,8 +88,9 @@ def advance(values, correlations, signals, rule, found, first, residuals, norms2
 
 
 @njit(cache=True, nogil=True)
-def end(values, signals, rule, found, first, residuals, running, upper, lower, scratch):
+def end(values, signals, rule, found, first, block, scratch):
     """Refine what was found and write status and residual norms."""
+    residuals, _norms2, running, upper, lower = block
     h, scales, _, _, _ = signals
     indices, coefficients, steps, status, final, coefficient_path, residual_path = found
     _, v, u, _, _, _, _, own = scratch
@@ -79,6 +103,7 @@ def end(values, signals, rule, found, first, residuals, running, upper, lower, s
 
 @njit(cache=True, nogil=True)
 def _best(correlations, i, indices, b, t, signed):
+    """The best atom outside the support for residual i; the lowest among equals."""
     best, atom = correlations.dtype.type(-np.inf), np.int64(0)
     for j in range(correlations.shape[1]):
         value = correlations[i, j] if signed else abs(correlations[i, j])

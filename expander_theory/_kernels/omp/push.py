@@ -15,7 +15,15 @@ from expander_theory._kernels.linear.vectors import aligned, correlations, corre
 from expander_theory._kernels.omp import pursuit as p
 from expander_theory.base import njit
 
-_BLOCK = 64
+_BLOCK = 64  # columns that are tested together against the threshold
+
+
+class RowLists(NamedTuple):
+    """``columns[starts[i]:starts[i + 1]]`` meet row i; those before ``middles[i]`` with a positive value."""
+
+    starts: Any
+    middles: Any
+    columns: Any
 
 
 class Push(NamedTuple):
@@ -45,12 +53,13 @@ def new_push(k: int, m: int, n: int, dtype: Any) -> Push:
 
 
 @njit(cache=True, nogil=True)
-def omp_push(rows, values, starts, middles, columns, weights, signals, rule, found, push, scratch):
+def omp_push(rows, values, lists, weights, signals, rule, found, push, scratch):
     """Fill one row of ``found`` per signal.
 
-    ``columns[starts[i]:starts[i + 1]]`` meet row i with ``weights``. If these are None all values are +-values[0, 0],
-    and the columns before ``middles[i]`` are the positive ones.
+    ``weights`` are the values in the order of the row lists. If they are None all values are +-values[0, 0], and the
+    lists are split by sign. (None must be an argument of its own for numba to leave out what it excludes.)
     """
+    starts, middles, columns = lists
     h, scales, ks, given, planted = signals
     tolerance, pivot, signed = rule
     indices, coefficients, steps, status, final, coefficient_path, residual_path = found
@@ -60,6 +69,7 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
     modulus = abs(values[0, 0])
     norms2 = np.zeros(lanes)
     for b in range(batch):
+        # Correlations of all columns with a whole tile of signals at a time; of few, one by one, to the same bits.
         lane = b % lanes
         if lane == 0:
             together = min(lanes, batch - b)
@@ -73,9 +83,12 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
         left2, size, threshold = norms2[lane], 0, cell.dtype.type(np.inf)  # no list yet: nothing may enter it
         reason = p.state(tolerance, norms2[lane], left2, 0, ks[b])
         while reason == p.RUNNING:
+            # On the support only rounding is left of the correlations: no chosen atom may come again.
             t = steps[b]
             for l in range(t):
                 scores[lane, indices[b, l]] = 0
+            # Select: the atom given for this step, or the best candidate. If none is above the threshold any more, the
+            # best column may be one that is not listed: make the list anew.
             forced = t < given.shape[1] and given[b, t] >= 0
             if forced:
                 atom = np.int64(given[b, t])
@@ -89,6 +102,7 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
                     if atom < 0:
                         reason = p.NO_CORRELATION
                         break
+            # The score anew from the residual: the kept one has summed up the rounding of all pushes.
             score = p.inner(rows, values, atom, residuals, lane)
             if not forced and (score == 0 or (signed and score < 0)):
                 reason = p.NO_CORRELATION
@@ -96,6 +110,7 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
             if planted.shape[1] and not p.holds(planted, b, planted.shape[1], atom):
                 reason = p.FIRST_MISS
                 break
+            # Orthogonalise against the support: append to U, and move all coefficients.
             norm2 = p.overlaps(rows, values, atom, indices, b, t, spread, g)
             rho = p.extend(upper, lower, 0, t, norm2, pivot, g, v, u)
             if rho == 0:
@@ -103,9 +118,11 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
                 break
             step = score / rho
             p.move(indices, coefficients, steps, b, atom, step, t, u)
+            # After the last step no correlation is needed, and finish() computes the residual.
             if t + 1 == ks[b]:
                 reason = p.SPARSITY_REACHED
                 break
+            # Update the residual on the rows that change; its norm by differences, until they have cancelled.
             count = p.direction(rows, values, atom, indices, b, t, u, q, touched, stamp)
             left2 = _descend(residuals, lane, step, q, touched, count, left2)
             if left2 < p.CANCELLED * norms2[lane]:
@@ -114,11 +131,14 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
                     left2 += float(residuals[i, lane]) * float(residuals[i, lane])
             p.record(coefficients, steps, coefficient_path, residual_path, b, left2)
             reason = p.state(tolerance, norms2[lane], left2, t + 1, ks[b])
+            # Push: each row that changed by -delta moves the correlations of the columns that meet it, no others. A
+            # column that this lifts over the threshold becomes a candidate.
             if reason == p.RUNNING:
                 for i in range(count):
                     row = touched[i]
                     delta = step * q[row]
                     first, last = starts[row], starts[row + 1]
+                    # Values of one modulus: +delta for one part of the list, -delta for the other, without a load.
                     if weights is None:
                         delta *= modulus
                         middle = middles[row]
@@ -137,6 +157,7 @@ def omp_push(rows, values, starts, middles, columns, weights, signals, rule, fou
                                 listed[j] = 1
                                 candidates[size] = j
                                 size += 1
+        # No column is listed when the next signal begins.
         for i in range(size):
             listed[candidates[i]] = 0
         p.finish(
@@ -191,6 +212,7 @@ def _list(scores, bits, lane, candidates, listed, cell, cell_bits, signed):
     Floats are compared as integers of the same bits, which has the same order where they are not negative and lets
     the compiler use vectors. The threshold is left in ``cell``.
     """
+    # The largest score, as an integer; by magnitude the mask takes away the sign bit.
     n = scores.shape[1]
     one = bits.dtype.type(1)
     mask = bits.dtype.type(-1 if signed else (1 << (8 * bits.itemsize - 1)) - 1)
@@ -198,9 +220,11 @@ def _list(scores, bits, lane, candidates, listed, cell, cell_bits, signed):
     for j in range(n):
         value = bits[lane, j] & mask
         top = max(top, value)
+    # Half of it, as an integer again; a threshold of zero would list every column.
     cell_bits[0] = top
     cell[0] *= scores.dtype.type(0.5)
     half = max(cell_bits[0], one)
+    # Most blocks hold no candidate, which one vector comparison shows.
     size, atom = 0, -1
     for first in range(0, n, _BLOCK):
         last = min(n, first + _BLOCK)

@@ -48,6 +48,7 @@ def omp_tile(rows, values, signals, rule, found, tile, scratch):
     norms2 = np.zeros(lanes)
     waiting, busy = 0, 1
     while busy:
+        # Fill free lanes with the next signals.
         busy = 0
         for lane in range(lanes):
             while owner[lane] < 0 and waiting < batch:
@@ -56,38 +57,46 @@ def omp_tile(rows, values, signals, rule, found, tile, scratch):
                 waiting += 1
             busy += owner[lane] >= 0
             best[lane], atoms[lane] = least, 0
+        # Correlate: one pass over all columns gives each lane's best atom for its residual, and ||r||^2 beside it.
         squared_norms(residuals, left2)
         correlate_best(rows, values, residuals, best, atoms, signed)
         for lane in range(lanes):
             b = owner[lane]
             if b < 0:
                 continue
+            # ||r||^2 is that after the step before, which is recorded and judged only now.
             t = steps[b]
             p.record(coefficients, steps, coefficient_path, residual_path, b, left2[lane])
             reason = p.state(tolerance, norms2[lane], left2[lane], t, ks[b])
             if reason == p.RUNNING:
+                # Select: the lane's best atom, unless one is given for this step. r is orthogonal to the support up to
+                # rounding, so a chosen atom comes first only where no correlation exceeds that.
                 atom = np.int64(atoms[lane])
                 forced = t < given.shape[1] and given[b, t] >= 0
                 if forced:
                     atom = np.int64(given[b, t])
                 elif p.holds(indices, b, t, atom):
                     atom = _best_unchosen(rows, values, residuals, lane, indices, b, t, signed)
+                # The score again in this module's order of summation, signed, also for an atom that was given.
                 score = p.inner(rows, values, atom, residuals, lane)
                 if not forced and (score == 0 or (signed and score < 0)):
                     reason = p.NO_CORRELATION
                 elif planted.shape[1] and not p.holds(planted, b, planted.shape[1], atom):
                     reason = p.FIRST_MISS
                 else:
+                    # Orthogonalise against the support: append to U.
                     norm2 = p.overlaps(rows, values, atom, indices, b, t, spread, g)
                     rho = p.extend(upper, lower, lane, t, norm2, pivot, g, v, u)
                     if rho == 0:
                         reason = p.DEPENDENT_ATOM
                     else:
+                        # Project: move the residual and all coefficients along the new direction.
                         step = score / rho
                         p.descend(rows, values, residuals, lane, indices, b, t, atom, step, u)
                         p.move(indices, coefficients, steps, b, atom, step, t, u)
                         if t + 1 == ks[b]:
                             reason = p.SPARSITY_REACHED
+            # A signal that stops is refined and leaves its lane to the next.
             if reason != p.RUNNING:
                 p.finish(
                     rows, values, h, scales, b, reason, tolerance, indices, coefficients, steps, status, final,

@@ -1,6 +1,11 @@
 """Loops over the atoms of a dictionary, masked or dense, and what the iterative solvers fill.
 
-Columns are ``values`` (n, d) with ``rows`` (n, d), or ``values`` (n, m) with empty ``rows`` if dense.
+Columns are ``values`` (n, d) with ``rows`` (n, d), or ``values`` (n, m) with empty ``rows`` if dense. An atom costs its
+d (dense: m) entries, a correlation with all columns n times that.
+
+Columns and results come as named tuples here: the solvers on these loops spend their time in passes over all columns,
+beside which counting references, as numba does where a tuple is opened, is nothing. In OMP it is not
+(:mod:`expander_theory._kernels.omp.pursuit`).
 """
 
 from typing import Any, NamedTuple
@@ -59,7 +64,7 @@ def subtract(columns, j, coefficient, vector):
 def correlate(columns, vector, scores):
     """scores = W^T vector."""
     if columns.rows.size == 0:
-        np.dot(columns.values, vector, scores)
+        np.dot(columns.values, vector, scores)  # one matrix-vector product of the BLAS
     else:
         for j in range(scores.size):
             scores[j] = inner(columns, j, vector)

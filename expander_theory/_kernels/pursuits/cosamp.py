@@ -1,4 +1,9 @@
-"""Compressive sampling matching pursuit."""
+"""Compressive sampling matching pursuit (Needell and Tropp 2009).
+
+A step costs one correlation with all columns, O(n d) on a mask and O(n m) dense, and a least squares on at most 3 k
+atoms, O(k^2 (k + d)). The support does not grow from step to step, so the code may come back to where it was; such a
+cycle is found (Brent) and the steps that would only go around it are left out.
+"""
 
 import numpy as np
 
@@ -25,6 +30,7 @@ def cosamp(columns, h, k, limit, tolerance, pivot_tolerance, found):
     picks, moduli = np.empty(min(2 * k, n), np.int64), np.empty(min(2 * k, n), h.dtype)
     fit = new_fit(min(3 * k, m), h[0])
     for b in range(h.shape[0]):
+        # Start from the empty code: the residual is the signal.
         signal, support, c = h[b], found.indices[b], found.coefficients[b]
         residual[:] = signal
         left = norm(residual)
@@ -38,6 +44,7 @@ def cosamp(columns, h, k, limit, tolerance, pivot_tolerance, found):
             if step == end:
                 status, step = ITERATION_LIMIT, limit
                 break
+            # Identify: the 2 k columns of largest |<w_j, r>|, beside the present support.
             correlate(columns, residual, scores)
             for j in range(n):
                 scores[j] = abs(scores[j])
@@ -52,15 +59,17 @@ def cosamp(columns, h, k, limit, tolerance, pivot_tolerance, found):
                     break
                 end = step + (limit - step) % (step - marked)
                 mark = np.empty(0, np.int64)
-                if step == end:
+                if step == end:  # whole turns of the cycle lead to the limit itself: nothing is left to do
                     continue
             elif end == limit and (step & (step - 1)) == 0:  # Brent: marks at powers of two meet every cycle
                 mark, marked, moved = candidates, step, False
+            # Estimate: least squares on all candidates; those in the span of the ones before are left out.
             fitted = 0
             for j in candidates:
                 if include(columns, signal, j, fitted, pivot_tolerance, fit):
                     fitted += 1
             solve(columns, signal, fitted, fit, residual)
+            # Prune to the k largest coefficients. They are not fitted anew, so the residual is that of the pruned code.
             before = np.sort(support[:size])
             size = _prune(fit, fitted, support, c)
             if step > marked and not np.array_equal(before, np.sort(support[:size])):
@@ -76,6 +85,7 @@ def cosamp(columns, h, k, limit, tolerance, pivot_tolerance, found):
 @njit(cache=True, nogil=True)
 def _merge(picks, moduli, support):
     """The atoms picked with a nonzero correlation and those of the support, increasing."""
+    # The least squares do not need this order, but equal sets must look equal, so that a cycle is seen.
     merged = np.empty(picks.size + support.size, np.int64)
     merged[: support.size] = support
     count = support.size
@@ -90,6 +100,7 @@ def _merge(picks, moduli, support):
 def _prune(fit, fitted, support, c):
     """The largest |coefficients| of the fit become the code, decreasing; rounding errors do not. Returns its size."""
     k = min(support.size, fitted)
+    # Coefficients at the level of rounding would enter the support by chance.
     picks, moduli = np.empty(k, np.int64), np.empty(k, c.dtype)
     k_largest(np.abs(fit.c[:fitted]), picks, moduli)
     size = significant(moduli)

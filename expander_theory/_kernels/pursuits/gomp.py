@@ -1,4 +1,8 @@
-"""Generalised OMP: several atoms a step, least squares on all of them, the largest k kept at the end."""
+"""Generalised OMP: several atoms a step, least squares on all of them, the largest k kept at the end.
+
+A step costs one correlation with all columns, O(n d) on a mask and O(n m) dense, and O(t^2 + t d) for each of its
+atoms, t being how many there are. Source: Wang, Kwon and Shim 2012.
+"""
 
 import numpy as np
 
@@ -31,6 +35,7 @@ def gomp(columns, h, k, atoms_per_step, tolerance, pivot_tolerance, found):
         size, step = 0, 0
         status = SPARSITY_REACHED
         while step < k and left > floor:
+            # Select the columns of largest |<w_j, r>| outside the support: on it only rounding is left.
             correlate(columns, residual, scores)
             for j in range(n):
                 scores[j] = abs(scores[j])
@@ -40,6 +45,7 @@ def gomp(columns, h, k, atoms_per_step, tolerance, pivot_tolerance, found):
             if moduli[0] == 0:
                 status = NO_CORRELATION
                 break
+            # Grow the factor by each of them; an atom in the span of those before adds nothing and is left out.
             before = size
             for p in range(atoms_per_step):
                 if moduli[p] > 0 and include(columns, signal, picks[p], size, pivot_tolerance, fit):
@@ -47,9 +53,11 @@ def gomp(columns, h, k, atoms_per_step, tolerance, pivot_tolerance, found):
             if size == before:
                 status = DEPENDENT_ATOM
                 break
+            # Project the signal on the new span, which also gives the residual.
             left = solve(columns, signal, size, fit, residual)
             step += 1
         if size > 0:
+            # The support may hold more than k atoms: keep the k of largest |c|, and fit the signal on these anew.
             kept = _keep_largest(k, size, fit)
             if kept < size:
                 size = 0
@@ -57,6 +65,7 @@ def gomp(columns, h, k, atoms_per_step, tolerance, pivot_tolerance, found):
                     if include(columns, signal, fit.atoms[t], size, pivot_tolerance, fit):
                         size += 1
                 left = solve(columns, signal, size, fit, residual)
+        # Atoms stand in the order of their selection.
         for t in range(size):
             found.indices[b, t] = fit.atoms[t]
             found.coefficients[b, t] = fit.c[t]

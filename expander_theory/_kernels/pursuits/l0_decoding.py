@@ -1,5 +1,8 @@
 """The agreement decoder in floating point.
 
+A column is updated by a value that many of its rows agree on: row i votes for x_j = r_i / w_ij, which is right where no
+other column of the error meets the row. A round looks at all columns, O(n d^2): the d ratios are compared in pairs.
+
 Every number carries its error scale, the sum of the moduli that went into it: ``scale`` of a residual entry, ``doubt``
 of a coefficient. A residual entry is zero up to ``tolerance`` times its scale, and two ratios are equal if they differ
 by at most ``tolerance`` times the sum of theirs.
@@ -55,16 +58,19 @@ def l0_decoding(columns, h, k, rule, limit, found):
     )  # fmt: skip
     for b in range(h.shape[0]):
         signal, support, c = h[b], found.indices[b], found.coefficients[b]
+        # At x = 0 the residual is the signal, an exact number: nothing has been added up yet.
         s.residual[:] = signal
         s.scale[:] = np.abs(signal)
         s.x[:] = 0
         s.doubt[:] = 0
+        # Rounds, until the residual vanishes or no column passes the test.
         rounds, status = 0, ITERATION_LIMIT
         while rounds < limit and not _is_zero(s, rule.tolerance):
             if _round(columns, s, rule) == 0:
                 status = NO_UPDATE
                 break
             rounds += 1
+        # The k largest entries become the code; what it leaves of the signal is computed anew.
         nonzero = _code(s, k, rule.tolerance, support, c)
         size = min(k, nonzero)
         left = residual_of(columns, signal, support, c, size, s.residual)
@@ -94,6 +100,7 @@ def _round(columns, s, rule):
         value, width, votes = _agreed(columns, s, j, rule)
         if votes >= rule.agreement:
             s.queue[changed], s.value[changed], s.width[changed] = j, value, width
+            # Serial: later columns see the residual that this update leaves. Parallel: all see that of the start.
             if not rule.parallel:
                 _apply(columns, s, changed)
             changed += 1
@@ -107,6 +114,7 @@ def _round(columns, s, rule):
 def _agreed(columns, s, j, rule):
     """The most frequent nonzero r_i/w_ij (of equally frequent ones that of the first row), its width, its votes."""
     rows, values = columns.rows[j], columns.values[j]
+    # Rows whose residual is zero vote against any change; the others vote for a ratio.
     count, zeros = 0, 0
     for i in range(rows.size):
         r, scale = s.residual[rows[i]], s.scale[rows[i]]
@@ -116,6 +124,7 @@ def _agreed(columns, s, j, rule):
             s.ratios[count] = r / values[i]
             s.widths[count] = scale / abs(values[i])
             count += 1
+    # Most votes win. Equality up to rounding is not transitive, so each ratio counts those equal to itself.
     most, first = 0, 0
     if count >= rule.agreement:
         for p in range(count):
@@ -150,6 +159,7 @@ def _apply(columns, s, p):
 @njit(cache=True, nogil=True)
 def _code(s, k, tolerance, support, c):
     """Write the k largest |x_j| that are not zero up to their doubt, decreasing; returns the number of all."""
+    # An entry that is zero up to its doubt was put in and taken out again.
     nonzero = 0
     for j in range(s.x.size):
         if abs(s.x[j]) <= tolerance * s.doubt[j]:

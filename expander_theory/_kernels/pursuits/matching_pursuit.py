@@ -1,4 +1,4 @@
-"""Matching pursuit: one coefficient a step, no least squares."""
+"""Matching pursuit: one coefficient a step, no least squares. A step costs one correlation, O(n d) or dense O(n m)."""
 
 import numpy as np
 
@@ -35,11 +35,13 @@ def matching_pursuit(columns, h, k, limit, tolerance, found):
             if step == limit:
                 status = ITERATION_LIMIT
                 break
+            # Select the column of largest |<w_j, r>|; the same one may come again.
             correlate(columns, residual, scores)
             atom = _largest_modulus(scores)
             if scores[atom] == 0:
                 status = NO_CORRELATION
                 break
+            # A column that is new to the code takes one of its k places.
             if place[atom] < 0:
                 if size == k:
                     status = SPARSITY_REACHED
@@ -47,10 +49,12 @@ def matching_pursuit(columns, h, k, limit, tolerance, found):
                 place[atom] = size
                 support[size] = atom
                 size += 1
+            # Unit columns: <w, r> is the step that makes r orthogonal to w. Other coefficients stay as they are.
             c[place[atom]] += scores[atom]
             subtract(columns, atom, scores[atom], residual)
             left = norm(residual)
             step += 1
+        # Leave the marks clean; the residual is computed from the code, free of what the steps have summed up.
         for t in range(size):
             place[support[t]] = -1
         found.steps[b] = size

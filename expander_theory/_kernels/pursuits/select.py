@@ -1,4 +1,4 @@
-"""Choosing the largest scores."""
+"""Choosing the largest scores: one pass of n comparisons, and the insertions."""
 
 from expander_theory.base import njit
 
@@ -15,6 +15,7 @@ def k_largest(scores, indices, values):
         score = scores[j]
         if filled == k and not score > values[k - 1]:
             continue
+        # Insert: what is smaller moves down by one place, equal scores stay in front; the last falls out.
         place = filled if filled < k else k - 1
         while place > 0 and score > values[place - 1]:
             if place < k:

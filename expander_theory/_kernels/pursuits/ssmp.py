@@ -1,4 +1,9 @@
-"""Sequential sparse matching pursuit: the coordinate step that lowers ||r||_1 most, again and again."""
+"""Sequential sparse matching pursuit: the coordinate step that lowers ||r||_1 most, again and again.
+
+Source: Berinde and Indyk 2009. A phase begins with the best step of every column, O(n d^2), since the d ratios are
+sorted by insertion. An update then costs a scan of n gains, and new best steps, O(d^2) each, for the columns that share
+a row with the one that moved: about n d^2 / m of them.
+"""
 
 from typing import Any, NamedTuple
 
@@ -27,13 +32,14 @@ class _Steps(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def ssmp(columns, start, members, h, k, updates, limit, tolerance, found):
-    """SSMP on masked columns; row i is met by ``members[start[i]:start[i + 1]]``."""
+def ssmp(columns, lists, h, k, updates, limit, tolerance, found):
+    """SSMP on masked columns; row i is met by ``members[start[i]:start[i + 1]]``, where ``lists`` = start, members."""
     n, d = columns.rows.shape
     residual = np.empty(h.shape[1], h.dtype)
     x, before = np.zeros(n, h.dtype), np.zeros(n, h.dtype)
     s = _Steps(np.empty(n, h.dtype), np.empty(n), np.full(n, -1, np.int64), np.empty(d, h.dtype), np.empty(d, h.dtype))
     for b in range(h.shape[0]):
+        # Start from x = 0. Gains below ``floor`` are none; gains that differ by ``rounding`` are equal.
         signal, support, c = h[b], found.indices[b], found.coefficients[b]
         residual[:] = signal
         total = np.abs(signal).sum()
@@ -50,8 +56,9 @@ def ssmp(columns, start, members, h, k, updates, limit, tolerance, found):
             if phase == limit:
                 status = ITERATION_LIMIT
                 break
+            # A phase of coordinate steps, then back to k entries; a phase that changes nothing is a fixed point.
             before[:] = x
-            _phase(columns, start, members, residual, x, updates, floor, rounding, s)
+            _phase(columns, lists, residual, x, updates, floor, rounding, s)
             size = _prune(x, k, support, c)
             residual_of(columns, signal, support, c, size, residual)
             stable = np.abs(x - before).max() <= tolerance * np.abs(x).max()
@@ -63,24 +70,28 @@ def ssmp(columns, start, members, h, k, updates, limit, tolerance, found):
 
 
 @njit(cache=True, nogil=True)
-def _phase(columns, start, members, residual, x, updates, floor, rounding, s):
+def _phase(columns, lists, residual, x, updates, floor, rounding, s):
     """Up to ``updates`` steps x_j += z, each the best, as long as it lowers ||r||_1 by more than ``floor``.
 
     Where moduli are equal, columns often have the same gain (that of a row they share): rounding must not decide.
     """
-    n, d = columns.rows.shape
+    (n, d), (start, members) = columns.rows.shape, lists
+    # The best step of every column for this residual.
     s.stamp[:] = -1
     for j in range(n):
         _best_step(columns, residual, j, s)
     for update in range(updates):
+        # Take the largest gain, the lowest column among those equal up to rounding.
         largest = s.gain.max()
         if not largest > floor:
             break
         best = 0
         while s.gain[best] < largest - rounding:
             best += 1
+        # Move the coordinate; r changes on d rows only.
         x[best] += s.step[best]
         subtract(columns, best, s.step[best], residual)
+        # Steps and gains change for the columns that meet these rows, each to be computed once.
         for i in range(d):
             row = columns.rows[best, i]
             for p in range(start[row], start[row + 1]):
@@ -93,6 +104,7 @@ def _phase(columns, start, members, residual, x, updates, floor, rounding, s):
 def _best_step(columns, residual, j, s):
     """z of least |z| among the minimisers of sum_i |r_i - z w_ij|: a weighted median of r_i/w_ij, weights |w_ij|."""
     rows, values = columns.rows[j], columns.values[j]
+    # Ratios r_i / w_ij in increasing order with their weights, by insertion: there are only d of them.
     count, total = 0, 0.0
     for i in range(rows.size):
         if values[i] == 0:
@@ -105,6 +117,7 @@ def _best_step(columns, residual, j, s):
         s.ratios[place], s.weights[place] = ratio, weight
         count += 1
         total += weight
+    # The weighted median is where half of the weight has been passed.
     rounding = count * np.finfo(residual.dtype).eps * total
     below, low = 0.0, 0
     while below + s.weights[low] < total / 2 - rounding:
@@ -113,7 +126,9 @@ def _best_step(columns, residual, j, s):
     high = low
     if below + s.weights[low] <= total / 2 + rounding:  # exactly half: every z up to the next ratio is a minimiser
         high += 1
+    # Of the interval of minimisers the end nearest to 0; 0 itself if it lies inside.
     z = s.ratios[low] if s.ratios[low] > 0 else min(s.ratios[high], residual.dtype.type(0))
+    # By how much ||r||_1 falls, summed from differences: it is small beside ||r||_1.
     gain = 0.0
     for i in range(rows.size):
         r = residual[rows[i]]
@@ -125,6 +140,7 @@ def _best_step(columns, residual, j, s):
 @njit(cache=True, nogil=True)
 def _prune(x, k, support, c):
     """Keep the k largest |x_j|, in x and as the code, decreasing; returns how many are not zero."""
+    # Hard thresholding: x becomes the code and nothing else.
     moduli = np.empty(k, x.dtype)
     picks = np.empty(k, np.int64)
     k_largest(np.abs(x), picks, moduli)

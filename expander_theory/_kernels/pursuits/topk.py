@@ -1,4 +1,4 @@
-"""The k best correlations of each signal."""
+"""The k best correlations of each signal, in two passes over its n scores: no sort."""
 
 import numpy as np
 
@@ -14,9 +14,11 @@ def collect(scores, n, signed, floor, indices, coefficients):
     """
     k = indices.shape[1]
     for b in range(indices.shape[0]):
+        # How many places are left for scores equal to the k-th largest.
         ties = k
         for j in range(n):
             ties -= (scores[b, j] if signed else abs(scores[b, j])) > floor[b]
+        # Collect in order of column, so equal scores enter with the lowest first.
         count = 0
         for j in range(n):
             key = scores[b, j] if signed else abs(scores[b, j])

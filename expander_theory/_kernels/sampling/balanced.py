@@ -1,4 +1,4 @@
-"""Repair of a random assignment of row stubs to columns."""
+"""Repair of a random assignment of row stubs to columns: O(n d^2) to look for repeats, O(d) for a swap."""
 
 from expander_theory.base import njit
 
@@ -23,8 +23,10 @@ def repair_repeats(rng, rows):
     n, d = rows.shape
     for j in range(n):
         for i in range(d):
+            # An entry that repeats an earlier one of its column is swapped away, until what came in is new.
             while _multiplicity(rows[:, : i + 1], j, rows[j, i]) > 1:
                 l, t = rng.integers(0, n), rng.integers(0, d)
+                # The swap must give column j a row that it lacks (or rid l of a repeat), and l one that it lacks.
                 a, x = rows[j, i], rows[l, t]
                 useful = _multiplicity(rows, j, x) == 0 or _multiplicity(rows, l, x) > 1
                 if useful and _multiplicity(rows, l, a) == 0:

@@ -1,7 +1,9 @@
 """Masks grown column by column.
 
 ``last``, ``previous`` are growing row lists: the places j d + i of the entries rows[j, i] = r are
-``last[r]``, ``previous[last[r]]``, ... down to -1. A column enters them when it is complete.
+``last[r]``, ``previous[last[r]]``, ... down to -1. A column enters them when it is complete. With n d / m columns in a
+list, an edge costs O(m) for the choice and O(n d^2 / m) for the counts; the tree of :func:`progressive_edge_growth` is
+searched only while some row closes no 4-cycle.
 """
 
 import numpy as np
@@ -24,6 +26,7 @@ def _deepest(rows, last, previous, level):
     Returns:
         The level of the last rows to be reached, or 0 if some are never reached (they keep 0).
     """
+    # Level by level: a row enters the next level if one of its columns meets a row of this or an earlier one.
     d = rows.shape[1]
     depth = 1
     while True:
@@ -43,6 +46,7 @@ def _deepest(rows, last, previous, level):
                 left += 1
             else:
                 reached += 1
+        # A level that stays empty means that the rows left lie in other components.
         if reached == 0:
             return 0
         depth += 1
@@ -65,17 +69,21 @@ def progressive_edge_growth(rng, m, rows):
     taken = np.zeros(m, np.bool_)
     level = np.empty(m, np.int32)
     candidates = np.empty(m, np.int64)
+    # A column at a time, an edge at a time.
     for j in range(n):
         cycles[:] = 0
         for i in range(d):
+            # The fewest 4-cycles that a new edge must close.
             fewest = np.iinfo(np.int64).max
             for r in range(m):
                 if cycles[r] < fewest and not taken[r]:
                     fewest = cycles[r]
+            # Grow the tree from the column's rows, and from those that close more cycles, to the rows furthest away.
             for r in range(m):
                 level[r] = 1 if taken[r] or cycles[r] > fewest else 0
             # Rows that close cycles are all at depth 1, and so are on a par.
             depth = _deepest(rows, last, previous, level) if i > 0 and fewest == 0 else 0
+            # Of these the rows of least degree; one of them at random.
             count, lowest = 0, n + 1
             for r in range(m):
                 if level[r] == depth and degree[r] <= lowest:
@@ -87,6 +95,7 @@ def progressive_edge_growth(rng, m, rows):
             rows[j, i] = row
             taken[row] = True
             degree[row] += 1
+            # Each earlier column through the row would close a 4-cycle with an edge to another of its rows.
             place = last[row]
             while place >= 0:
                 l = place // d
@@ -128,6 +137,7 @@ def limited_overlap(rng, m, max_overlap, attempts, rows):
     for j in range(n):
         size, failures = 0, 0
         while size < d:
+            # The rows that keep every overlap within the limit; one of them at random.
             count = 0
             for r in range(m):
                 if blocked[r] == 0:
@@ -140,6 +150,7 @@ def limited_overlap(rng, m, max_overlap, attempts, rows):
                 blocked[row] += 1
                 _meet(rows, last, previous, row, max_overlap, overlap, blocked, 1)
                 continue
+            # None left: give up the column's rows, the last first, and start it again.
             failures += 1
             if failures == attempts:
                 return j
@@ -147,6 +158,8 @@ def limited_overlap(rng, m, max_overlap, attempts, rows):
                 size -= 1
                 blocked[rows[j, size]] -= 1
                 _meet(rows, last, previous, rows[j, size], max_overlap, overlap, blocked, -1)
+        # Overlaps are those with the present column: take them back before the next. (With limit 0 a row may be used
+        # once only, and stays blocked.)
         for i in range(d):
             if max_overlap > 0:
                 blocked[rows[j, i]] -= 1

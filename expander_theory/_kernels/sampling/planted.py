@@ -1,4 +1,7 @@
-"""Planted codes: their supports, the signals they give, and how a solver's codes compare with them."""
+"""Planted codes: their supports, the signals they give, and how a solver's codes compare with them.
+
+Each is one pass over what it reads: n d values, k d entries of a signal, or the k places of two codes.
+"""
 
 import numpy as np
 
@@ -44,8 +47,10 @@ def compare(supports, planted, indices, found, place, limit, hits, errors):
     """
     batch, k = supports.shape
     for b in range(batch):
+        # Mark the planted atoms with their places in the code.
         for i in range(k):
             place[supports[b, i]] = i
+        # Atoms that were found: a planted one is a hit, and its mark goes, so that an atom found twice counts once.
         norm2, error2, count = 0.0, 0.0, 0
         for t in range(indices.shape[1]):
             j = indices[b, t]
@@ -57,6 +62,7 @@ def compare(supports, planted, indices, found, place, limit, hits, errors):
                 wrong -= planted[b, place[j]]
                 place[j] = -1
             error2 += wrong**2
+        # Marks that are left belong to planted atoms that were missed: their whole coefficient is an error.
         for i in range(k):
             norm2 += planted[b, i] ** 2
             if place[supports[b, i]] >= 0:
@@ -83,13 +89,15 @@ def conditional_bernoulli(rng, probabilities, order, out):
         while size != k:
             size, i, bound = 0, 0, probabilities[0]
             while i < n and bound > 0:
+                # Skip: the number of atoms passed over is geometric, with success probability ``bound``.
                 if bound < 1:
                     step = np.log(1 - rng.random()) / np.log1p(-bound)
                     if step >= n - i:
                         break
                     i += int(step)
+                # Thin: probabilities only fall, so keeping with probability p / bound gives each atom its own.
                 if rng.random() * bound < probabilities[i]:
-                    if size == k:
+                    if size == k:  # one too many: the round is rejected
                         size += 1
                         break
                     out[b, size] = order[i]

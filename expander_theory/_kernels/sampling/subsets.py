@@ -1,4 +1,4 @@
-"""Uniform subsets from raw random words."""
+"""Uniform subsets from raw random words: O(d^2) a subset, without a branch on what was drawn."""
 
 import numpy as np
 
@@ -20,6 +20,7 @@ def subsets_from(raw, m, out):
     used = 0
     for j in range(n):
         for size in range(d):
+            # Draw u in 0..t, rejecting the words that would favour some u.
             bound = np.uint64(m - d + size + 1)
             u = 0
             while bound > 1:
@@ -31,12 +32,14 @@ def subsets_from(raw, m, out):
                 if low >= bound or low >= (np.uint64(2**32) - bound) % bound:
                     u = np.int64(product >> half)
                     break
+            # Where u stands among the elements taken, whether it is one of them, and one place up for all above it.
             below, repeated = 0, 0
             for i in range(size):
                 less = taken[i] < u
                 below += less
                 repeated |= taken[i] == u
                 place[i] += not less
+            # Taken already: those places go back, and t takes the last one.
             if repeated:
                 for i in range(size):
                     place[i] -= taken[i] >= u

@@ -1,4 +1,4 @@
-"""Capital of two gamblers, one against "the mean is at most 1/2", one against "at least 1/2"."""
+"""Capital of two gamblers, one against "the mean is at most 1/2", one against "at least 1/2", in one pass."""
 
 import numpy as np
 
@@ -16,7 +16,9 @@ def one_sided_capitals(values, prior, most):
     up = down = total = squares = 0.0
     for value in values:
         y = 2 * value - 1
+        # The bet is made before y is seen: that makes the capital a supermartingale.
         bet = min(most, max(-most, total / (prior + squares)))
+        # Capital is multiplied by 1 + bet y.
         if bet > 0:
             up += np.log1p(bet * y)
         else:

@@ -2,7 +2,8 @@
 
 All loops work on cells (u, x, total): coordinate, successes, trials > 0, float64. The penalty
 log det(X'WX) / 2, W = total p (1 - p), is computed relative to the cell of largest weight, so that
-steep slopes, where every weight is tiny, do not underflow.
+steep slopes, where every weight is tiny, do not underflow. Each evaluation or step is one pass over the cells; a fit
+takes some tens of steps and 12 evaluations for each cell and each gap between two.
 """
 
 import numpy as np
@@ -36,6 +37,7 @@ def _moments(weight, u):
 @njit(cache=True)
 def loss(intercept, slope, u, x, total):
     """-(log likelihood + log det(information) / 2); infinite where the information underflows."""
+    # log p and log(1 - p) = log p - eta give the likelihood and the log weights without cancellation.
     weight = np.empty(u.size)
     likelihood = 0.0
     for i in range(u.size):
@@ -44,6 +46,8 @@ def loss(intercept, slope, u, x, total):
         failure = success - eta
         likelihood += x[i] * success + (total[i] - x[i]) * failure
         weight[i] = np.log(total[i]) + success + failure
+    # The determinant does not depend on the origin of u; relative weights leave out a factor exp(2 top), half of which
+    # is top in the logarithm.
     top, _, s0, s1, s2 = _moments(weight, u)
     determinant = s0 * s2 - s1 * s1
     if determinant <= 0:
@@ -62,6 +66,7 @@ def _scoring_step(intercept, slope, u, x, total):
         weight[i] = np.log(total[i]) + 2 * success - eta
     top, origin, s0, s1, s2 = _moments(weight, u)
     determinant = s0 * s2 - s1 * s1
+    # The penalised score. h is the leverage, the diagonal of W^{1/2} X information^{-1} X^T W^{1/2}.
     g0 = g1 = 0.0
     for i in range(u.size):
         apart = u[i] - origin
@@ -69,6 +74,7 @@ def _scoring_step(intercept, slope, u, x, total):
         residual = x[i] - total[i] * p[i] + leverage * (0.5 - p[i])
         g0 += residual
         g1 += residual * apart
+    # Solve the two equations, and go back from the origin at the heaviest cell to u = 0.
     scale = np.exp(-top) / determinant
     step0, step1 = scale * (s2 * g0 - s1 * g1), scale * (s0 * g1 - s1 * g0)
     return step0 - step1 * origin, step1
@@ -83,6 +89,7 @@ def _ascend(intercept, slope, u, x, total):
         size = abs(step0) + abs(step1)
         if size > 4.0:  # so far from the optimum the quadratic model means nothing
             step0, step1, size = step0 * 4.0 / size, step1 * 4.0 / size, 4.0
+        # Halve the step until the loss does not rise.
         value = loss(intercept + step0, slope + step1, u, x, total)
         while value > best + 1e-13 * abs(best) and size > 1e-10:  # more than rounding
             step0, step1, size = step0 / 2, step1 / 2, size / 2
@@ -100,7 +107,9 @@ def fit(u, x, total):
     Few or separated data can have several optima, gentle and steep: scoring starts from the flat line and from the
     best of a scan of falling lines through the midpoints of neighbouring cells and through the rates of single cells.
     """
+    # From the flat line.
     intercept, slope, best = _ascend(0.0, 0.0, u, x, total)
+    # From the best of the scan: every cell's own rate (shrunk to 1/2, so that it has a logit), every midpoint's 50 %.
     start, steep, at_start = 0.0, 0.0, np.inf
     for i in range(2 * u.size - 1):
         cell = i // 2
@@ -128,6 +137,7 @@ def refit(u, x, total, intercept, slope, intercepts, slopes):
 @njit(cache=True)
 def profile(centre, u, x, total):
     """Least loss over all negative slopes with the 50 % point at ``centre``: scan of log(-slope), golden section."""
+    # A scan of slopes brackets the minimum between the neighbours of the best one.
     steps = 28
     best, least = 0, np.inf
     for i in range(steps + 1):
@@ -136,6 +146,7 @@ def profile(centre, u, x, total):
         if value < least:
             best, least = i, value
     low, high = -5 + 14.0 * max(0, best - 1) / steps, -5 + 14.0 * min(steps, best + 1) / steps
+    # Golden section: of two inner points the better one stays, in a bracket shorter by the golden ratio.
     golden = (np.sqrt(5.0) - 1) / 2
     inner, outer = high - golden * (high - low), low + golden * (high - low)
     at_inner = loss(np.exp(inner) * centre, -np.exp(inner), u, x, total)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory._kernels.expansion.certificates import fold_largest_sums, mark_contenders
+from expander_theory._kernels.expansion.graph import Entries
 from expander_theory.base import progress_bar
 from expander_theory.certificates._prove.values import ExactValues
 from expander_theory.dictionaries import Dictionary, Floats
@@ -51,16 +52,16 @@ def _largest_sums(
     roundoff = 0.0 if whole else (d + size + 16) * 2.0**-52
     start, columns = mask.row_lists
     order = np.argsort(mask.rows.ravel(), kind="stable")
-    graph = (mask.rows, scaled, start, columns, scaled.ravel()[order])
+    graph = Entries(mask.rows, scaled, start, columns, scaled.ravel()[order])
     best, first, proved = np.full(size, -1.0), np.zeros(size, np.int64), np.zeros(size)
     spans = list(pairwise(np.linspace(0, n, min(n, 32) + 1).astype(int)))
     for begin, end in progress_bar(spans, show=progress, desc="inner products", leave=False):
-        fold_largest_sums(*graph, begin, end, roundoff, best, first, proved)
+        fold_largest_sums(graph, begin, end, roundoff, best, first, proved)
     if whole and unit is not None:
         return [int(total) * unit**2 for total in best], [int(j) for j in first]
     contender = np.zeros(n, np.bool_)
     for begin, end in progress_bar(spans, show=progress, desc="largest columns", leave=False):
-        mark_contenders(*graph, begin, end, roundoff, proved, contender)
+        mark_contenders(graph, begin, end, roundoff, proved, contender)
     totals, attained = [-1] * size, [0] * size
     shortlist = np.nonzero(contender)[0]
     for j in progress_bar(shortlist, show=progress, desc="exact sums", leave=False):

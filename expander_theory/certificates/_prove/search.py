@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory._kernels.expansion.certificates import grow_sets
+from expander_theory._kernels.expansion.graph import Graph
 from expander_theory.base import generator
 from expander_theory.masks import Mask
 
@@ -44,17 +45,17 @@ def sets_visited(mask: Mask, histogram: NDArray[np.int32], size: int, loss: int,
     visited = count
     if count == 0 or visited >= enough:
         return visited
-    graph, multiplicity = (mask.rows, *mask.row_lists), np.zeros(mask.m, np.int32)
+    graph, multiplicity = Graph(mask.rows, *mask.row_lists), np.zeros(mask.m, np.int32)
     # A uniform pair: a column in proportion to its partners, then one of these. A pair has weight 1/2 in grow_sets.
     starts = rng.choice(mask.n, _SAMPLE, p=partners / partners.sum()).astype(np.int32)[:, None]
     weights = partners[starts[:, 0]] / 2
     points = np.cumsum(weights) - weights * (1 - rng.random(_SAMPLE))
     sets, losses = np.empty((_SAMPLE, 2), np.int32), np.empty(_SAMPLE, np.int64)
-    grow_sets(*graph, multiplicity, starts, np.zeros(_SAMPLE, np.int64), 0, needed[2], points, sets, losses)
+    grow_sets(graph, multiplicity, starts, np.zeros(_SAMPLE, np.int64), 0, needed[2], points, sets, losses)
     for i in range(2, size - 1):
         grown, grown_losses = np.empty((_SAMPLE, i + 1), np.int32), np.empty(_SAMPLE, np.int64)
         step = (multiplicity, sets, losses, needed[i], needed[i + 1])
-        weight = grow_sets(*graph, *step, np.empty(0), grown, grown_losses)
+        weight = grow_sets(graph, *step, np.empty(0), grown, grown_losses)
         if weight == 0:
             break
         count *= weight / len(sets)
@@ -62,6 +63,6 @@ def sets_visited(mask: Mask, histogram: NDArray[np.int32], size: int, loss: int,
         if visited >= enough:
             break
         points = (np.arange(_SAMPLE) + rng.random()) * (weight / _SAMPLE)
-        grow_sets(*graph, *step, points, grown, grown_losses)
+        grow_sets(graph, *step, points, grown, grown_losses)
         sets, losses = grown, grown_losses
     return visited

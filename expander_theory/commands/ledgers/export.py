@@ -13,7 +13,9 @@ from expander_theory.results import write_csv
 
 @dataclass(frozen=True)
 class Export:
-    """Write a ledger as a table (CSV, Parquet): of a sweep a row per task with its counts, else one per record.
+    """Write a ledger as a table, CSV or Parquet.
+
+    A sweep gives a row per task with its counts, other ledgers one per record.
 
     A column has one type; lists are JSON text in CSV, as is what has no type in common. A Parquet file also has the
     ledger's identity and provenance, in its metadata under "expander-theory".

@@ -8,10 +8,10 @@ import tyro
 
 @dataclass(frozen=True)
 class Merge:
-    """Unite the ledgers of a sweep, such as its shards, into one that can be resumed and drawn.
+    """Unite ledgers of a sweep, such as its shards, into one to be resumed and drawn.
 
-    Contradicting results are refused; a block that failed in one ledger and succeeded in another counts as succeeded.
-    What OUT holds already stays in it.
+    Contradicting results are refused; a block that failed in one ledger and succeeded in another counts as
+    succeeded. What OUT holds already stays in it.
     """
 
     out: tyro.conf.Positional[Path]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShowStatus:
-    """Show what ledgers hold: experiment, results, failures, writers, and where the results come from."""
+    """Show what ledgers hold: results, failures, writers, and where results come from."""
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
     """Ledgers, or folders that hold some."""

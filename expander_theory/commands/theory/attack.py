@@ -19,7 +19,7 @@ class AttackFailed(ExpanderTheoryError):
 
 @dataclass(frozen=True)
 class Attack:
-    """Try to refute statements, by drawn examples and a numerical adversary; exit 2 unless all goes as it must.
+    """Try to refute statements by drawn examples and a numerical adversary. Exit 2 unless all goes as it must.
 
     A statement must stand with its hypotheses met often enough; a mutant must be refuted.
     """

@@ -15,7 +15,7 @@ from expander_theory.results import table
 
 @dataclass(frozen=True)
 class Certify:
-    """Write a certificate: what theorems guarantee for a dictionary, every number exact and checkable."""
+    """Write a certificate of what theorems guarantee for a dictionary. Every number in it is exact and checkable."""
 
     dictionary: tyro.conf.Positional[Path]
     """A dictionary saved by `expander build --values ...` or `expander sae train`."""
@@ -29,7 +29,7 @@ class Certify:
     """Overwrite an existing file."""
 
     def run(self) -> None:
-        from expander_theory.certificates import certify, write_certificate
+        from expander_theory.certificates import best_claims, certify, write_certificate
         from expander_theory.dictionaries import DenseDictionary, load_dictionary
         from expander_theory.masks import KIND
         from expander_theory.results import stored_kind
@@ -47,29 +47,9 @@ class Certify:
         write_certificate(certificate, self.out)
         print(table([_row(claim, dictionary.n) for claim in certificate["claims"]]))
         print()
-        for line in best(certificate):
+        for line in best_claims(certificate):
             print(line)
         print(f"\nwritten to {self.out}; `expander check-certificate` verifies it")
-
-
-def best(certificate: dict[str, Any]) -> list[str]:
-    """One line a goal: the largest k, the theorems that give it, and what they state."""
-    goals: dict[str, list[dict[str, Any]]] = {}
-    for claim in certificate["claims"]:
-        goals.setdefault(claim["goal"], []).append(claim)
-    lines = []
-    for goal, claims in goals.items():
-        k = max(claim["k"] for claim in claims)
-        if k == 0:
-            lines.append(f"{goal}: no theorem here certifies anything, not even for k = 1")
-            continue
-        stated: dict[str, list[str]] = {}
-        for claim in claims:
-            if claim["k"] == k:
-                stated.setdefault(claim["states"], []).append(claim["theorem"])
-        by = "; ".join(f"{', '.join(theorems)} ({states})" for states, theorems in stated.items())
-        lines.append(f"{goal}: k = {k} by {by}")
-    return lines
 
 
 def _row(claim: dict[str, Any], n: int) -> dict[str, Any]:

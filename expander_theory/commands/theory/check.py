@@ -11,7 +11,10 @@ from expander_theory.results import table
 
 @dataclass(frozen=True)
 class Check:
-    """Evaluate the hypotheses of statements on a dictionary at one k: margin, status, and which bound was used."""
+    """Evaluate the hypotheses of statements on a dictionary at one k.
+
+    Shown are margin, status, and which bound was used.
+    """
 
     dictionary: tyro.conf.Positional[Path]
     """A dictionary saved by `expander build --values ...` or `expander sae train`."""

@@ -12,7 +12,7 @@ from expander_theory.results import table
 
 @dataclass(frozen=True)
 class CheckCertificate:
-    """Verify a certificate: recompute every fact and claim of it from the dictionary, in exact arithmetic."""
+    """Verify a certificate in exact arithmetic. Every fact and claim of it is recomputed from the dictionary."""
 
     certificate: tyro.conf.Positional[Path]
     """The certificate, written by `expander certify`."""

@@ -10,7 +10,10 @@ from expander_theory.results import table
 
 @dataclass(frozen=True)
 class Theorems:
-    """List the statements of THEORY.md: what they need, what checking costs, and their wrong variants."""
+    """List the statements of THEORY.md.
+
+    Each with its hypotheses, what checking costs, and the number of its wrong variants.
+    """
 
     def run(self) -> None:
         from expander_theory.theorems import mutants, statements
@@ -31,7 +34,10 @@ class Theorems:
 
 @dataclass(frozen=True)
 class Show:
-    """Print a statement: text, LaTeX, source of the proof, hypotheses, how it is checked, its wrong variants."""
+    """Print a statement in full.
+
+    Text, LaTeX, source of the proof, hypotheses, how it is checked, its wrong variants.
+    """
 
     id: tyro.conf.Positional[str]
     """Id of THEORY.md, such as IDN-1, or of a mutant, such as IDN-1/eps_k."""

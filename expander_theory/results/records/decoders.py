@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from expander_theory.results.records.base import Interval, Record
+from expander_theory.results.records.evaluation import Positions, Resample
 from expander_theory.results.records.masks import DictionaryMeasures
 from expander_theory.results.typed import Count, Nonnegative, Size
 
@@ -96,9 +97,9 @@ class InferenceRow:
     kl_mean_interval: Interval = None
     predictions: Count | None = None
     contexts: Count | None = None
-    resample: str | None = None
-    positions: str | None = None
-    baseline: str | None = None
+    resample: Resample | None = None
+    positions: Positions | None = None
+    baseline: Positions | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

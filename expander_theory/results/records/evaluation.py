@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from expander_theory.results.records.base import Interval, Record
 from expander_theory.results.typed import Count, Nonnegative, Size
+
+Positions = Literal["kept", "all"]
+Resample = Literal["documents", "contexts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +95,9 @@ class Measurement:
     predictions: Count
     documents: Count
     contexts: Count
-    resample: str
-    positions: str
-    baseline: str
+    resample: Resample
+    positions: Positions
+    baseline: Positions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +193,10 @@ class EvaluationRecord(Measurement, Record):
         steps: of training.
         curve: step, fvu of that batch, and dead features then.
         train_seconds: what training took.
+        omp_nonnegative_fvu: fvu of codes by OMP under codes >= 0; None, like all that follow, if not measured.
+        omp_overlap: mean share of k that OMP's code shares with the encoder's.
+        omp_delta: ``delta`` with OMP's codes in the model.
+        omp_recovered_zero: ``recovered_zero`` with OMP's codes in the model.
     """
 
     KIND: ClassVar[str] = "evaluation"
@@ -211,6 +218,11 @@ class EvaluationRecord(Measurement, Record):
     steps: Count
     curve: tuple[tuple[Count, float, Count], ...]
     train_seconds: Nonnegative
+    omp_nonnegative_fvu: float | None = None
+    omp_overlap: float | None = None
+    omp_delta: float | None = None
+    omp_recovered_zero: float | None = None
+    omp_recovered_zero_interval: Interval = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,7 +103,8 @@ def run_push(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found
     k, m = found.indices.shape[1], p.dictionary.m
     rows, values = p.padded
     push, scratch = omp_push.new_push(k, m, len(rows), p.dtype), pursuit.new_scratch(k, m, p.dtype)
-    omp_push.omp_push(rows, values, *p.row_lists, signals, rule, found, push, scratch)
+    *lists, weights = p.row_lists
+    omp_push.omp_push(rows, values, omp_push.RowLists(*lists), weights, signals, rule, found, push, scratch)
 
 
 def run_gram(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found, selection: str) -> None:
@@ -122,17 +123,13 @@ def run_product(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Fo
     scratch = pursuit.new_scratch(k, m, p.dtype)
     for first in range(0, len(signals.h), _TOGETHER):
         count = min(_TOGETHER, len(signals.h) - first)
-        residuals, norms2 = np.empty((count, m), p.dtype), np.empty(count)
-        running = np.empty(count, np.int8)
-        upper, lower = np.zeros((count, k, k), p.dtype), np.zeros((count, k, k), p.dtype)
-        omp_product.begin(signals, rule, found, first, residuals, norms2, running)
-        active = int((running == pursuit.RUNNING).sum())
+        block = omp_product.new_block(count, k, m, p.dtype)
+        omp_product.begin(signals, rule, first, block)
+        active = int((block.running == pursuit.RUNNING).sum())
         while active:
-            correlations = residuals @ p.values.T
-            active = omp_product.advance(
-                p.values, correlations, signals, rule, found, first, residuals, norms2, running, upper, lower, scratch
-            )
-        omp_product.end(p.values, signals, rule, found, first, residuals, running, upper, lower, scratch)
+            correlations = block.residuals @ p.values.T
+            active = omp_product.advance(p.values, correlations, signals, rule, found, first, block, scratch)
+        omp_product.end(p.values, signals, rule, found, first, block, scratch)
 
 
 BACKENDS: dict[str, Callable[[Prepared, Any, pursuit.Rule, pursuit.Found, str], None]] = {

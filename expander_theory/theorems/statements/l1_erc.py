@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from expander_theory.dictionaries import Dictionary
+from expander_theory.dictionaries import Dictionary, consecutive_sums
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.searching.strategies import with_parts
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
@@ -81,13 +82,17 @@ L1_ERC = L1_ERC.with_mutants(
 # ---- L1-ERCb: the condition of certificates
 
 
-def _sums(c: Case) -> tuple[float, float]:
-    """A_k and A_{k-1}, k = |supp x|: the largest sums of so many moduli |<w_j, w_l>|, l != j."""
+def _sums(c: Case) -> Callable[[int], float]:
+    """A_t: the largest sum of t moduli |<w_j, w_l>|, l != j; A_{n-1} beyond."""
     moduli = np.abs(c.G)
     np.fill_diagonal(moduli, 0)
     totals = np.concatenate([[0.0], np.cumsum(-np.sort(-moduli, axis=1), axis=1).max(axis=0)])
-    k = len(c.support)
-    return float(totals[min(k, c.n - 1)]), float(totals[min(k - 1, c.n - 1)])
+    return lambda t: float(totals[min(t, c.n - 1)])
+
+
+def _both_sums(c: Case) -> float:
+    """A_k + A_{k-1}, k = |supp x|."""
+    return consecutive_sums(_sums(c), len(c.support))
 
 
 def _squares(c: Case) -> np.ndarray:
@@ -100,7 +105,7 @@ L1_ERCB = Statement(
     "With A_k the largest sum of k moduli |<w_j, w_l>|, l != j: if A_k + A_{k-1} < min_j ||w_j||_2^2, basis pursuit "
     "recovers every k-sparse code.",
     _recovered_by_l1,
-    {"A_k + A_k-1 < N": lambda c: positive(1 - sum(_sums(c)) / float(_squares(c).min()))},
+    {"A_k + A_k-1 < N": lambda c: positive(1 - _both_sums(c) / float(_squares(c).min()))},
     latex=r"A_k + A_{k-1} < \min_j \|w_j\|_2^2 \Rightarrow \text{basis pursuit is exact}",
     source="Tropp 2004; THEORY.md L1-ERC with OMP-3",
     cost="Gram matrix / one LP per sign pattern",
@@ -112,12 +117,12 @@ L1_ERCB = L1_ERCB.with_mutants(
         "no k-1",
         "A_k < min_j ||w_j||_2^2 suffices.",
         draws=replace(L1_ERC.draws, values="flat"),
-        hypotheses={"A_k < N": lambda c: positive(1 - _sums(c)[0] / float(_squares(c).min()))},
+        hypotheses={"A_k < N": lambda c: positive(1 - _sums(c)(len(c.support)) / float(_squares(c).min()))},
     ),
     L1_ERCB.mutant(
         "largest norm",
         "A_k + A_{k-1} < max_j ||w_j||_2^2 suffices.",
-        hypotheses={"A_k + A_k-1 < max": lambda c: positive(1 - sum(_sums(c)) / float(_squares(c).max()))},
+        hypotheses={"A_k + A_k-1 < max": lambda c: positive(1 - _both_sums(c) / float(_squares(c).max()))},
     ),
 )
 

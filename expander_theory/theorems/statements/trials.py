@@ -16,6 +16,7 @@ from scipy.special import log_expit
 from scipy.stats import binom
 
 from expander_theory.base import generator
+from expander_theory.dictionaries import consecutive_sums
 from expander_theory.statistics import clopper_pearson_interval, fit_boundary, wilson_interval
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.quantities import erc
@@ -282,7 +283,7 @@ _CODES = 2
 
 def _shares(c: Case) -> tuple[int, Fraction, Fraction]:
     """At k: whether Babel certifies it, share of supports with ERC < 1, share of (support, code) that OMP recovers."""
-    babel = int(c.babel(c.k) + c.babel(c.k - 1) < 1 - 1e-6)
+    babel = int(consecutive_sums(c.babel, c.k) < 1 - 1e-6)
     sets = c.sets(c.k)
     certified = Fraction(int((erc(c.G, sets) < 1 - 1e-9).sum()), len(sets))
     rng = generator(int(c.dictionary.sha256[:15], 16), "codes")

@@ -152,25 +152,31 @@ def pursue(atoms: Atoms, correlate: Correlate, limits: Limits, norms: Tensor) ->
     for t in range(k):
         if t % _STEPS_BETWEEN_CHECKS == 0 and not active.any():
             break
+        # Select: the atom of largest correlation outside the support.
         score, atom = correlate(atoms.columns, chosen[:t], limits.magnitude)
         active = _stop(active, score > 0, status, RecoveryStatus.NO_CORRELATION)
+        # Orthogonalise against the support: v = U^T g, and the squared distance of w from the span.
         overlaps, norm2, with_residual, with_signal = atoms.add(t, atom)
         v = torch.bmm(lower[:, :t, :t], overlaps[:, :, None])
         pivot = norm2 - v.square().sum((1, 2))
         active = _stop(active, pivot > limits.pivot_tolerance, status, RecoveryStatus.DEPENDENT_ATOM)
+        # Append the column (-U v, 1) / rho to U, or zeros for a signal that has stopped.
         scale = torch.where(active, torch.where(active, pivot, 1.0).rsqrt(), 0.0)
         lower[:, t, :t] = -scale[:, None] * torch.bmm(v.mT, lower[:, :t, :t])[:, 0]
         lower[:, t, t] = scale
         chosen[t] = torch.where(active, atom, -1)
         used = t + 1
+        # Move all coefficients along it; with c >= 0 solve the small problem anew, from the code of the step before.
         if fit is None:
             coefficients[:, :used] += (with_residual * scale)[:, None] * lower[:, t, :used]
         else:
             fit.add(t, overlaps, norm2, with_signal)
             coefficients[:, :used] = fit.solve(coefficients[:, :used], chosen[:used].T >= 0, active)
+        # The residual from the signal itself, and its norm against the tolerance.
         left = atoms.subtract(coefficients[:, :used])
         active = active & (left > floor)
     status.masked_fill_(left <= floor, RecoveryStatus.RESIDUAL_SMALL)
+    # One step of iterative refinement: c += U U^T W_S^T r, or G^{-1} W_S^T r on the positive coefficients.
     if used:
         refined, rest = coefficients[:, :used], atoms.pull(used)
         if fit is None:

@@ -30,14 +30,17 @@ def nonnegative_least_squares(gram: Tensor, target: Tensor, start: Tensor, allow
         largest = (gradient > 0) & (gradient == gradient.amax(1, keepdim=True))
         return places == torch.where(largest, places, t).amin(1, keepdim=True)
 
+    # Begin with what is positive, and the entry that would grow fastest.
     c, free = start, start > 0
     free = free | steepest(c, free)
     for _ in range(3 * t):  # their limit against cycles of rounding; c is feasible and descends whenever it stops
+        # Minimise on the free entries; where some would not be positive, go only until the first of them vanishes.
         z = solve_on(free, gram, target)
         ratio = torch.where(free & (z <= 0), torch.where(c > z, c / (c - z), 0.0), math.inf)
         step = ratio.amin(1, keepdim=True)
         settled = step == math.inf
         moved = torch.where(settled, z, c + torch.where(settled, 0.0, step) * (z - c))
+        # Bind what has vanished. Where the minimiser was reached, free the entry of largest gradient, if any.
         free = free & (settled | (ratio > step))
         c = torch.where(free, moved, 0.0)
         entering = settled & steepest(c, free)

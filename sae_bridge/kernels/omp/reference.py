@@ -49,10 +49,12 @@ def _largest(
         width = min(size, n - first)
         scores = buffer[:width]
         fill(slice(first, first + width), scores)
+        # Chosen atoms are out of the choice; marks for other blocks go to the row beyond.
         if magnitude:
             scores.abs_()
         local = chosen - first
         buffer.scatter_(0, torch.where((local >= 0) & (local < width), local, size), -math.inf)
+        # The best of this block, the lowest among equals; an earlier block keeps what is not beaten.
         top = scores.amax(0)
         # Not argmax: which of several equal entries it returns is not defined.
         place = torch.where(scores == top, places[:width], width).amin(0)

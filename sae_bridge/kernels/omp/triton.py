@@ -1,7 +1,8 @@
 """Selection step of OMP on a mask as one Triton kernel. Meaning and shapes: :mod:`sae_bridge.kernels.reference`.
 
 A program takes a block of signals and a block of atoms, gathers d contiguous pieces of residual per atom, and keeps
-the running maximum in registers; only one (score, atom) a program and signal is written, and reduced in torch.
+the running maximum in registers; only one (score, atom) a program and signal is written, and reduced in torch. It costs
+n d gathered multiply-adds a signal, and t comparisons for every 32 atoms, with t of them chosen already.
 """
 
 # Triton's decorated functions and launch options are unknown to a type checker:
@@ -41,6 +42,7 @@ def _partial_argmax(
     atom = tl.zeros((LANES,), tl.int32)
     for group in range(GROUPS):
         first = (block * GROUPS + group) * _GROUP
+        # Which atoms of the group are in the support: one bit each, a lane a signal.
         taken = tl.zeros((LANES,), tl.int32)
         mark = chosen + lanes
         for _ in range(count):
@@ -48,6 +50,7 @@ def _partial_argmax(
             within = (place >= 0) & (place < _GROUP)
             taken |= tl.where(within, 1 << tl.where(within, place, 0), 0)
             mark += batch
+        # Correlate the atoms one by one with all signals of the block, and keep each signal's best.
         entry = first.to(tl.int64) * D
         for j in range(first, min(first + _GROUP, n)):
             total = tl.zeros((LANES,), residual.dtype.element_ty)
@@ -61,6 +64,7 @@ def _partial_argmax(
             best = tl.where(better, total, best)
             atom = tl.where(better, j, atom)
             entry += D
+    # The best of this block of atoms.
     place = block.to(tl.int64) * batch + lanes
     tl.store(best_out + place, best, mask=inside)
     tl.store(atom_out + place, atom, mask=inside)
@@ -92,5 +96,6 @@ def by_gather(rows: Tensor, values: Tensor, residual: Tensor, chosen: Tensor, ma
             num_warps=1,
             enable_fp_fusion=True,  # one rounding a term, as in the compiled loops of expander_theory
         )
+    # Of the blocks with the largest score the lowest atom.
     top = best.amax(0)
     return top, torch.where(best == top, atom, n).amin(0).long()

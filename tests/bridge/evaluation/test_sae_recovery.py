@@ -167,7 +167,7 @@ def test_the_recovery_command(trained, capsys):
 def test_a_contradiction_is_an_error(trained, monkeypatch):
     from sae_bridge.commands.recovery import Recovery
 
-    monkeypatch.setattr(module, "recovered", lambda dictionary, codes, k: np.zeros(len(codes), bool))
+    monkeypatch.setattr(module, "_found", lambda prepared, chosen, planted: np.zeros(len(chosen), bool))
     with pytest.raises(SystemExit, match="contradicts OMP-1"):
         Recovery(trained / "sae", trained / "activations", supports=10, ks=(1,), trials=5).run()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from expander_theory.dictionaries import Floats
+from expander_theory.dictionaries import Floats, consecutive_sums
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.quantities import SINGULAR, worst_erc
 from expander_theory.theorems.slack import MET, Slack, least, nonnegative, positive
@@ -225,10 +225,6 @@ def _coherence_below(bound: Callable[[int], int], strict: bool = True) -> Callab
     return lambda c: (positive if strict else nonnegative)(1 - bound(c.k) * c.mu)
 
 
-def _babel_sum(c: Case) -> float:
-    return c.babel(c.k) + c.babel(c.k - 1)
-
-
 def support_sums(c: Case, support: Sequence[int]) -> tuple[float, float]:
     """A and Bm of OMP-3S: the largest sums of |G_il| over l in S, outside and inside of S."""
     sums = np.abs(gram_rows(c, support)).sum(axis=0)
@@ -273,7 +269,7 @@ OMP_3 = Statement(
     "OMP-3",
     "If mu_1(k) + mu_1(k-1) < 1, ERC(S) < 1 for every |S| <= k: OMP recovers every k-sparse code.",
     erc_below_one,
-    {"mu_1(k) + mu_1(k-1) < 1": lambda c: positive(1 - _babel_sum(c))},
+    {"mu_1(k) + mu_1(k-1) < 1": lambda c: positive(1 - consecutive_sums(c.babel, c.k))},
     latex=r"\mu_1(k) + \mu_1(k-1) < 1 \Rightarrow \max_{|S| \le k} \mathrm{ERC}(S) < 1",
     source="Tropp 2004, Thm 3.5",
     cost="Gram matrix, row partial sorts / C(n, k)",
@@ -287,7 +283,7 @@ OMP_3 = OMP_3.with_mutants(
     OMP_3.mutant(
         "equality",
         "mu_1(k) + mu_1(k-1) <= 1 suffices.",
-        hypotheses={"mu_1(k) + mu_1(k-1) <= 1": lambda c: nonnegative(1 - _babel_sum(c))},
+        hypotheses={"mu_1(k) + mu_1(k-1) <= 1": lambda c: nonnegative(1 - consecutive_sums(c.babel, c.k))},
     ),
 )
 OMP_3B = Statement(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from expander_theory.dictionaries import Floats
+from expander_theory.dictionaries import Floats, consecutive_sums
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.ranges import nonnegative_parts, ratio, signed_parts, uniform_range_threshold
 from expander_theory.theorems.searching.strategies import with_parts
@@ -124,10 +124,6 @@ def _any_range(condition: Callable[[Case], Slack], text: str, name: str, **chang
     return TOPK_1.mutant(name, text, hypotheses={**_OUTSIDE, text: condition}, conclusion=conclusion, **changes)
 
 
-def _babel_sum(c: Case, k: int) -> float:
-    return c.babel(k) + c.babel(k - 1)
-
-
 def _equal_moduli_margin(c: Case) -> Slack:
     return positive(plain_margin(with_parts(c, code=np.sign(c.x))))
 
@@ -135,7 +131,7 @@ def _equal_moduli_margin(c: Case) -> Slack:
 TOPK_1 = TOPK_1.with_mutants(
     _any_range(lambda c: positive(1 - erc_of(c)), "ERC(S) < 1 suffices for TopK at any range.", "ERC"),
     _any_range(
-        lambda c: positive(1 - _babel_sum(c, len(c.support))),
+        lambda c: positive(1 - consecutive_sums(c.babel, len(c.support))),
         "OMP's mu_1(k) + mu_1(k-1) < 1 suffices for TopK at any range.",
         "Babel at any range",
     ),
@@ -164,7 +160,7 @@ TOPK_1C = Statement(
 
 def _uniform_babel(c: Case) -> Slack:
     threshold = uniform_range_threshold(c.G, c.k)
-    return nonnegative(_babel_sum(c, c.k) - 1 / threshold if threshold > 0 else -1.0)
+    return nonnegative(consecutive_sums(c.babel, c.k) - 1 / threshold if threshold > 0 else -1.0)
 
 
 TOPK_1U = Statement(
@@ -174,7 +170,7 @@ TOPK_1U = Statement(
     _uniform_babel,
     {
         "k < n": lambda c: positive(c.n - c.k),
-        "mu_1(k) + mu_1(k-1) < 1": lambda c: positive(1 - _babel_sum(c, c.k)),
+        "mu_1(k) + mu_1(k-1) < 1": lambda c: positive(1 - consecutive_sums(c.babel, c.k)),
     },
     latex=r"R^*_k \ge \frac{1}{\mu_1(k) + \mu_1(k-1)}",
     source="THEORY.md TOPK-1",

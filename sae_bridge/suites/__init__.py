@@ -1,0 +1,35 @@
+"""Suites of SAEs: trained once in one setting, each judged once beside its nulls, compared in pairs."""
+
+from sae_bridge.suites.paper import PaperRun, paper_runs, reported
+from sae_bridge.suites.presets import Setting, comparisons, settings
+from sae_bridge.suites.suite import Member, SAESuite, file_name
+from sae_bridge.suites.variants import (
+    Variant,
+    architecture,
+    better_training,
+    certified,
+    controls,
+    has_euler_mask,
+    small_dense,
+    sparsities,
+)
+
+__all__ = [
+    "Member",
+    "PaperRun",
+    "SAESuite",
+    "Setting",
+    "Variant",
+    "architecture",
+    "better_training",
+    "certified",
+    "comparisons",
+    "controls",
+    "file_name",
+    "has_euler_mask",
+    "paper_runs",
+    "reported",
+    "settings",
+    "small_dense",
+    "sparsities",
+]

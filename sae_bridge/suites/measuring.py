@@ -1,0 +1,175 @@
+"""Everything that is measured of one trained SAE, or of a code that has learned nothing, as records of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from expander_theory.dictionaries import AnyDictionary, Dictionary
+from expander_theory.results import (
+    Collisions,
+    DecoderGeometry,
+    EvaluationRecord,
+    FiringRates,
+    InferenceRow,
+    NullRecord,
+    StepRecord,
+    read_records,
+)
+from sae_bridge.activations import ActivationStore
+from sae_bridge.codes import Coder
+from sae_bridge.evaluation import (
+    CodeFunction,
+    Losses,
+    amortisation_gap,
+    collisions,
+    evaluation_row,
+    firing_summary,
+    geometry,
+    mean_activation,
+    measure_losses,
+    paper_ratios,
+    reconstruction,
+    replacement,
+)
+from sae_bridge.models import LanguageModel
+from sae_bridge.sae import SparseAutoencoder, coordinate_null, load_sae, storage
+from sae_bridge.suites.presets import Setting
+from sae_bridge.suites.variants import Variant
+from sae_bridge.training import METRICS
+
+PURSUITS = ("omp", "omp_nonnegative")
+
+
+class Measuring:
+    """One setting's held-out text: SAEs and nulls are measured on it, several at a time.
+
+    Args:
+        setting: where they are trained, and which positions count.
+        model, store: the language model and its activations.
+        known: clean and ablated losses, where they were measured before.
+    """
+
+    def __init__(self, setting: Setting, model: LanguageModel, store: ActivationStore, known: Losses | None) -> None:
+        self.setting, self.model, self.store, self.known = setting, model, store, known
+
+    def saes(
+        self, saes: Mapping[str, tuple[Variant, int, SparseAutoencoder]], folder: Path
+    ) -> tuple[Losses, list[EvaluationRecord]]:
+        """Measure trained SAEs.
+
+        Args:
+            saes: by name: variant, seed, and the SAE in evaluation mode.
+            folder: where each lies, in a folder of its name.
+
+        Returns:
+            The losses, with the clean and ablated ones, and a record of each SAE.
+        """
+        coders = {
+            name: _by_omp(sae)
+            for name, (variant, _, sae) in saes.items()
+            if variant.training.codes == "omp"  # its encoder has learned nothing
+        }
+        changes = {name: replacement(sae, coders.get(name)) for name, (*_, sae) in saes.items()}
+        if self.setting.pursued:
+            changes |= {_pursued(name): replacement(sae, _by_omp(sae)) for name, (*_, sae) in saes.items()}
+        losses = self._losses(changes)
+        return losses, [self._record(name, *saes[name], losses, coders.get(name), folder / name) for name in saes]
+
+    def nulls(self, nulls: Mapping[str, int]) -> tuple[Losses, list[NullRecord]]:
+        """Measure the coordinate null at numbers k of active features, by name: no training, one evaluation."""
+        mean = mean_activation(self.store, "train").float()
+        codes = {name: coordinate_null(mean, k).to(self.model.device) for name, k in nulls.items()}
+        losses = self._losses({name: replacement(null) for name, null in codes.items()})
+        records = []
+        for name, null in codes.items():
+            kept = reconstruction(null, self.store, training_tokens=0, progress=False)
+            measured = vars(evaluation_row(name, null, kept, losses.fidelity(name)))
+            records.append(
+                NullRecord(
+                    **{**measured, "architecture": "null", "decoder_values": 0},
+                    label=f"coordinate null, k = {null.k}",
+                    activations_sha256=self.store.sha256,
+                    ce_by_context=_by_context(losses, name),
+                )
+            )
+        return losses, records
+
+    def _losses(self, changes: Mapping[str, Any]) -> Losses:
+        return measure_losses(changes, self.model, self.store, positions=self.setting.positions, known=self.known)
+
+    def _record(
+        self,
+        name: str,
+        variant: Variant,
+        seed: int,
+        sae: SparseAutoencoder,
+        losses: Losses,
+        codes: CodeFunction | None,
+        folder: Path,
+    ) -> EvaluationRecord:
+        kept = reconstruction(sae, self.store, codes=codes, progress=False)
+        methods = PURSUITS if self.setting.pursued else PURSUITS[:1]
+        coded = {row.method: row for row in amortisation_gap(sae, self.store, methods=methods, progress=False)}
+        measured = vars(evaluation_row(name, sae, kept, losses.fidelity(name)))
+        return EvaluationRecord(
+            **{**measured, **storage(sae, variant.stored)},
+            variant=variant.name,
+            seed=seed,
+            pruned=variant.pruned,
+            family=variant.family or ("dense" if sae.mask is None else "uniform"),
+            ce_by_context=_by_context(losses, name),
+            omp_fvu=coded["omp"].fvu,
+            omp_fvu_interval=coded["omp"].fvu_interval,
+            **(_pursuits(name, losses, coded) if self.setting.pursued else {}),
+            geometry=DecoderGeometry(**geometry(sae.dictionary()), **_ratios(sae.dictionary(), sae.k, seed)),
+            firing=FiringRates(**firing_summary(sae, self.store)),
+            collisions=None if sae.mask is None else Collisions(**collisions(sae, self.store)),
+            **_training(folder),
+        )
+
+
+def _by_omp(sae: SparseAutoencoder) -> CodeFunction:
+    coder = Coder(sae)
+    return lambda h: coder(h, "omp")
+
+
+def _pursued(name: str) -> str:
+    return f"{name} omp"
+
+
+def _pursuits(name: str, losses: Losses, coded: Mapping[str, InferenceRow]) -> dict[str, Any]:
+    """Codes by OMP in the place of the encoder's, in the model too."""
+    in_model = losses.fidelity(_pursued(name))
+    return {
+        "omp_nonnegative_fvu": coded["omp_nonnegative"].fvu,
+        "omp_overlap": coded["omp"].overlap,
+        "omp_delta": in_model.delta,
+        "omp_recovered_zero": in_model.recovered_zero,
+        "omp_recovered_zero_interval": in_model.recovered_zero_interval,
+    }
+
+
+def _by_context(losses: Losses, name: str) -> tuple[float, ...]:
+    return tuple(round(float(ce), 6) for ce in losses.ce[name])
+
+
+def _ratios(dictionary: AnyDictionary, k: int, seed: int) -> dict[str, Any]:
+    if not isinstance(dictionary, Dictionary) or 2 * k > dictionary.n:
+        return {}
+    return paper_ratios(dictionary, k, seed=seed)
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    """Learning rate, curve and time of a trained SAE; nothing for one that was only pruned."""
+    _, fields = load_sae(folder)
+    if not (folder / METRICS).is_file():
+        return {"learning_rate": None, "steps": 0, "curve": (), "train_seconds": 0.0}
+    curve = read_records(folder / METRICS, StepRecord)
+    return {
+        "learning_rate": fields["learning_rate"],
+        "steps": fields["steps"],
+        "curve": tuple((record.step, record.fvu, record.dead) for record in curve),
+        "train_seconds": curve[-1].seconds,
+    }

@@ -1,0 +1,35 @@
+"""One code against another on the same held-out contexts: ratio of CE recovered, difference of CE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from expander_theory.results import EvaluationRecord, Ledger, NullRecord, PairRecord
+from sae_bridge.evaluation import Bootstrap, Losses
+
+
+def append_pairs(ledger: Ledger, known: Losses, pairs: Iterable[tuple[str, str]]) -> None:
+    """Compare what the ledger holds: SAEs and nulls by name, each pair once; what it does not hold is left out.
+
+    Args:
+        ledger: of evaluations, open; gets a record of each new pair.
+        known: clean and ablated losses of the held-out contexts.
+        pairs: (name, name of what it is compared with).
+    """
+    paired = {(record.pair, record.to) for record in ledger.of(PairRecord)}
+    measured = {record.name: record for record in (*ledger.of(EvaluationRecord), *ledger.of(NullRecord))}
+    bootstrap = Bootstrap(known.documents)
+    for own, other in dict.fromkeys(pairs):
+        if own != other and (own, other) not in paired and other in measured:
+            ledger.append(_compared(known, bootstrap, measured[own], measured[other]))
+
+
+def _compared(
+    known: Losses, bootstrap: Bootstrap, own: EvaluationRecord | NullRecord, other: EvaluationRecord | NullRecord
+) -> PairRecord:
+    ours, theirs = (np.array(record.ce_by_context) for record in (own, other))
+    ratio = bootstrap.ratio(known.ce["zero"] - ours, known.ce["zero"] - theirs)
+    difference = bootstrap.mean(ours - theirs, known.predictions)
+    return PairRecord(own.name, other.name, *ratio, *difference)
