@@ -111,7 +111,7 @@ def evaluations(results: Any, *needs: str) -> list[Row]:
         if is_json(results):
             found = rows_of_json(results, "evaluations", "expander sae eval --out")
         else:
-            found = [row for row in stored_records(results) if _is_evaluation(row)]
+            found = [row for row in stored_records(results) if is_evaluation(row)]
         if not found:
             raise InvalidFile(results, "holds no evaluation of an SAE")
     else:
@@ -123,7 +123,7 @@ def evaluations(results: Any, *needs: str) -> list[Row]:
     return rows
 
 
-def _is_evaluation(record: Any) -> bool:
+def is_evaluation(record: Any) -> bool:
     """Whether a record of a ledger measures an SAE, and not a code that nothing was trained for."""
     given = all(field(record, name) is not None for name in ("name", "fvu", "decoder_values"))
     return given and field(record, "architecture") != "null"

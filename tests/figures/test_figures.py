@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
 from expander_theory.plotting import Drawing, Stale, Table, check_all, draw_all, figure_sources
 from expander_theory.plotting.drawings import manifest
+from expander_theory.plotting.drawings.sources import GROUP
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.cells import cell_rows
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
@@ -76,6 +78,57 @@ def test_what_cannot_be_drawn_says_who_makes_it(results, tmp_path):
     assert "certified: no results; they are made by expander certified" in said
 
 
+@pytest.fixture
+def without_checkout(monkeypatch):
+    """The figures of the core alone, as where only the wheel is installed."""
+    entries = [entry for entry in entry_points(group=GROUP) if entry.name == "core"]
+    absent = EntryPoint("paper", "absent_package.sources:SOURCES", GROUP)
+    monkeypatch.setattr("expander_theory.plotting.drawings.sources.entry_points", lambda group: [*entries, absent])
+    figure_sources.cache_clear()
+    yield
+    figure_sources.cache_clear()
+
+
+def test_without_a_checkout_the_figures_of_ones_own_results_remain(results, tmp_path, without_checkout):
+    assert set(figure_sources()) == {"phase_diagram", "boundary_by_degree", "success_rates", "certified_k", "fidelity"}
+    (tmp_path / "ledger.jsonl").write_bytes((results / "phase" / "ledger.jsonl").read_bytes())
+    said = draw_all(tmp_path)
+    assert all(f"{name}.png" in said for name in ("phase_diagram", "boundary_by_degree", "success_rates"))
+    assert "certified_k: no results; they are made by expander sweep, expander certify" in said
+
+
+ROW = {"name": "a", "architecture": "expander", "d": 4, "decoder_values": 64, "fvu": 0.1, "recovered_zero": 0.9}
+
+
+@pytest.mark.parametrize("way", ["option", "word"])
+def test_a_file_of_results_is_drawn_beside_itself(way, tmp_path, capsys):
+    (tmp_path / "mine.json").write_text(json.dumps([ROW]))
+    (tmp_path / "other.json").write_text("[1]")
+    place = str(tmp_path / "mine.json")
+    main(["figures", *(["--results", place] if way == "option" else [place]), "--format", "png"])
+    assert (tmp_path / "figures" / "fidelity.png").is_file()
+    main(["figures", "--check", place])
+    (tmp_path / "mine.json").write_text(json.dumps([{**ROW, "fvu": 0.2}]))
+    with pytest.raises(SystemExit, match="2"):
+        main(["figures", "--check", place])
+    assert "fidelity: mine.json holds other records" in capsys.readouterr().err
+    main(["figures", str(tmp_path), "--format", "png"])  # the folder: other JSON files are passed over
+
+
+def test_two_places_of_results_are_refused(results, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["figures", str(results), "--results", str(tmp_path)])
+    assert "must be one folder or file" in capsys.readouterr().err
+
+
+def test_drawing_leaves_the_users_style_alone(results, tmp_path):
+    from matplotlib import rcParams
+
+    before = dict(rcParams)
+    draw_all(results, tmp_path, names=["phase_diagram"], formats=["png"])
+    assert dict(rcParams) == before
+
+
 def test_fresh_figures_pass_the_check(drawn):
     assert "2 figures" in check_all(drawn, drawn / "figures")
     main(["figures", "--check", "--results", str(drawn)])
@@ -137,9 +190,9 @@ def test_a_figure_that_was_never_drawn_is_stale(results, tmp_path):
 
 def test_drawing_one_figure_keeps_the_others_in_the_manifest(drawn):
     entries = manifest.read(drawn / "figures")
-    manifest.write(drawn / "figures", entries | {"frontier": {"inputs": {}, "data": "", "files": {}, "matplotlib": ""}})
+    manifest.write(drawn / "figures", entries | {"cost": {"inputs": {}, "data": "", "files": {}, "matplotlib": ""}})
     draw_all(drawn, names=["phase_diagram"])
-    assert set(manifest.read(drawn / "figures")) == {"phase_diagram", "boundary_by_degree", "frontier"}
+    assert set(manifest.read(drawn / "figures")) == {"phase_diagram", "boundary_by_degree", "cost"}
 
 
 def test_a_damaged_manifest_is_refused(drawn):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -26,12 +26,15 @@ class Source:
         ledgers: places below a results folder, as glob patterns; the first that gives a drawing is used.
         made_by: the command that writes such a ledger.
         stored: what JSON files among them must hold, of those that commands write; others are passed over.
+        superseded_by: the figure that shows more of the same ledgers: where its package is there, this one is drawn of
+            JSON files alone.
     """
 
     module: str
     ledgers: tuple[str, ...]
     made_by: str
     stored: Stored | None = None
+    superseded_by: str = ""
 
     @property
     def name(self) -> str:
@@ -74,6 +77,9 @@ def figure_sources() -> Mapping[str, Source]:
                 raise
             continue  # the package belongs to a checkout, which is not here
         found |= {source.name: source for source in sources}
+    for name, source in found.items():
+        if source.superseded_by in found:
+            found[name] = replace(source, ledgers=tuple(place for place in source.ledgers if place.endswith(".json")))
     return found
 
 
@@ -91,6 +97,12 @@ SOURCES = (
     Source(f"{_HERE}.boundary_by_degree", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
     Source(f"{_HERE}.success_rates", (*_SWEEP, "*.json"), "expander sweep, expander recover --out", "rates"),
     Source(f"{_HERE}.certified_k", (*_SWEEP, "*.json"), "expander sweep, expander certify", "certificate"),
-    Source(f"{_HERE}.fidelity", ("*.json",), "expander sae eval --out", "evaluations"),
+    Source(
+        f"{_HERE}.fidelity",
+        ("saes/ledger.jsonl", *_SWEEP, "*.json"),
+        "expander sae compare, expander sae eval --out",
+        "evaluations",
+        superseded_by="storage_frontier",
+    ),
 )
 """The figures that need nothing but this package: of one's own sweeps, recoveries, certificates and SAEs."""
