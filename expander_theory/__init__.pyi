@@ -37,6 +37,14 @@ from .masks import (
     save_mask as save_mask,
     uniform_mask as uniform_mask,
 )
+from .plotting import (
+    plot_boundary as plot_boundary,
+    plot_certified as plot_certified,
+    plot_frontier as plot_frontier,
+    plot_phase_diagram as plot_phase_diagram,
+    plot_recovery_curves as plot_recovery_curves,
+    to_dataframe as to_dataframe,
+)
 from .simulation import (
     CodeLaw as CodeLaw,
     Noise as Noise,

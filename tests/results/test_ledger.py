@@ -153,7 +153,7 @@ def test_what_is_no_record_is_refused_and_leaves_no_trace(tmp_path, record):
 
 
 def test_figures_and_content_hash_do_not_depend_on_provenance(tmp_path, monkeypatch):
-    from paper_figures.drawing.output import write as write_drawing
+    from expander_theory.plotting import write as write_drawing
     from paper_figures.figures.theory import mask_geometry
 
     expansion = [{"size": 2, "lower": 0.5, "upper": 0.75, "status": "bounded"}]
