@@ -345,7 +345,7 @@ def test_build_constructions(run, tmp_path, words, sizes):
         (["--construction", "projective-plane", "--q", 6], ["q = 6", "prime power"]),
         (
             ["--construction", "euler-square", "--m", 20, "--n", 36, "--d", 3],
-            ["m = 20", "3 q", "m = 15, n = 25, d = 3; m = 21, n = 49, d = 3"],
+            ["m = 20", "3 q", "m = 18, n = 36, d = 3; m = 21, n = 49, d = 3"],
         ),
         (["--construction", "euler-square", "--q", 6, "--d", 4], ["d = 4", "between 2 and 3"]),
         (["--construction", "euler-square", "--q", 6], ["d = not given"]),
