@@ -21,21 +21,34 @@ from .dictionaries import (
     sign_dictionary as sign_dictionary,
 )
 from .masks import (
+    MASK_FAMILIES as MASK_FAMILIES,
     Mask as Mask,
+    MaskFamily as MaskFamily,
     affine_plane_mask as affine_plane_mask,
     biregular_mask as biregular_mask,
+    build_mask as build_mask,
     complete_design_mask as complete_design_mask,
     complete_graph_mask as complete_graph_mask,
     disjoint_union as disjoint_union,
     euler_square_mask as euler_square_mask,
     generalised_quadrangle_mask as generalised_quadrangle_mask,
     load_mask as load_mask,
+    mask_family as mask_family,
     overlap_limited_mask as overlap_limited_mask,
+    partial_euler_square_mask as partial_euler_square_mask,
     polynomial_mask as polynomial_mask,
     progressive_edge_growth_mask as progressive_edge_growth_mask,
     projective_plane_mask as projective_plane_mask,
     save_mask as save_mask,
     uniform_mask as uniform_mask,
+)
+from .plotting import (
+    plot_boundary as plot_boundary,
+    plot_certified as plot_certified,
+    plot_frontier as plot_frontier,
+    plot_phase_diagram as plot_phase_diagram,
+    plot_recovery_curves as plot_recovery_curves,
+    to_dataframe as to_dataframe,
 )
 from .simulation import (
     CodeLaw as CodeLaw,

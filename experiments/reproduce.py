@@ -45,12 +45,11 @@ class Reproduce:
 
     def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:
         """Name and work of each stage; the last one returns what is printed."""
+        from expander_theory.plotting import Stale, all_drawings, check_all, draw_all
         from experiments.commands import compared_saes
         from experiments.saes import amortisation, novelty, real_supports
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
-        from paper_figures.command import Stale, check_all, draw_all
-        from paper_figures.drawing.sources import all_drawings
         from paper_figures.report.report import write_report, written_report
         from sae_bridge.models import RESOURCES, fetch
         from sae_bridge.suites import SAESuite, settings

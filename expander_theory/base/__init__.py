@@ -13,10 +13,11 @@ from expander_theory.base.errors import (
     require_int,
     require_real,
 )
-from expander_theory.base.immutable import Immutable
+from expander_theory.base.immutable import Immutable, unchecked
 from expander_theory.base.interrupts import Stop, stopping
 from expander_theory.base.jit import ADVICE, cache_folder, njit
 from expander_theory.base.machine import default_workers
+from expander_theory.base.optional import optional_module
 from expander_theory.base.progress import SweepBar, progress_bar
 from expander_theory.base.seeds import Seed, derived_seed, generator, require_seed, stream
 
@@ -35,6 +36,7 @@ __all__ = [
     "derived_seed",
     "generator",
     "njit",
+    "optional_module",
     "progress_bar",
     "require",
     "require_choice",
@@ -43,4 +45,5 @@ __all__ = [
     "require_seed",
     "stopping",
     "stream",
+    "unchecked",
 ]

@@ -5,7 +5,7 @@ import platform
 import sys
 from dataclasses import dataclass
 
-from expander_theory.commands.output import table
+from expander_theory.results import table
 
 _CORE = (
     *("expander-theory", "numpy", "scipy", "numba", "networkx", "hypothesis", "python-flint"),

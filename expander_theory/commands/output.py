@@ -1,36 +1,11 @@
-"""What commands share: tables, and files that are not overwritten by accident."""
+"""What commands share: files that are not overwritten by accident."""
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from expander_theory.base import InvalidFile
 from expander_theory.results import atomic_write
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of one shape as a Markdown table."""
-    from tabulate import tabulate
-
-    return tabulate([list(row.values()) for row in rows], list(rows[0]), tablefmt="github", floatfmt=".4g")
-
-
-def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows of one shape as a CSV file, with a header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Rows of one shape, with a header."""
-    atomic_write(path, csv_bytes(rows))
-    return path
 
 
 def require_new(path: Path, force: bool) -> None:

@@ -9,7 +9,7 @@ from expander_theory.dictionaries.dictionary import (
     load_dictionary,
     real_array,
 )
-from expander_theory.dictionaries.ensemble import Ensemble
+from expander_theory.dictionaries.ensemble import ENSEMBLE_FAMILIES, Ensemble
 from expander_theory.dictionaries.expansion import (
     ExpansionProfile,
     attack_expansion,
@@ -42,6 +42,7 @@ from expander_theory.dictionaries.values import (
 )
 
 __all__ = [
+    "ENSEMBLE_FAMILIES",
     "MARGIN",
     "AnyDictionary",
     "DenseDictionary",

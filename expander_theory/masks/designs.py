@@ -1,28 +1,24 @@
 """Explicit masks from finite geometry and combinatorics, with known answers (THEORY.md EXP-9, EXP-10)."""
 
-import math
 from functools import reduce
 from itertools import chain, combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.base import require, require_int
+from expander_theory.base import Seed, generator, require
 from expander_theory.masks.algebraic import polynomial_mask
-from expander_theory.masks.fields import FiniteField, field, is_prime_power, prime_powers
+from expander_theory.masks.fields import FiniteField, field, prime_powers
 from expander_theory.masks.mask import Mask
-
-_LARGEST_PLANE = 1024
-_LARGEST_QUADRANGLE = 8192  # rows: their collinearity is held as a square array
-_MOST_ENTRIES = 2**27
-
-
-def require_order(q: int) -> int:
-    """q as a plain int, or :class:`InvalidArgument` if it is no order of a plane that is supported."""
-    q = require_int("q", q)
-    known = q <= _LARGEST_PLANE and is_prime_power(q)
-    require(known, "q", q, f"must be a prime power (2, 3, 4, 5, 7, 8, 9, 11, ...), at most {_LARGEST_PLANE}")
-    return q
+from expander_theory.masks.random import require_sizes
+from expander_theory.masks.sizes import (
+    complete_design_sizes,
+    euler_sizes,
+    graph_sizes,
+    quadrangle_sizes,
+    require_order,
+    require_partial_euler_sizes,
+)
 
 
 def affine_plane_mask(q: int) -> Mask:
@@ -70,11 +66,7 @@ def generalised_quadrangle_mask(s: int = 2, t: int = 4) -> Mask:
     Raises:
         InvalidArgument: s is no prime power, t neither s nor s^2, or m above 8192.
     """
-    s, t = require_int("s", s), require_int("t", t)
-    require(is_prime_power(s), "s", s, "must be a prime power (2, 3, 4, 5, 7, 8, 9, ...)")
-    require(t in (s, s * s), "t", t, f"must be s = {s} or s^2 = {s * s}")
-    m = (s + 1) * (s * t + 1)
-    require(m <= _LARGEST_QUADRANGLE, "s", s, f"gives m = {m} rows for t = {t}, more than {_LARGEST_QUADRANGLE}")
+    m, _, _ = quadrangle_sizes(s=s, t=t)
     points, bilinear = _symplectic(field(s)) if t == s else _elliptic(field(s))
     dual = field(s).matmul(bilinear, points.T)
     collinear = np.concatenate([field(s).matmul(some, dual) == 0 for some in np.array_split(points, m // 512 + 1)])
@@ -139,11 +131,8 @@ def complete_graph_mask(v: int) -> Mask:
     Raises:
         InvalidArgument: v below 2, or more than 2^27 entries.
     """
-    v = require_int("v", v)
-    require(v >= 2, "v", v, "must be at least 2")
-    require(v * (v - 1) <= _MOST_ENTRIES, "v", v, f"gives {v * (v - 1)} entries, more than {_MOST_ENTRIES}")
+    m, v, _ = graph_sizes(v=v)
     ends = np.concatenate(np.triu_indices(v, 1))
-    m = v * (v - 1) // 2
     edges = np.argsort(ends, kind="stable").reshape(v, v - 1) % m
     return Mask(m, np.sort(edges, axis=1).astype(np.int32), f"complete graph(v={v})")
 
@@ -158,17 +147,30 @@ def euler_square_mask(q: int, d: int) -> Mask:
     Raises:
         InvalidArgument: q below 2, or d not in 2..min p^e + 1.
     """
-    q, d = require_int("q", q), require_int("d", d)
-    require(q >= 2, "q", q, "must be at least 2")
-    fields = prime_powers(q)
-    most = min(fields) + 1
-    require(2 <= d <= most, "d", d, f"must be between 2 and {most}, the least prime power p^e of q = {q} plus 1")
-    require(q * q * d <= _MOST_ENTRIES, "q", q, f"gives {q * q * d} entries, more than {_MOST_ENTRIES}")
+    m, _, d = euler_sizes(q=q, d=d)
+    q = m // d
     values = np.zeros((1, d), np.int64)
-    for order in fields:
+    for order in prime_powers(q):
         factor = polynomial_mask(order, d).rows - order * np.arange(d)
         values = (values[:, None] * order + factor).reshape(-1, d)
-    return Mask(d * q, values + q * np.arange(d), f"euler square(q={q}, d={d})")
+    return Mask(m, values + q * np.arange(d), f"euler square(q={q}, d={d})")
+
+
+def partial_euler_square_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
+    """n different columns of ``euler_square_mask(m / d, d)``, at random and in random order.
+
+    For sizes n that no whole Euler square has: two columns still share at most one row.
+
+    Raises:
+        InvalidArgument: a size out of range, m no multiple of d, no Euler square of order m / d and degree d, or n
+            above its (m / d)^2 columns.
+    """
+    m, n, d = require_sizes(m, n, d)
+    require_partial_euler_sizes(m, n, d)
+    whole = euler_square_mask(m // d, d)
+    chosen = generator(seed, "columns of an Euler square mask").choice(whole.n, n, replace=False)
+    seeded = f", seed={seed}" if isinstance(seed, int) else ""
+    return Mask(m, whole.rows[chosen], f"{n} columns of {whole.recipe}{seeded}")
 
 
 def complete_design_mask(m: int, d: int) -> Mask:
@@ -179,10 +181,7 @@ def complete_design_mask(m: int, d: int) -> Mask:
     Raises:
         InvalidArgument: d outside 1..m, or more than 2^27 entries.
     """
-    m, d = require_int("m", m), require_int("d", d)
-    require(1 <= d <= m, "d", d, f"must be between 1 and m = {m}")
-    n = math.comb(m, d)
-    require(n * d <= _MOST_ENTRIES, "m", m, f"gives {n} columns of {d} rows, more than {_MOST_ENTRIES} entries")
+    m, n, d = complete_design_sizes(m=m, d=d)
     entries = chain.from_iterable(combinations(range(m), d))
     return Mask(m, np.fromiter(entries, np.int32, n * d).reshape(n, d), f"complete design(m={m}, d={d})")
 

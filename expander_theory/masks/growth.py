@@ -77,13 +77,18 @@ def overlap_limited_mask(m: int, n: int, d: int, *, max_overlap: int, seed: Seed
     return Mask(m, np.sort(rows, axis=1), recipe("overlap-limited", sizes, seed))
 
 
-def least_overlap_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
+def least_overlap_mask(m: int, n: int, d: int, *, seed: Seed, first: int = 1) -> Mask:
     """:func:`overlap_limited_mask` with the least limit that its greedy search reaches.
+
+    Args:
+        m, n, d: rows, columns, nonzeros a column; 1 <= d <= m.
+        seed: of every search; a generator goes on from one to the next.
+        first: the limit that is tried first. 0, disjoint columns, is possible only for n d <= m.
 
     Raises:
         InvalidArgument: a size out of range.
     """
-    for most in range(1, d):
+    for most in range(first, d):
         try:
             return overlap_limited_mask(m, n, d, max_overlap=most, seed=seed)
         except ExpanderTheoryError:

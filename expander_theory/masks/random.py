@@ -1,6 +1,6 @@
 """Uniform random left-d-regular masks."""
 
-from expander_theory.base import Seed, generator, require, require_int
+from expander_theory.base import Seed, generator, require, require_int, unchecked
 from expander_theory.masks.mask import Mask
 from expander_theory.masks.subsets import uniform_subsets
 
@@ -33,4 +33,4 @@ def uniform_mask(m: int, n: int, d: int, *, seed: Seed) -> Mask:
     """
     m, n, d = require_sizes(m, n, d)
     rows = uniform_subsets(generator(seed, "uniform mask"), m, n, d)
-    return Mask(m, rows, recipe("uniform", f"m={m}, n={n}, d={d}", seed))
+    return unchecked(Mask, m=m, rows=rows, recipe=recipe("uniform", f"m={m}, n={n}, d={d}", seed))

@@ -66,6 +66,7 @@ from expander_theory.results.records import (
     to_json,
     with_interval,
 )
+from expander_theory.results.tables import csv_bytes, table, write_csv
 from expander_theory.results.typed import (
     Count,
     Hex,
@@ -134,6 +135,7 @@ __all__ = [
     "atomic_write",
     "canonical_json",
     "content_hash",
+    "csv_bytes",
     "diff",
     "fields_of",
     "files_below",
@@ -155,9 +157,11 @@ __all__ = [
     "renamed",
     "stored_kind",
     "stored_sha256",
+    "table",
     "table_row",
     "to_json",
     "typed",
     "with_interval",
     "write_arrays",
+    "write_csv",
 ]

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels.omp import pursuit as kernel
-from expander_theory.base import require
+from expander_theory.base import optional_module, require
 from expander_theory.dictionaries import AnyDictionary, Floats
 
 if TYPE_CHECKING:
+    import pandas
     import scipy.sparse
 
 
@@ -127,6 +128,31 @@ class Recovery:
     def to_dense(self) -> Floats:
         """The codes as a (batch, n) array."""
         return self.to_scipy().toarray()
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The codes as a ``pandas.DataFrame``, one row an atom; signals whose code is zero have no row.
+
+        Columns: ``signal``: its number in the batch, from 0; ``step``: place of the atom in the order of selection,
+        from 0; ``atom``: column of the dictionary, from 0; ``coefficient``: of the atom, in the units of the signal;
+        and for the whole signal, repeated: ``status``: why the solver stopped, the name of a :class:`RecoveryStatus`;
+        ``residual_norm``: ||h - W x||_2, in the units of the signal.
+
+        Raises:
+            MissingResource: pandas is not installed.
+        """
+        frames = optional_module("pandas", extra="frames", what="a data frame")
+        signal, step = np.nonzero(np.arange(self.indices.shape[1]) < self.steps[:, None])
+        stopped = np.array([RecoveryStatus(status).name for status in self.status], object)
+        return frames.DataFrame(
+            {
+                "signal": signal,
+                "step": step,
+                "atom": self.indices[signal, step],
+                "coefficient": self.coefficients[signal, step],
+                "status": stopped[signal],
+                "residual_norm": self.residual_norms[signal],
+            }
+        )
 
 
 def to_unit_range(h: Floats) -> tuple[Floats, NDArray[np.int32]]:

@@ -17,8 +17,8 @@ class Amortisation(OnSAEs):
     """
 
     def run(self) -> None:
+        from expander_theory.plotting import draw_named
         from experiments.saes import amortisation
-        from paper_figures.command import draw_named
 
         amortisation.run(self.suite)
         print(draw_named(self.out, "amortisation", "inference_algorithms"))
@@ -32,8 +32,8 @@ class Recovery(OnSAEs):
     """
 
     def run(self) -> None:
+        from expander_theory.plotting import draw_named
         from experiments.saes import real_supports
-        from paper_figures.command import draw_named
 
         real_supports.run(self.suite)
         print(draw_named(self.out, "recovery_curves", "erc_calibration", "cumulative_coherence"))
@@ -48,8 +48,8 @@ class Novelty(OnSAEs):
     """
 
     def run(self) -> None:
+        from expander_theory.plotting import draw_named
         from experiments.saes import novelty
-        from paper_figures.command import draw_named
 
         novelty.run(self.suite)
         print(draw_named(self.out, "feature_novelty"))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from expander_theory.masks import MASK_FAMILIES
+
+if TYPE_CHECKING:
+    Family = str
+else:
+    Family = Literal[tuple(MASK_FAMILIES)]
 
 
 @dataclass(frozen=True)
@@ -20,8 +27,8 @@ class Cost:
     """Seed of masks, signs and codes."""
 
     def run(self) -> None:
+        from expander_theory.plotting import draw_named
         from experiments.theory import cost
-        from paper_figures.command import draw_named
 
         cost.run(cost.SCALES[self.preset], self.seed, self.out / "cost")
         print(draw_named(self.out, "cost"))
@@ -43,8 +50,8 @@ class Identifiability:
     """Seed of masks and values."""
 
     def run(self) -> None:
+        from expander_theory.plotting import draw_named
         from experiments.theory import identifiability
-        from paper_figures.command import draw_named
 
         identifiability.run(identifiability.SCALES[self.preset], self.seed, self.out / "identifiability")
         print(draw_named(self.out, "margin_map"))
@@ -68,9 +75,9 @@ class Phase:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
+        from expander_theory.plotting import draw_named
         from experiments.theory import phase_transition
         from experiments.theory.presets import PRESETS
-        from paper_figures.command import draw_named
 
         workers = default_workers() if self.workers is None else self.workers
         phase_transition.run(PRESETS[self.preset].phase, self.seed, workers, self.out / "phase")
@@ -91,14 +98,14 @@ class Certified:
     """Only sizes with these n (default: all of the preset)."""
     d: tuple[int, ...] = ()
     """Only these degrees (default: all of the preset)."""
-    family: tuple[Literal["uniform", "biregular", "progressive-edge-growth", "overlap-limited", "polynomial"], ...] = ()
-    """Only these families (default: all)."""
+    family: tuple[Family, ...] = ()
+    """Only these families (default: uniform, biregular, progressive-edge-growth, overlap-limited and polynomial)."""
     seed: int = 0
     """Seed of masks, signs, supports and codes."""
 
     def run(self) -> None:
+        from expander_theory.plotting import draw_all
         from experiments.theory import certified
-        from paper_figures.command import draw_all
 
         scale = certified.SCALES[self.preset]
         cases = certified.chosen(scale, family=self.family, m=self.m, n=self.n, d=self.d)
@@ -124,8 +131,8 @@ class SyntheticStudy:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
+        from expander_theory.plotting import draw_all
         from experiments.theory import synthetic_study
-        from paper_figures.command import draw_all
 
         workers = default_workers() if self.workers is None else self.workers
         start = time.monotonic()
@@ -156,8 +163,8 @@ class PhaseBoundary:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
+        from expander_theory.plotting import draw_all
         from experiments.theory import phase_boundary
-        from paper_figures.command import draw_all
         from paper_figures.figures.theory.phase_boundary import report
 
         workers = default_workers() if self.workers is None else self.workers
@@ -187,8 +194,8 @@ class CompareSolvers:
 
     def run(self) -> None:
         from expander_theory.base import default_workers
+        from expander_theory.plotting import draw_all
         from experiments.theory import solver_comparison
-        from paper_figures.command import draw_all
 
         scale = solver_comparison.SCALES[self.preset]
         workers = default_workers() if self.workers is None else self.workers

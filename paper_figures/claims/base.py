@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from expander_theory.plotting import readable
 from expander_theory.results import read_ledger
-from paper_figures.drawing.reading import readable
 from paper_figures.figures.saes.suite import Group, Row, group
 
 PAPER = "Expander Sparse Autoencoders (arXiv 2607.01799)"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from expander_theory.plotting import estimate
 from paper_figures.claims.base import OURS, Claim, Finding, Verdict, suite_group, training_scale
 from paper_figures.figures.saes.small_dense import advantage, verdicts
-from paper_figures.figures.saes.suite import estimate, shown
+from paper_figures.figures.saes.suite import shown
 
 _MARGIN = 0.1
 """CE, in nats a token, that counts as no cost."""

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from expander_theory.plotting import estimate
 from paper_figures.claims.base import PAPER, Claim, Finding, Verdict, interval, ledger, suite_group, training_scale
-from paper_figures.figures.saes.suite import Group, Member, estimate, model_name, shown
+from paper_figures.figures.saes.suite import Group, Member, model_name, shown
 
 
 def _sparse(found: Group) -> list[list[Member]]:

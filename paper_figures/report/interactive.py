@@ -15,9 +15,9 @@ from markupsafe import Markup
 from matplotlib import colormaps, style
 from matplotlib.figure import Figure
 
+from expander_theory.plotting import BLACK, BLUE
 from expander_theory.results import read_ledger
 from expander_theory.simulation import cell_rows, cells
-from paper_figures.drawing.style import BLACK, BLUE
 from paper_figures.figures.saes.suite import Row, estimate, group
 
 _WIDTH, _HEIGHT = 420, 300

@@ -13,10 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from expander_theory.base import InvalidFile
 from expander_theory.certificates import best_claims
+from expander_theory.plotting import Drawings, Table
 from expander_theory.results import Count, Size, files_below, read_contents, read_json, typed
 from paper_figures.claims import CLAIMS, Finding
-from paper_figures.drawing.output import Table
-from paper_figures.drawing.sources import Drawings
 from paper_figures.report.interactive import frontier, phase_diagrams
 
 _MOST_ROWS = 60

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expander_theory.base import InvalidFile
+from expander_theory.plotting import Drawings, all_drawings, readable
 from expander_theory.results import atomic_write
 from paper_figures.claims import Finding, claims_markdown, findings
-from paper_figures.drawing.reading import readable
-from paper_figures.drawing.sources import Drawings, all_drawings
 from paper_figures.report.page import page
 
 PAGE, CLAIMS_FILE = "index.html", "claims.md"
@@ -36,7 +35,7 @@ def write_report(results: Path, out: Path, drawn: Drawings | None = None) -> str
     Args:
         results: folder of ledgers.
         out: folder of the page.
-        drawn: what :func:`paper_figures.drawing.sources.all_drawings` gave for the results, if it has been called.
+        drawn: what :func:`expander_theory.plotting.all_drawings` gave for the results, if it has been called.
 
     Raises:
         InvalidFile: no such folder, or one without any results.

@@ -43,7 +43,7 @@ class Compare:
 
     def run(self) -> None:
         from expander_theory.base import require_choice
-        from expander_theory.commands.output import table
+        from expander_theory.results import table
         from sae_bridge.models import checked_device
         from sae_bridge.suites import SAESuite, architecture, comparisons
 

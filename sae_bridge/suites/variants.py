@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from expander_theory.base import ExpanderTheoryError, generator
-from expander_theory.masks import (
-    Mask,
-    clustered_mask,
-    contiguous_mask,
-    euler_square_mask,
-    least_overlap_mask,
-    repeated_mask,
-)
+from expander_theory.masks import MASK_FAMILIES, Mask, build_mask
 from sae_bridge.training import Training
 
-COLUMNS_PER_SUPPORT = 16
-"""In the low-diversity control: columns that share one support."""
+_EULER = "partial-euler-square"
+"""What the suite calls "euler-square": an SAE has seldom as many features as a whole one."""
 
 
 @dataclass(frozen=True)
@@ -49,35 +41,12 @@ def control_mask(family: str, m: int, n: int, d: int, seed: int) -> Mask:
     Raises:
         ExpanderTheoryError: no such mask of this size, and why.
     """
-    if family == "clustered":
-        return clustered_mask(m, n, d, seed=seed)
-    if family == "repeated":
-        return repeated_mask(m, n, d, supports=max(1, n // COLUMNS_PER_SUPPORT), seed=seed)
-    if family == "contiguous":
-        return contiguous_mask(m, n, d, seed=seed)
-    if family == "euler-square":
-        return _euler(m, n, d, seed)
-    if family == "overlap-limited":
-        return least_overlap_mask(m, n, d, seed=seed)
-    raise ExpanderTheoryError(f"no family of control masks is called {family!r}")
-
-
-def _euler(m: int, n: int, d: int, seed: int) -> Mask:
-    """n random columns of the mask of mutually orthogonal Latin squares of order m / d: overlaps of at most 1."""
-    q = m // d
-    if m % d or q * q < n:
-        raise ExpanderTheoryError(f"no Euler square mask: m = {m} must be d q with d = {d} and q^2 >= n = {n}")
-    whole = euler_square_mask(q, d)
-    chosen = generator(seed, "columns of an Euler square mask").choice(whole.n, n, replace=False)
-    return Mask(m, whole.rows[chosen], f"{n} columns of {whole.recipe}, seed={seed}")
+    return build_mask(_EULER if family == "euler-square" else family, m, n, d, seed=seed)
 
 
 def has_euler_mask(m: int, n: int, d: int) -> bool:
     """Whether there is a mask of overlap at most 1 of this size by that construction."""
-    try:
-        return _euler(m, n, d, 0) is not None
-    except ExpanderTheoryError:
-        return False
+    return MASK_FAMILIES[_EULER].exists(m, n, d)
 
 
 def architecture(base: Training, d: int | None) -> Variant:

@@ -9,12 +9,12 @@ import pytest
 from support.suite_setting import tiny_setting
 
 from expander_theory.cli import main
+from expander_theory.plotting import figure_sources
 from expander_theory.results.ledger import read_ledger
 from expander_theory.results.ledger_format import read_contents
 from experiments.theory import cost, identifiability, presets, synthetic_study
 from experiments.theory.presets import PhaseGrid, Preset
 from paper_figures.claims import CLAIMS
-from paper_figures.drawing.sources import SOURCES
 from sae_bridge.suites import presets as sae_presets
 
 TINY = Preset(
@@ -48,7 +48,11 @@ def _offline(patch, model_folder, text_folder):
     patch.setattr("sae_bridge.models.resources.fetch", lambda _: None)
 
 
-FIGURES = [name for name, source in SOURCES.items() if source.made_by.startswith("expander experiment")]
+FIGURES = [
+    name
+    for name, source in figure_sources().items()
+    if source.made_by.startswith("expander experiment") or "phase/ledger.jsonl" in source.ledgers
+]
 FIGURES += ["phase_diagram", "synthetic_study"]
 
 
@@ -101,8 +105,8 @@ def test_figures_are_drawn_from_stored_results_alone_and_to_the_same_bytes(folde
 
 def test_a_second_run_does_nothing_again(folder, monkeypatch, tiny_model_folder, text_folder, capsys):
     _offline(monkeypatch, tiny_model_folder, text_folder)
-    for name in ("command.draw_all", "report.write_report"):
-        monkeypatch.setattr(f"paper_figures.{name}", lambda *_: pytest.fail("drawn again"))
+    for name in ("expander_theory.plotting.draw_all", "paper_figures.report.report.write_report"):
+        monkeypatch.setattr(name, lambda *_: pytest.fail("drawn again"))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     main(["reproduce", "--out", str(folder), "--workers", "1"])
     assert "frontier: " in capsys.readouterr().out
@@ -174,7 +178,7 @@ def test_mistakes_on_the_bridge(words, says, tmp_path, tiny_model_folder, text_f
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_axis_says_what_it_shows_and_every_figure_has_a_legend(folder, name):
-    drawing = SOURCES[name].found(folder)[1]
+    drawing = figure_sources()[name].found(folder)[1]
     for figure in drawing.figures.values():
         shown = [axis for axis in figure.axes if axis.axison and axis.get_label() != "<colorbar>"]
         assert shown

@@ -7,7 +7,7 @@ from expander_theory.results.ledger import Ledger
 from paper_figures.figures.saes import storage_frontier
 from paper_figures.figures.theory import margin_map
 
-LOOK = {"baseline_dir": "baseline", "tolerance": 8, "savefig_kwargs": {"metadata": {"Software": None}}}
+LOOK = {"baseline_dir": "../baseline", "tolerance": 8, "savefig_kwargs": {"metadata": {"Software": None}}}
 
 
 @pytest.mark.mpl_image_compare(**LOOK)

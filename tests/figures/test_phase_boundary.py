@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from expander_theory import InvalidArgument, InvalidFile
+from expander_theory.plotting import write
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import blocks_of, tasks_of
 from expander_theory.simulation.schedules.schedule import FindBoundary, Ladder
@@ -19,7 +20,6 @@ from experiments.commands.theory import PhaseBoundary
 from experiments.theory import phase_boundary as experiment
 from experiments.theory.phase_boundary import SCALES, Scale
 from experiments.theory.stopwatch import timed
-from paper_figures.drawing.output import write
 from paper_figures.figures.theory import phase_boundary as figure
 
 TINY = Scale(n=80, d=4, columns=4, resolution=0.08, max_trials=2000, rows=10, trials=40)

@@ -12,14 +12,12 @@ from support.suite_records import frontier, record, write_suite
 
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
+from expander_theory.plotting import Drawing, Table, all_drawings, draw_all, figure_sources
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
 from expander_theory.simulation.trials import Ensemble, Task
 from paper_figures.claims import CLAIMS
-from paper_figures.command import draw_all
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.sources import SOURCES, all_drawings
 from paper_figures.report.report import write_report, written_report
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
@@ -53,7 +51,7 @@ def results(tmp_path_factory):
 
 def test_every_claim_names_figures_that_exist_and_a_command(capsys):
     for claim in CLAIMS:
-        assert set(claim.figures) <= set(SOURCES)
+        assert set(claim.figures) <= set(figure_sources())
         assert claim.rule
         with pytest.raises(SystemExit, match="0"):
             main([*claim.experiment.split()[1:], "--help"])
@@ -107,7 +105,7 @@ def test_figures_draw_the_null_as_a_dashed_line(tmp_path, name):
     groups = {"frontier": dense, "small-dense": dense, "sparsity": dense}
     for null in (0.625, None):
         folder = tmp_path / str(null)
-        _, drawing = SOURCES[name].found(suite(folder, groups, null=null))
+        _, drawing = figure_sources()[name].found(suite(folder, groups, null=null))
         lines = [line for axis in drawing.figures[name].axes for line in axis.lines if len(line.get_ydata())]
         dashed = [line for line in lines if line.get_linestyle() == "--"]
         assert bool(dashed) == (null is not None)

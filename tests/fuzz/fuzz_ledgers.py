@@ -82,11 +82,11 @@ class Sweep(_Ledger):
             run_certificates([self.columns[0].base.ensemble], 1, ledger, progress=False)
 
     def read(self):
-        from paper_figures.drawing.sources import SOURCES
+        from expander_theory.plotting import figure_sources
 
         sha256 = self.used()
         merge_ledgers(self.place / "merged.jsonl", [self.path])
-        SOURCES["phase_diagram"].found(self.place)
+        figure_sources()["phase_diagram"].found(self.place)
         with Ledger(self.path, SWEEP) as ledger:
             run_sweep(self.columns, FixedTrials(25), ledger, progress=False)
         return sha256
@@ -106,12 +106,12 @@ class Suite(_Ledger):
         write_suite(path, {"frontier": members, "small dense": members, "sparsity": members, "controls": members})
 
     def read(self):
+        from expander_theory.plotting import figure_sources
         from paper_figures.claims import findings
-        from paper_figures.drawing.sources import SOURCES
 
         sha256 = self.used()
         for name in ("storage_frontier", "sparsity", "small_dense", "trained_geometry"):
-            found = SOURCES[name].found(self.place)
+            found = figure_sources()[name].found(self.place)
             if found is not None:
                 found[1].data_files()
         findings(self.place)

@@ -88,12 +88,12 @@ class Manifest(Format):
         path.write_text(json.dumps({"figures": {"sparsity": entry, "cost": entry}}))
 
     def read(self):
-        from paper_figures.drawing.manifest import read, staleness
-        from paper_figures.drawing.sources import SOURCES
+        from expander_theory.plotting import figure_sources
+        from expander_theory.plotting.drawings.manifest import read, staleness
 
         entries = read(self.place)
         for name in ("sparsity", "cost", "controls"):
-            list(staleness(SOURCES[name], self.place, self.place, entries))
+            list(staleness(figure_sources()[name], self.place, self.place, entries))
         return None
 
 

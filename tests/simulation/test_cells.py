@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.base.seeds import stream
 from expander_theory.results import CertificateRecord, from_json, read_ledger, to_json
 from expander_theory.results.files import canonical_json
-from expander_theory.simulation import cells as module
 from expander_theory.simulation.cells import (
     Cell,
     InvalidRecord,
@@ -26,6 +26,7 @@ from expander_theory.simulation.trials import Block, CodeLaw, Ensemble, Noise, S
 from expander_theory.statistics.clusters import Cluster, effective_trials, variation
 from expander_theory.statistics.intervals import clopper_pearson_interval, fit_boundary, wilson_interval
 
+module = import_module("expander_theory.simulation.cells")
 UNIFORM = Ensemble("uniform", 24, 60, 4)
 TASK = Task(UNIFORM, 5)
 SHARED = replace(TASK, signals_per_dictionary=5)

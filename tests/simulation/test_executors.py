@@ -263,7 +263,7 @@ def test_dask_that_is_not_installed(monkeypatch):
 
 ORPHANS = """
 import sys, time
-from expander_theory.executors import open_workers
+from expander_theory.simulation import open_workers
 
 if __name__ == "__main__":
     with open_workers(2) as workers:

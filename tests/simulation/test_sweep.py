@@ -218,7 +218,7 @@ def test_an_open_column_is_expected_to_take_what_others_took():
 def test_an_estimate_counts_what_a_sweep_then_does(tmp_path):
     found = estimate_sweep(COLUMNS, FixedTrials(110), seconds=30)
     sweep(tmp_path, "l", FixedTrials(110))
-    assert (found.columns, found.cells, found.blocks, found.trials) == (3, 14, 14 * 5, 14 * 125)
+    assert (found.ladders, found.cells, found.blocks, found.trials) == (3, 14, 14 * 5, 14 * 125)
     assert 0.7 < found.disk / (tmp_path / "l").stat().st_size < 1.4
     assert 0 < found.seconds < 60
     assert found.timed >= 2

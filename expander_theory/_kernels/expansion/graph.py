@@ -31,4 +31,5 @@ class Entries(NamedTuple):
 def entries(rows: Any, values: Any, row_lists: Any) -> Entries:
     """The values in the order of the row lists as well; O(n d log(n d)) for the sort."""
     order = np.argsort(rows.ravel(), kind="stable")
-    return Entries(rows, values, *row_lists, values.ravel()[order])
+    start, columns = row_lists
+    return Entries(rows, values, start, columns, values.ravel()[order])

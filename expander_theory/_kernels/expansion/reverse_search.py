@@ -6,8 +6,8 @@ mask, and is estimated by :func:`expander_theory._kernels.expansion.certificates
 of :mod:`expander_theory._kernels.expansion.counts`.
 
 The functions inside take single arrays, long as their lists are: with the mask and its counts in one tuple the search
-takes 1.14 times as long, since numba counts references, atomically, whenever a tuple of arrays is opened, and these
-functions do little more than that for one column.
+was up to 1.14 times as slow (the measurements spread from no difference to that), since numba counts references,
+atomically, whenever a tuple of arrays is opened, and these functions do little more than that for one column.
 """
 
 from typing import Any, NamedTuple

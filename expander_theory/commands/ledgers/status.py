@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from expander_theory.base import require
-from expander_theory.commands.output import table
+from expander_theory.results import table
 
 if TYPE_CHECKING:
     from expander_theory.results import Status

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from expander_theory.base import InvalidArgument, require
 from expander_theory.commands.sweeping.options import Dictionaries, Grid, Signals
 from expander_theory.dictionaries import Ensemble
-from expander_theory.masks import LIMIT, is_prime_power
+from expander_theory.masks import LIMIT, MASK_FAMILIES
 from expander_theory.simulation import CodeLaw, Ladder, Noise, Success, Task
 
 
@@ -119,8 +119,4 @@ def _steps(step: float, count: int) -> tuple[float, ...]:
 
 def _rows(family: str, m: float, d: int) -> int:
     """The m nearest to the one asked for that the family has."""
-    if family != "polynomial":
-        return max(1, round(m))
-    require(d >= 1, "d", d, "must be at least 1")
-    fields = [q for q in range(max(2, d - 1), 2 * round(m / d) + d + 3) if is_prime_power(q)]
-    return d * min(fields, key=lambda q: abs(q * d - m))
+    return MASK_FAMILIES[family].rows_near(m, d) if family in MASK_FAMILIES else max(1, round(m))

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from expander_theory.base import require
+from expander_theory.dictionaries import ENSEMBLE_FAMILIES
 
 if TYPE_CHECKING:
     from expander_theory.simulation import Schedule
+
+    Family = str
+else:
+    Family = Literal[ENSEMBLE_FAMILIES]
 
 Item = TypeVar("Item")
 
@@ -17,23 +22,9 @@ Item = TypeVar("Item")
 class Dictionaries:
     """Which dictionaries."""
 
-    family: tuple[
-        Literal[
-            "uniform",
-            "biregular",
-            "progressive-edge-growth",
-            "overlap-limited",
-            "polynomial",
-            "euler-square",
-            "affine-plane",
-            "projective-plane",
-            "generalised-quadrangle",
-            "dense",
-            "file",
-        ],
-        ...,
-    ] = ("uniform", "dense")
-    """Families of masks (as in `expander build`), dense Gaussian dictionaries, or the one of --dictionary."""
+    family: tuple[Family, ...] = ("uniform", "dense")
+    """Families of masks (`expander build --help` explains them), dense Gaussian dictionaries, or the file that
+    --dictionary names."""
     dictionary: Path | None = None
     """A saved dictionary, for the family file: a trained decoder, say. The other families then have its m, n and d."""
     values: Literal["signs", "gaussian", "flat"] = "signs"
@@ -57,8 +48,8 @@ class Grid:
     n: int | None = None
     """Columns, for a grid in (m/n, k/m); default 512."""
     m_over_n: tuple[float, ...] = ()
-    """Undersampling ratios, default 0.1, 0.2, ..., 0.9; m is n times this, rounded (polynomial: to the nearest
-    d q with q a prime power)."""
+    """Undersampling ratios, default 0.1, 0.2, ..., 0.9; m is n times this, rounded (polynomial and
+    partial-euler-square: to the nearest d q that they have)."""
     k_over_m: tuple[float, ...] = ()
     """Sparsity ratios, default 0.05, 0.1, ..., 0.6; k is m times this, rounded, at least 1."""
     m: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from expander_theory.commands.output import table, write_csv
+from expander_theory.results import table, write_csv
 from expander_theory.simulation import (
     Cell,
     Estimate,

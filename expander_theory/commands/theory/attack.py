@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from expander_theory.base import ExpanderTheoryError, require
-from expander_theory.commands.output import table
+from expander_theory.results import table
 
 if TYPE_CHECKING:
     from expander_theory.results import AttackRecord

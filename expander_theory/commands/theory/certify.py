@@ -9,7 +9,8 @@ from typing import Any
 import tyro
 
 from expander_theory.base import InvalidArgument, InvalidFile, require
-from expander_theory.commands.output import require_new, table
+from expander_theory.commands.output import require_new
+from expander_theory.results import table
 
 
 @dataclass(frozen=True)

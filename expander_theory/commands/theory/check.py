@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from expander_theory.base import InvalidArgument, require
-from expander_theory.commands.output import table
+from expander_theory.results import table
 
 
 @dataclass(frozen=True)

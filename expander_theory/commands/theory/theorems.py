@@ -5,7 +5,7 @@ from typing import Any
 
 import tyro
 
-from expander_theory.commands.output import table
+from expander_theory.results import table
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from expander_theory.plotting import METHODS, TWO_COLUMNS, Drawing, Table, panels
 from expander_theory.results import AmortisationRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.published import INFERENCE
-from paper_figures.drawing.style import METHODS, TWO_COLUMNS, panels
 from paper_figures.figures.saes.suite import model_name
+from paper_figures.published import INFERENCE
 
 KIND = "amortisation"
 LABELS = {

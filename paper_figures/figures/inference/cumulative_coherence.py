@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from expander_theory.plotting import BLACK, TWO_COLUMNS, Drawing, Table, degree_colours, panels
 from expander_theory.results import RecoveryRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, TWO_COLUMNS, degree_colours, panels
 from paper_figures.figures.inference.recovery_curves import KIND
 from paper_figures.figures.saes.suite import Row, model_name
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from expander_theory.plotting import METHODS, TWO_COLUMNS, Drawing, panels
 from expander_theory.results import AmortisationRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing
-from paper_figures.drawing.style import METHODS, TWO_COLUMNS, panels
 from paper_figures.figures.inference.amortisation import KIND, LABELS, flat
 from paper_figures.figures.saes.suite import model_name
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, Drawing, Table, panels, plot_recovery_curves
 from expander_theory.results import RecoveryRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED, panels
 from paper_figures.figures.saes.suite import model_name
 
 KIND = "recovery"
@@ -66,15 +65,14 @@ def _panel(axis: Any, record: RecoveryRecord) -> None:
         line = sorted((p for p in points if p["source"] == source), key=lambda p: p["k"])
         if source.startswith("real"):
             line = [p for p in line if p["count"] >= 10]
-        k = [p["k"] for p in line]
-        axis.plot(k, [p["rate"] for p in line], color=colour, marker="o", ms=2.5, lw=1.1, label=label)
-        axis.fill_between(k, [p["low"] for p in line], [p["high"] for p in line], color=colour, alpha=0.15, lw=0)
+        if line:
+            plot_recovery_curves(line, ax=axis, label=label, color=colour, marker="o")
+        else:
+            axis.plot([], [], color=colour, marker="o", ms=2.5, lw=1.1, label=label)
     certified = record.measures.k_babel
     axis.axvline(max(certified, 0.7), color=BLACK, ls="--", lw=0.9, label="certified for every code (Babel)")
-    axis.set(title=f"{record.label}: certified {certified}", xlabel="$k$", ylim=(-0.04, 1.04))
+    axis.set(title=f"{record.label}: certified {certified}", xlabel="$k$", ylabel="")
     axis.title.set_size(9)
-    axis.set_xscale("log", base=2)
-    axis.xaxis.set_major_formatter("{x:g}")
 
 
 def _row(record: RecoveryRecord) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from paper_figures.drawing.style import BLUE, TWO_COLUMNS, panels
-from paper_figures.figures.saes.suite import Group, Member, estimate, measure
+from expander_theory.plotting import BLUE, TWO_COLUMNS, estimate, panels
+from paper_figures.figures.saes.suite import Group, Member, measure
 
 MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"), ("dead_share", "dead features"))
 

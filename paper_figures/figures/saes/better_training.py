@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, GREEN
+from expander_theory.plotting import BLACK, BLUE, GREEN, Drawing, Table
 from paper_figures.figures.saes.bars import rows_of_bars
 from paper_figures.figures.saes.suite import INTERVALS, Member, data_rows, group, table_rows
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import FAMILIES, panels
-from paper_figures.figures.saes.suite import INTERVALS, bar, data_rows, group, table_rows
+from expander_theory.plotting import FAMILIES, Drawing, Table, bar, panels
+from paper_figures.figures.saes.suite import INTERVALS, data_rows, group, table_rows
 
 _MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"))
 _NAMES = {"uniform": "uniform random mask", "euler-square": "overlap at most 1 (Latin squares)"}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.published import CONTROLS
-from paper_figures.drawing.style import BLACK, BLUE, GREY, ORANGE, PURPLE, RED
+from expander_theory.plotting import BLACK, BLUE, GREY, ORANGE, PURPLE, RED, Drawing, Table
 from paper_figures.figures.saes.bars import rows_of_bars
 from paper_figures.figures.saes.suite import INTERVALS, Member, data_rows, group, table_rows
+from paper_figures.published import CONTROLS
 
 _COLOURS = {"uniform": BLUE, "euler-square": ORANGE, "overlap-limited": PURPLE}
 

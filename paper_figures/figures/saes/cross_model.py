@@ -5,10 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.published import PUBLISHED, SOURCE
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, GREY, ONE_COLUMN, ORANGE, PURPLE, RED, panels
-from paper_figures.figures.saes.suite import Group, estimate, group
+from expander_theory.plotting import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ONE_COLUMN,
+    ORANGE,
+    PURPLE,
+    RED,
+    Drawing,
+    Table,
+    estimate,
+    panels,
+)
+from paper_figures.figures.saes.suite import Group, group
+from paper_figures.published import PUBLISHED, SOURCE
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, BLACK)
 _MARKERS = "osv^D*P"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting import BLACK, BLUE, GREEN, GREY, ORANGE, TWO_COLUMNS, Drawing, Table, grid
 from expander_theory.results import NoveltyRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, GREY, ORANGE, TWO_COLUMNS, grid
 from paper_figures.figures.saes.suite import model_name
 
 KIND = "novelty"

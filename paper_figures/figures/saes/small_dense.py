@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, TWO_COLUMNS, panels
+from expander_theory.plotting import BLACK, BLUE, TWO_COLUMNS, Drawing, Table, bar, estimate, panels
 from paper_figures.figures.saes.storage_frontier import BYTES
 from paper_figures.figures.saes.suite import (
     INTERVALS,
     NULL,
     Group,
     Row,
-    bar,
     data_rows,
-    estimate,
     group,
     measure,
     null_line,

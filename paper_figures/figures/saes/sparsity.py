@@ -8,9 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from expander_theory.plotting import BLACK, TWO_COLUMNS, Drawing, Rows, Table, degree_colours, estimate, grid, panels
 from expander_theory.results import Measurement
-from paper_figures.drawing.output import Drawing, Rows, Table
-from paper_figures.drawing.style import BLACK, TWO_COLUMNS, degree_colours, grid, panels
 from paper_figures.figures.saes.suite import (
     INTERVALS,
     NULL,
@@ -18,7 +17,6 @@ from paper_figures.figures.saes.suite import (
     Member,
     Row,
     data_rows,
-    estimate,
     group,
     measure,
     null_rows,

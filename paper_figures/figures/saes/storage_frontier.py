@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from matplotlib.lines import Line2D
 
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.published import PUBLISHED, SOURCE
-from paper_figures.drawing.style import BLACK, BLUE, TWO_COLUMNS, grid
+from expander_theory.plotting import BLACK, BLUE, TWO_COLUMNS, Drawing, Table, estimate, grid, plot_frontier
 from paper_figures.figures.saes.suite import (
     INTERVALS,
     NULL,
     Group,
-    bar,
     data_rows,
-    estimate,
     group,
-    measure,
     null_line,
     null_rows,
     table_rows,
 )
+from paper_figures.published import PUBLISHED, SOURCE
 
 _ROWS = (
     ("recovered_zero", "CE loss recovered"),
@@ -48,10 +43,10 @@ def draw(ledger: Path) -> Drawing | None:
     figure, axes = grid(len(_ROWS), len(_COLUMNS), TWO_COLUMNS / 2, 2.1, sharex="col", sharey="row")
     for column, (x, label) in enumerate(_COLUMNS):
         for row, (y, name) in enumerate(_ROWS):
-            _curve(axes[row][column], found, x, y)
+            axis = axes[row][column]
+            plot_frontier(found.rows, ax=axis, x=x, y=y, degrees=y == "recovered_zero")
             null_line(axes[row][column], found, y)
-            if column == 0:
-                axes[row][column].set_ylabel(name)
+            axis.set(xlabel="", ylabel=name if column == 0 else "")
         axes[-1][column].set(xscale="log", xlabel=label)
     handles = [
         Line2D([], [], color=BLUE, marker="o", lw=1, label="expander, $d$ at each point"),
@@ -69,19 +64,6 @@ def draw(ledger: Path) -> Drawing | None:
     }
     plotted = [*found.rows, *([found.null] if found.null else [])]
     return Drawing({"storage_frontier": figure}, {"storage_frontier": data_rows(plotted)}, tables)
-
-
-def _curve(axis: Any, found: Group, x: str, y: str) -> None:
-    variants = sorted((seeds for _, seeds in found.variants()), key=lambda seeds: measure(seeds[0], x))
-    sparse = [seeds for seeds in variants if seeds[0].architecture != "dense"]
-    axis.plot([measure(s[0], x) for s in sparse], [estimate(s, y)[0] for s in sparse], color=BLUE, lw=1, alpha=0.7)
-    for seeds in variants:
-        dense = seeds[0].architecture == "dense"
-        bar(axis, measure(seeds[0], x), seeds, y, BLACK if dense else BLUE, "s" if dense else "o")
-        if not dense and y == "recovered_zero":
-            place = (measure(seeds[0], x), estimate(seeds, y)[2])
-            axis.annotate(f"{seeds[0].d}", place, xytext=(0, 3), textcoords="offset points", ha="center", size=6.5)
-    axis.margins(0.08, 0.15)
 
 
 def _headline(found: Group) -> Table:

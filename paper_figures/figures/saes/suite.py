@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
+from expander_theory.plotting import estimate
 from expander_theory.results import (
     BaselinesRecord,
     EvaluationRecord,
@@ -178,20 +178,6 @@ def measure(row: Measurement, name: str) -> Any:
     return getattr(row, name, None)
 
 
-def estimate(rows: Sequence[Measurement], name: str) -> tuple[float, float, float]:
-    """Mean over seeds of a measure, and a 95 % interval: see :data:`INTERVALS`. NaN where it is undefined."""
-    values = [value for row in rows if (value := measure(row, name)) is not None]
-    if not values:
-        return math.nan, math.nan, math.nan
-    mean = float(np.mean(values))
-    ends = [ends for row in rows if (ends := measure(row, f"{name}_interval")) is not None]
-    low, high = (float(np.mean([pair[i] for pair in ends])) for i in (0, 1)) if ends else (mean, mean)
-    if len(values) > 1:
-        half = float(stdtrit(len(values) - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-        low, high = min(low, mean - half), max(high, mean + half)
-    return mean, low, high
-
-
 def shown(rows: Sequence[Measurement], name: str) -> str:
     """An estimate for a table."""
     mean, low, high = estimate(rows, name)
@@ -270,18 +256,3 @@ def null_line(axis: Any, found: Group, name: str) -> None:
     """The coordinate null at the setting's own k, as a dashed line."""
     if found.null is not None and measure(found.null, name) is not None:
         axis.axhline(measure(found.null, name), color="0.35", ls="--", lw=1, zorder=0)
-
-
-def bar(
-    axis: Any, x: float, rows: Sequence[Measurement], name: str, colour: Any, marker: str = "o", **style: Any
-) -> None:
-    """Mean with its interval at x, and the seeds as small points."""
-    mean, low, high = estimate(rows, name)
-    if math.isnan(mean):
-        return
-    axis.errorbar(
-        [x], [mean], yerr=[[mean - low], [high - mean]], fmt=marker, color=colour, ms=4.5, capsize=2, lw=1, **style
-    )
-    if len(rows) > 1:
-        values = [value for row in rows if (value := measure(row, name)) is not None]
-        axis.plot([x] * len(values), values, ".", color=colour, ms=3, alpha=0.5, zorder=1)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from expander_theory.dictionaries import expected_deficit
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.published import RATIOS
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED, TWO_COLUMNS, panels
+from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, TWO_COLUMNS, Drawing, Table, panels
 from paper_figures.figures.saes.suite import Group, Row, group
+from paper_figures.published import RATIOS
 
 _NOTE = (
     "Flatness C_j = sqrt(d) max|w_ij| of unit columns. mu: coherence. Babel: the k that OMP-3 certifies. eps: at least "

@@ -7,9 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, Drawing, Table, grid, plot_certified
 from expander_theory.results import CertifiedRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED, grid
 
 KIND = "certified"
 
@@ -24,6 +23,7 @@ _CURVES = (
     ("k_babel", "proved: OMP (OMP-3)", RED, "-", "v"),
     ("k_topk_range1", "proved: TopK at range 1 (TOPK-1)", RED, "--", "^"),
 )
+_STYLES = {label: {"color": colour, "ls": style, "marker": marker} for _, label, colour, style, marker in _CURVES}
 NOTE = (
     "Random signs on each mask (flat, C = 1). Proved k hold for every code. ERC: the share of uniform random "
     "supports on which OMP is exact for all coefficients (AVG-2; certified_supports.csv has Clopper-Pearson "
@@ -50,8 +50,10 @@ def draw(ledger: Path) -> Drawing | None:
     figure, axes = grid(len(sizes), len(families), width=2.2, height=2.7, sharex=True, sharey=True)
     for place, (row, size) in enumerate(zip(axes, sizes, strict=True)):
         for axis, family in zip(row, families, strict=True):
-            own = sorted((key[3], case) for key, case in drawn.items() if key[:3] == (*size, family))
-            _panel(axis, own)
+            own = [case for key, case in drawn.items() if key[:3] == (*size, family)]
+            points = [{**_point(case, *curve[:2]), "m": size[0]} for curve in _CURVES for case in own]
+            plot_certified(points, ax=axis, over="d", styles=_STYLES)
+            axis.set(xlabel="", ylabel="")
             if place == 0:
                 axis.set_title(family.replace("progressive-edge-growth", "progressive edge growth"), size=9)
             if place == len(sizes) - 1:
@@ -77,19 +79,6 @@ def _supports(cases: list[CertifiedRecord]) -> list[dict[str, Any]]:
 
 def _shape(case: CertifiedRecord) -> dict[str, Any]:
     return {"family": case.family, "m": case.m, "n": case.n, "d": case.d}
-
-
-def _panel(axis: Any, cases: list[tuple[int, CertifiedRecord]]) -> None:
-    for name, label, colour, style, marker in _CURVES:
-        points = [(d, k) for d, case in cases if (k := getattr(case, name)) is not None]
-        axis.plot(
-            [d for d, _ in points], [max(k, 0.7) for _, k in points], color=colour, ls=style, marker=marker, ms=3.5,
-            lw=1.2, label=label,
-        )  # fmt: skip
-    axis.set_xscale("log", base=2)
-    axis.set_yscale("log", base=2)
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_major_formatter("{x:g}")
 
 
 def _point(case: CertifiedRecord, name: str, label: str) -> dict[str, Any]:

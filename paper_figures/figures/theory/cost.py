@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from expander_theory.plotting import BLACK, BLUE, ORANGE, TWO_COLUMNS, Drawing, Table, grid
 from expander_theory.results import CostRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, ORANGE, TWO_COLUMNS, grid
 
 KIND = "cost"
 _METHODS = (("dense BLAS", BLACK, "s"), ("scipy.sparse", ORANGE, "^"), ("ours", BLUE, "o"))

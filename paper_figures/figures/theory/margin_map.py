@@ -8,9 +8,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from expander_theory.plotting import BLACK, TWO_COLUMNS, Drawing, Table, panels
 from expander_theory.results import IdentifiabilityRecord, fields_of, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, TWO_COLUMNS, panels
 
 KIND = "identifiability"
 NOTE = (

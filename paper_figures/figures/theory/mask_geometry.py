@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting import Drawing, Table
 from expander_theory.results import ExpansionRow, MaskRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
 
 NOTE = (
     "Expansion: the smallest |N(S)|/(d|S|) over sets S of that size; a single number is exact, an interval is "

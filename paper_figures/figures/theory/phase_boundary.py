@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from expander_theory.commands.output import table
-from expander_theory.results import TimingRecord, read_ledger, records_of
+from expander_theory.plotting import BLACK, BLUE, RED, Drawing, Table, panels, plot_boundary
+from expander_theory.results import TimingRecord, read_ledger, records_of, table
 from expander_theory.simulation import Cell, FindBoundary, FitBoundary, Ladder, blocks_of, cell_rows, cells
 from expander_theory.statistics import fit_boundary
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, RED, panels
 
 Row = dict[str, Any]
 KIND = "phase boundary"
@@ -188,10 +186,10 @@ def _figure(identity: Mapping[str, Any], rows: Sequence[Row], fixed: Sequence[Ce
         axes[0].legend(loc="upper left", frameon=False, labelcolor="w")
         axes[0].set(ylabel="sparsity $k/m$", xlabel="undersampling $m/n$")
     close = axes[-1]
-    _interval(close, x, rows, "", RED, f"search, {sum(row['trials'] for row in rows):,} trials")
+    _interval(close, identity, rows, "", RED, f"search, {sum(row['trials'] for row in rows):,} trials")
     if fixed:
         label = f"fixed grid, {sum(cell.trials for cell in fixed):,} trials"
-        _interval(close, x, rows, "fixed grid: ", BLUE, label)
+        _interval(close, identity, rows, "fixed grid: ", BLUE, label)
     centre, resolution = _column(rows, "k/m at 50 %"), identity["resolution"]
     close.plot(x, centre + resolution, color=BLACK, lw=0.6, ls=":", label=f"$\\pm{resolution:g}$")
     close.plot(x, centre - resolution, color=BLACK, lw=0.6, ls=":")
@@ -214,10 +212,13 @@ def _heat_map(axis: Any, identity: Mapping[str, Any], fixed: Sequence[Cell]) -> 
     return axis.pcolormesh(x, y, rates, vmin=0, vmax=1, cmap="cividis", rasterized=True)
 
 
-def _interval(axis: Any, x: Any, rows: Sequence[Row], part: str, colour: str, label: str) -> None:
-    centre, low, high = (_column(rows, f"{part}{name}") for name in _ENDS)
-    axis.fill_between(x, low, high, color=colour, alpha=0.25, lw=0)
-    axis.plot(x, centre, color=colour, marker=".", ms=4, lw=1, label=label)
+def _interval(axis: Any, identity: Mapping[str, Any], rows: Sequence[Row], part: str, colour: str, label: str) -> None:
+    ends = {name: _column(rows, f"{part}{name}") for name in _ENDS}  # NaN where a column has no boundary
+    boundary = [
+        {"m": row["m"], "n": identity["n"], **{name: ends[name][place] for name in _ENDS}}
+        for place, row in enumerate(rows)
+    ]
+    plot_boundary(boundary, ax=axis, band=0.25, color=colour, marker=".", ms=4, lw=1, label=label)
 
 
 def _column(rows: Sequence[Row], name: str) -> np.ndarray:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from expander_theory.plotting import BLACK, BLUE, GREEN, ORANGE, RED, Drawing, Table, grid
 from expander_theory.results import read_ledger
 from expander_theory.simulation import Cell, blocks_of, cell_rows, cells
 from expander_theory.statistics import compare_paired
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED, grid
 
 Row = dict[str, Any]
 KIND = "solver comparison"

@@ -12,10 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
+from expander_theory.plotting import BLACK, Drawing, Table, grid
 from expander_theory.results import read_ledger
 from expander_theory.simulation import blocks_of, cell_rows, cells
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, grid
 
 Row = dict[str, Any]
 KIND = "synthetic study"

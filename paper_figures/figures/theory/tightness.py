@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting import BLACK, BLUE, GREEN, RED, Drawing, Table, panels
 from expander_theory.results import AttackRecord, read_ledger, records_of
-from paper_figures.drawing.output import Drawing, Table
-from paper_figures.drawing.style import BLACK, BLUE, GREEN, RED, panels
 
 KIND = "attack"
 NOTE = (

@@ -51,7 +51,7 @@ def test_the_triton_kernel_in_its_interpreter():
     if importlib.util.find_spec("triton") is None:
         pytest.skip("triton is not installed")
     code = "import test_omp_selection_kernels as t; t.check_triton('cpu')"
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment, capture_output=True, text=True
     )

@@ -3,10 +3,10 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from expander_theory.results.sae_rows import table_row
 
 from expander_theory import InvalidArgument, InvalidFile, uniform_mask
-from expander_theory.commands.output import table
-from expander_theory.results.sae_rows import table_row
+from expander_theory.results import table
 from sae_bridge.commands.evaluate import Evaluate
 from sae_bridge.evaluation.evaluate import evaluation_rows, replacement, require_trained_on
 from sae_bridge.evaluation.model_fidelity import fidelity, measure_losses

@@ -6,15 +6,13 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-from matplotlib import rcParams
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from expander_theory.base import require_choice
-from expander_theory.commands.output import csv_bytes, table
-from expander_theory.results import atomic_write
+from expander_theory.results import atomic_write, csv_bytes, table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, Any]]
 Format = Literal["png", "pdf", "svg"]
@@ -77,6 +75,9 @@ class Drawing:
 
 def _lay_out(figure: Figure) -> None:
     """Once, as for a PNG: ``savefig`` would do it again for every format, which takes as long as rendering."""
+    from matplotlib import rcParams
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.set_dpi(rcParams["savefig.dpi"])
         figure.draw_without_rendering()

@@ -1,50 +1,26 @@
-"""``expander figures``: everything that stored results allow, with the data plotted and a manifest; never simulates."""
+"""All that stored results allow, drawn into a folder with the data plotted and a manifest; and which of it is stale."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import tyro
 
 from expander_theory.base import ExpanderTheoryError, InvalidFile, require_choice
+from expander_theory.plotting.axes import require_matplotlib
+from expander_theory.plotting.drawings import manifest
+from expander_theory.plotting.drawings.output import FORMATS, Drawing
+from expander_theory.plotting.drawings.sources import Drawings, Source, figure_sources
 from expander_theory.results import atomic_write, locked
-
-if TYPE_CHECKING:
-    from paper_figures.drawing.output import Drawing
-    from paper_figures.drawing.sources import Drawings, Source
 
 
 class Stale(ExpanderTheoryError):
     """Figures are not what their results would give now; the text says which and why."""
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Draw the figures and tables that stored results allow; nothing is simulated.
-
-    Beside each figure: the data plotted, as CSV. `manifest.json` says which ledgers, data and files belong together.
-    """
-
-    names: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Figures to draw (default: all that the results allow)."""
-    results: Path = Path("results")
-    """Folder of `expander reproduce`, or of any experiment."""
-    out: Path | None = None
-    """Folder for the files (default: `figures` in the results folder)."""
-    format: str = "png,pdf"
-    """Of png, pdf and svg, separated by commas."""
-    check: bool = False
-    """Draw nothing; say which figures are stale, and why; fails if any is."""
-
-    def run(self) -> None:
-        out = self.results / "figures" if self.out is None else self.out
-        if self.check:
-            print(check_all(self.results, out, self.names))
-        else:
-            print(draw_all(self.results, out, self.names, tuple(self.format.split(","))))
+def figures_folder(results: Path) -> Path:
+    """Where the figures of a results folder, or of one file of results, are by default."""
+    return (results if results.is_dir() else results.parent) / "figures"
 
 
 def draw_all(
@@ -57,25 +33,31 @@ def draw_all(
     """Draw figures into a folder; returns a list of the files for people.
 
     Args:
-        results: folder of ledgers.
-        out: None for ``results / "figures"``.
+        results: folder of ledgers, or one ledger or JSON file of results.
+        out: None for :func:`figures_folder`.
         names: of figures; empty for all that the results allow.
         formats: of the images.
-        drawn: what :func:`paper_figures.drawing.sources.all_drawings` gave for the results, if it has been called.
+        drawn: what :func:`expander_theory.plotting.all_drawings` gave for the results, if it has been called.
 
     Raises:
         InvalidArgument: an unknown name or format.
-        InvalidFile: no such folder, one without any results, or without those that a named figure needs; or another
+        InvalidFile: no such results, none that can be drawn, or not those that a named figure needs; or another
             process draws into the same folder.
+        MissingResource: matplotlib is not installed.
     """
-    from paper_figures.drawing import manifest
-    from paper_figures.drawing.output import FORMATS
-    from paper_figures.drawing.sources import SOURCES
+    require_matplotlib()
+    from matplotlib import rc_context
 
-    out = results / "figures" if out is None else out
+    out = figures_folder(results) if out is None else out
     for kind in formats:
         require_choice("format", kind, FORMATS)
-    sources = _chosen(results, names)
+    with rc_context():  # drawing sets the style of its figures
+        return _draw(results, out, _chosen(results, names), bool(names), formats, drawn)
+
+
+def _draw(
+    results: Path, out: Path, sources: list[Source], asked: bool, formats: Sequence[str], drawn: Drawings | None
+) -> str:
     lines, absent = [], []
     drawings: dict[str, tuple[list[Path], Drawing]] = {}
     for source in sources:
@@ -85,8 +67,8 @@ def draw_all(
         else:
             drawings[source.name] = found
     if not drawings:
-        asked = "".join(f"\n{line}" for line in absent) if names else "; run `expander reproduce` first"
-        raise InvalidFile(results, f"holds no results to draw{asked}")
+        help_text = "\n".join(["", *absent]) if asked else "; `expander sweep` writes a ledger that can be drawn"
+        raise InvalidFile(results, f"holds no results to draw{help_text}")
     with locked(out, "is drawing figures into it", out / ".figures.lock"):  # the manifest is read, changed and written
         entries = manifest.read(out)
         for name, found in drawings.items():
@@ -95,7 +77,8 @@ def draw_all(
                 atomic_write(out / place, content)
                 lines.append(f"  {out / place}")
             entries[name] = manifest.entry(results, *found, files)
-        path = manifest.write(out, {name: value for name, value in entries.items() if name in SOURCES})
+        known = figure_sources()
+        path = manifest.write(out, {name: value for name, value in entries.items() if name in known})
     return "\n".join(["Figures and tables:", *lines, f"  {path}", *(["Not drawn:", *absent] if absent else [])])
 
 
@@ -104,35 +87,37 @@ def check_all(results: Path, out: Path, names: Sequence[str] = ()) -> str:
 
     Raises:
         InvalidArgument: an unknown name.
-        InvalidFile: no such folder.
+        InvalidFile: no such results.
         Stale: some are not.
+        MissingResource: matplotlib is not installed.
     """
-    from paper_figures.drawing import manifest
+    require_matplotlib()
+    from matplotlib import rc_context
 
     entries, fresh, stale = manifest.read(out), [], []
     for source in _chosen(results, names):
         try:
-            reasons = list(manifest.staleness(source, results, out, entries))
+            with rc_context():
+                reasons = list(manifest.staleness(source, results, out, entries))
         except InvalidFile as error:  # one damaged ledger does not keep the others from being checked
             reasons = [str(error)]
         stale += [f"  {source.name}: {reason}" for reason in reasons]
         if not reasons and source.name in entries:
             fresh.append(source.name)
     if stale:
-        elsewhere = "" if out == results / "figures" else f" --out {out}"
-        again = f"`expander figures --results {results}{elsewhere}` draws them again"
-        raise Stale("\n".join(["stale figures:", *stale, again]))
+        elsewhere = [] if out == figures_folder(results) else ["--out", str(out)]
+        again = shlex.join(["expander", "figures", "--results", str(results), *elsewhere])
+        raise Stale("\n".join(["stale figures:", *stale, f"`{again}` draws them again"]))
     return f"{len(fresh)} figures are what {results} gives: {', '.join(fresh)}"
 
 
 def _chosen(results: Path, names: Sequence[str]) -> list[Source]:
-    from paper_figures.drawing.sources import SOURCES
-
+    known = figure_sources()
     for name in names:
-        require_choice("names", name, tuple(SOURCES))
-    if not results.is_dir():
-        raise InvalidFile(results, "no such results folder: run `expander reproduce` first")
-    return [SOURCES[name] for name in names or SOURCES]
+        require_choice("names", name, tuple(known))
+    if not results.exists():
+        raise InvalidFile(results, "no such results: `expander sweep` writes some")
+    return [known[name] for name in names or known]
 
 
 def draw_named(results: Path, *names: str) -> str:

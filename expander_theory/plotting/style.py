@@ -1,9 +1,11 @@
 """Look of all figures: sizes, fonts that come with matplotlib, and one colour for each method and family."""
 
-from typing import Any
+from __future__ import annotations
 
-import matplotlib
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: distinct for every common form of colour blindness.
 BLUE, ORANGE, GREEN, RED, BLACK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#000000"
@@ -59,7 +61,13 @@ def panels(count: int, width: float = 3.4, height: float = 2.9, **options: Any) 
 
 
 def grid(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Any]:
-    """A figure of ``rows`` by ``columns`` panels, sizes of one panel in inches."""
+    """A figure of ``rows`` by ``columns`` panels, sizes of one panel in inches.
+
+    It sets matplotlib's parameters for this process; what draws for others restores theirs.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
     matplotlib.rcdefaults()
     matplotlib.rcParams.update(_RC)  # type: ignore[call-overload]
     figure = Figure(figsize=(width * columns, height * rows))
@@ -68,6 +76,8 @@ def grid(rows: int, columns: int, width: float, height: float, **options: Any) -
 
 def degree_colours(degrees: list[int]) -> dict[int, Any]:
     """A colour for each degree, from dark (small) to light (large)."""
+    import matplotlib
+
     order = sorted(set(degrees))
     shades = matplotlib.colormaps["viridis"]
     return {d: shades(0.88 * place / max(1, len(order) - 1)) for place, d in enumerate(order)}

@@ -8,19 +8,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-import matplotlib
 import numpy as np
 
 from expander_theory.base import InvalidFile
+from expander_theory.plotting.drawings.output import Drawing
+from expander_theory.plotting.drawings.sources import Source
 from expander_theory.results import atomic_write, canonical_json, read_contents, read_json
-from paper_figures.drawing.output import Drawing
-from paper_figures.drawing.sources import Source
 
 NAME = "manifest.json"
 
 
 def entry(results: Path, ledgers: list[Path], drawing: Drawing, files: dict[str, bytes]) -> dict[str, Any]:
     """What the manifest says of one figure."""
+    import matplotlib
+
     return {
         "inputs": inputs(results, ledgers),
         "data": data_hash(drawing),
@@ -30,8 +31,13 @@ def entry(results: Path, ledgers: list[Path], drawing: Drawing, files: dict[str,
 
 
 def inputs(results: Path, ledgers: list[Path]) -> dict[str, str]:
-    """Content hashes of ledgers, by their place below the results."""
-    return {str(path.relative_to(results)): read_contents(path).sha256 for path in ledgers}
+    """Content hashes of ledgers, and hashes of other files, by their place below the results (or the file's folder)."""
+    folder = results if results.is_dir() else results.parent
+    return {str(path.relative_to(folder)): _content_hash(path) for path in ledgers}
+
+
+def _content_hash(path: Path) -> str:
+    return sha256(path.read_bytes()) if path.suffix == ".json" else read_contents(path).sha256
 
 
 def data_hash(drawing: Drawing) -> str:

@@ -1,0 +1,1 @@
+"""What ``expander figures`` writes: figures of stored results with the data plotted, tables and a manifest."""

@@ -1,1 +1,0 @@
-"""What all figures share: style, output, the list of sources, the manifest, published numbers."""
