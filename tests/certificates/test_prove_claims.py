@@ -10,7 +10,7 @@ import pytest
 import scipy.optimize
 from flint import fmpq, fmpq_mat
 from hypothesis import given, settings, strategies as st
-from support.certificate_cases import dictionaries, inner, ks, prove, sparse_columns
+from support.cases.certificate_cases import dictionaries, inner, ks, prove, sparse_columns
 from support.strategies import masks
 
 from expander_theory import Dictionary, Mask

@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from support.solver_cases import codes, noise
+from support.cases.solver_cases import codes, noise
 from support.strategies import masks
 
 from expander_theory import (

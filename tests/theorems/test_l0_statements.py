@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from support.statement_cases import COMPLETE_4, KNOWN, holds, refuted_by
+from support.cases.statement_cases import COMPLETE_4, KNOWN, holds, refuted_by
 from support.strategies import masks
 
 from expander_theory import Dictionary, InvalidArgument, Mask

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from support.statement_cases import holds, refuted_by
+from support.cases.statement_cases import holds, refuted_by
 
 from expander_theory import Dictionary, InvalidArgument, Mask
 from expander_theory.theorems.case import Case

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from scipy.optimize import linprog
 from scipy.stats import hypergeom
 from support import oracles
-from support.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
+from support.cases.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
 from support.strategies import masks
 
 from expander_theory import InvalidArgument, sign_dictionary, uniform_mask

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from support.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
+from support.cases.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
 
 from expander_theory import InvalidArgument, Mask, sign_dictionary, uniform_mask
 from expander_theory.theorems.case import Case

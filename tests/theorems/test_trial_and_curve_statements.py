@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from scipy.stats import binom
-from support.statement_cases import COMPLETE_4, KNOWN, holds, refuted_by
+from support.cases.statement_cases import COMPLETE_4, KNOWN, holds, refuted_by
 
 from expander_theory import Dictionary, InvalidArgument, Mask
 from expander_theory.statistics.intervals import clopper_pearson_interval, wilson_interval

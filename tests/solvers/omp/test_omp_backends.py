@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.linear_model import orthogonal_mp
-from support import omp_oracle
-from support.omp_cases import DTYPES, as_dense, assert_same, backends_of, codes, of_kind
+from support.cases import omp_oracle
+from support.cases.omp_cases import DTYPES, as_dense, assert_same, backends_of, codes, of_kind
 
 from expander_theory import (
     DenseDictionary,

@@ -1,11 +1,11 @@
-"""What commands share: files that are not overwritten by accident."""
+"""Files that commands write: none is overwritten by accident."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from expander_theory.base import InvalidFile
-from expander_theory.results import atomic_write
+from expander_theory.results.files import atomic_write
 
 
 def require_new(path: Path, force: bool) -> None:
