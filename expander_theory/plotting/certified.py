@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from expander_theory.base import InvalidArgument, InvalidFile, require_choice
-from expander_theory.plotting.axes import axes_or_new
-from expander_theory.plotting.boundary import fitted_rows
-from expander_theory.plotting.curves import SETTINGS, looks, names, setting_name, split
-from expander_theory.plotting.inputs import (
+from expander_theory.plotting._axes import axes_or_new
+from expander_theory.plotting._curves import SETTINGS, looks, names, setting_name, split
+from expander_theory.plotting._inputs import (
     Place,
     Row,
     as_row,
@@ -20,6 +19,7 @@ from expander_theory.plotting.inputs import (
     rows_of_json,
     stored_records,
 )
+from expander_theory.plotting.boundary import fitted_rows
 from expander_theory.plotting.phase_diagram import certified_sizes
 from expander_theory.simulation import boundaries
 

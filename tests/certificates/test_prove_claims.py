@@ -14,7 +14,7 @@ from support.cases.certificate_cases import dictionaries, inner, ks, prove, spar
 from support.strategies import masks
 
 from expander_theory import Dictionary, Mask
-from expander_theory.certificates.claims import CLAIMS
+from expander_theory.certificates._claims import CLAIMS
 from expander_theory.dictionaries.values import gaussian_dictionary, sign_dictionary
 from expander_theory.masks import (
     affine_plane_mask,

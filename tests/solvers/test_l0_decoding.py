@@ -19,7 +19,7 @@ from expander_theory import (
     uniform_mask,
 )
 from expander_theory.solvers.l0_decoding import l0_decoding
-from expander_theory.theorems.statements.decoders import activation, agreement_decode, is_peelable
+from expander_theory.theorems._statements.decoders import activation, agreement_decode, is_peelable
 
 
 @given(masks(max_m=8, max_n=8), st.sampled_from(["agreement", "decrease"]), st.booleans(), st.data())

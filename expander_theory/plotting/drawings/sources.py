@@ -9,9 +9,9 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from expander_theory.plotting._inputs import Stored, stored_json
 from expander_theory.plotting.drawings.output import Drawing
 from expander_theory.plotting.drawings.reading import readable
-from expander_theory.plotting.inputs import Stored, stored_json
 
 GROUP = "expander.figures"
 """Entry points of packages that have figures: each names a sequence of :class:`Source`."""
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Of the figure."""
+        """The name of the figure."""
         return self.module.rpartition(".")[2]
 
     @property

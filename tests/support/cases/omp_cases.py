@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from expander_theory import DenseDictionary, Dictionary, gaussian_dictionary, sparse_code, uniform_mask
-from expander_theory.solvers.omp.backends import DENSE_DESIGNS, MASKED_DESIGNS
+from expander_theory.solvers.omp._backends import DENSE_DESIGNS, MASKED_DESIGNS
 
 DTYPES = [np.float64, np.float32]
 W = gaussian_dictionary(uniform_mask(40, 90, 5, seed=0), seed=0)

@@ -5,9 +5,8 @@ import math
 import numpy as np
 
 from expander_theory import Dictionary, Mask
-from expander_theory.theorems.case import Case
-from expander_theory.theorems.statements import amortisation, l1_erc
-from expander_theory.theorems.statements.pursuit import (
+from expander_theory.theorems._statements import amortisation, l1_erc
+from expander_theory.theorems._statements.pursuit import (
     omp,
     omp_flat,
     omp_limits,
@@ -15,6 +14,7 @@ from expander_theory.theorems.statements.pursuit import (
     onestep,
     topk,
 )
+from expander_theory.theorems.case import Case
 
 MODULES = (omp, omp_flat, omp_noise, omp_limits, l1_erc, topk, amortisation, onestep)
 KNOWN = {v.id: v for module in MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}

@@ -1,7 +1,7 @@
 """The statements of section D, of probabilities, trials and curves by id, and whether an instance refutes one."""
 
 from expander_theory import Mask
-from expander_theory.theorems.statements import curves, l0_decoding, probability, trials
+from expander_theory.theorems._statements import curves, l0_decoding, probability, trials
 
 MODULES = (l0_decoding, probability, trials, curves)
 KNOWN = {v.id: v for module in MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from expander_theory.plotting.curves import family_name, free_sizes, names, split
+from expander_theory.plotting._curves import family_name, free_sizes, names, split
+from expander_theory.plotting._inputs import is_json, rows_of_json
+from expander_theory.plotting.drawings._phase_diagram import KINDS
 from expander_theory.plotting.drawings.output import Drawing
-from expander_theory.plotting.drawings.phase_diagram import KINDS
-from expander_theory.plotting.inputs import is_json, rows_of_json
 from expander_theory.plotting.recovery_curves import plot_recovery_curves
 from expander_theory.plotting.style import grid, panels
 from expander_theory.results import read_ledger

@@ -18,11 +18,11 @@ from scipy.stats import binom
 from expander_theory.base import generator
 from expander_theory.dictionaries import consecutive_sums
 from expander_theory.statistics import clopper_pearson_interval, fit_boundary, wilson_interval
+from expander_theory.theorems._statements.pursuit.margins import pursuit_margin
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.quantities import erc
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.pursuit.margins import pursuit_margin
 
 # ---- STAT-1
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sae_bridge.interop.raw import RawSAE
+from sae_bridge.interop._raw import RawSAE
 
 SAELENS_FORMAT = "6.54.0"
 """The release of SAELens whose configuration is written; before 6 its fields lay flat."""

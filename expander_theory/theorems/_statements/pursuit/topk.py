@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from expander_theory.dictionaries import Floats, consecutive_sums
+from expander_theory.theorems._ranges import nonnegative_parts, ratio, signed_parts, uniform_range_threshold
+from expander_theory.theorems._statements.pursuit.margins import erc_of, gram_rows, has_outside, outside
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.ranges import nonnegative_parts, ratio, signed_parts, uniform_range_threshold
-from expander_theory.theorems.searching.strategies import with_parts
+from expander_theory.theorems.searching._strategies import with_parts
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.pursuit.margins import erc_of, gram_rows, has_outside, outside
 
 _VERTICES = 2_000_000
 """Most entries of W^T W x for all x at the corners of a range together; beyond, the worst corner alone is tried."""
@@ -57,7 +57,7 @@ def sign_consistent_margin(c: Case) -> float:
 
 
 def plain_margin(c: Case) -> float:
-    """The same for |.|-TopK, which does not look at signs: min_S |c_i| - max_{S^c} |c_j|."""
+    """The margin of |.|-TopK, which does not look at signs: min_S |c_i| - max_{S^c} |c_j|."""
     within, beyond = _scores(c, _corners(c, signed=True))
     return float((np.abs(within).min(axis=0) - np.abs(beyond).max(axis=0, initial=0.0)).min())
 

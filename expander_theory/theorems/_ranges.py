@@ -104,7 +104,7 @@ def signed_parts(rows: Floats, chosen: Sequence[int]) -> tuple[Floats, Floats]:
 
 
 def nonnegative_parts(rows: Floats, chosen: Sequence[int]) -> tuple[Floats, Floats]:
-    """The same for R+(S): (|S|, columns outside)."""
+    """Parts of the nonnegative range R+(S): (|S|, columns outside)."""
     inner, cross = rows[:, list(chosen)], np.delete(rows, list(chosen), axis=1)
     leads = [np.delete(inner[p][:, None] - cross, p, axis=0) for p in range(len(rows))]  # G_il - G_jl as [l, j]
     above = 1 - cross + np.array([np.maximum(lead, 0).sum(axis=0) for lead in leads])

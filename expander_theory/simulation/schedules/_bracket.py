@@ -70,7 +70,7 @@ class Evidence:
 
     @classmethod
     def of(cls, ladder: Ladder, seen: Seen) -> Evidence:
-        """From the outcomes of the first blocks of each k."""
+        """The evidence in the outcomes of the first blocks of each k."""
         places = [place for place, k in enumerate(ladder.ks) if len(seen.get(k, ()))]
         values = [ladder.values(seen[ladder.ks[place]]) for place in places]
         prior = max(1.0, _PRIOR / ladder.signals_per_unit)
@@ -88,7 +88,7 @@ class Evidence:
         return int(ends[kept[0]]), int(ends[kept[-1] + 1])
 
     def missing(self, level: float) -> tuple[Floats, Floats]:
-        """By place i, log capital still missing to refute every boundary below cell i, and every one above it."""
+        """Log capital that is missing to refute every boundary below cell i, and every one above it, by place i."""
         short = -math.log(1 - level) - self.capital
         below, above = np.maximum.accumulate(short), np.maximum.accumulate(short[::-1])[::-1]
         i = np.arange(self.cells)

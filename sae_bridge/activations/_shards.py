@@ -73,11 +73,11 @@ class Shards:
         return [(split, index) for split in SPLITS for index in range(self.count(split))]
 
     def missing(self) -> list[tuple[str, int]]:
-        """Those whose file is not there."""
+        """Shards whose file is not there."""
         return [(split, index) for split, index in self.all() if not self.path(split, index).is_file()]
 
     def path(self, split: str, index: int) -> Path:
-        """Its file."""
+        """The file of one shard."""
         return self.folder / f"{split}-{index:05d}.safetensors"
 
     def contexts(self, split: str, index: int) -> slice:

@@ -11,11 +11,11 @@ from scipy.optimize import linprog
 from scipy.sparse import bmat, csr_array, identity
 
 from expander_theory.dictionaries import Floats
+from expander_theory.theorems._statements.identifiability import below
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.quantities import case_rank, subsets_of
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.identifiability import below
 
 _HALF = Fraction(1, 2)
 _LP_TOLERANCE = 1e-8

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from expander_theory.dictionaries import Dictionary, consecutive_sums
+from expander_theory.theorems._statements.l1 import unique_by_l1
+from expander_theory.theorems._statements.pursuit.margins import erc_of, expansions, full_rank, gram_rows, outside
+from expander_theory.theorems._statements.pursuit.omp import ERC
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.searching.strategies import with_parts
+from expander_theory.theorems.searching._strategies import with_parts
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.l1 import unique_by_l1
-from expander_theory.theorems.statements.pursuit.margins import erc_of, expansions, full_rank, gram_rows, outside
-from expander_theory.theorems.statements.pursuit.omp import ERC
 
 
 def _recovered_by_l1(c: Case) -> Slack:

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from sae_bridge.models.gguf import read_gguf
-from sae_bridge.models.llama2c import read_llama2c
+from sae_bridge.models._gguf import read_gguf
+from sae_bridge.models._llama2c import read_llama2c
 from sae_bridge.models.resources import GEMMA, MODEL, STORIES, Resource, find
 
 

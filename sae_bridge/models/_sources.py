@@ -11,8 +11,8 @@ import torch
 
 from expander_theory.base import InvalidArgument, InvalidFile, require, require_choice
 from expander_theory.results import read_json
-from sae_bridge.models.gguf import cannot_load, read_gguf, require_all_parameters
-from sae_bridge.models.named import NAMED, converted_folder
+from sae_bridge.models._gguf import cannot_load, read_gguf, require_all_parameters
+from sae_bridge.models._named import NAMED, converted_folder
 
 ModelDtype = Literal["float32", "bfloat16"]
 

@@ -58,7 +58,7 @@ class Part:
         return value
 
     def take_stored(self, name: str, *shape: int) -> Tensor:
-        """The same without conversion and check of the values."""
+        """Take a tensor as it is stored, without conversion and check of its values."""
         if name not in self._left:
             raise InvalidFile(self.path, f"holds no tensor {name}")
         value = self._left.pop(name)

@@ -16,10 +16,7 @@ from hypothesis import strategies as st
 from expander_theory.base import generator, require
 from expander_theory.masks import uniform_mask
 from expander_theory.statistics import peeling_step, peeling_threshold
-from expander_theory.theorems.case import Case, Interval
-from expander_theory.theorems.slack import Slack, least, nonnegative, positive
-from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.decoders import (
+from expander_theory.theorems._statements.decoders import (
     activation,
     agreement_decode,
     is_peelable,
@@ -27,6 +24,9 @@ from expander_theory.theorems.statements.decoders import (
     recovered,
     wrong_updates,
 )
+from expander_theory.theorems.case import Case, Interval
+from expander_theory.theorems.slack import Slack, least, nonnegative, positive
+from expander_theory.theorems.statement import Draws, Statement
 
 Rational = int | Fraction
 Test = Literal["agreement", "decrease"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from expander_theory.plotting._inputs import is_json
 from expander_theory.plotting.certified import certified_rows, plot_certified
+from expander_theory.plotting.drawings._phase_diagram import KINDS
 from expander_theory.plotting.drawings.output import Drawing
-from expander_theory.plotting.drawings.phase_diagram import KINDS
-from expander_theory.plotting.inputs import is_json
 from expander_theory.plotting.phase_diagram import certified_sizes
 from expander_theory.plotting.style import panels
 from expander_theory.results import read_ledger

@@ -9,12 +9,12 @@ import numpy as np
 
 from expander_theory.dictionaries import coherence_certified_k, column_overlaps
 from expander_theory.masks import Mask
+from expander_theory.theorems._statements.pursuit.margins import erc_of, gram_rows, pursuit_margin
+from expander_theory.theorems._statements.pursuit.omp import SETS
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.quantities import rip
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.pursuit.margins import erc_of, gram_rows, pursuit_margin
-from expander_theory.theorems.statements.pursuit.omp import SETS
 
 # ---- NEG-1, NEG-2, NEG-3
 

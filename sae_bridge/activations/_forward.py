@@ -18,7 +18,7 @@ from sae_bridge.models import Hook, LanguageModel
 
 @dataclass(frozen=True)
 class HookCapture:
-    """Where activations come from, and which of them count.
+    """A hook in a language model: where activations are captured, and which of them count.
 
     Attributes:
         model, layer, hook: as :meth:`LanguageModel.activations` takes them.
@@ -71,7 +71,7 @@ class HookCapture:
     def first_rows(
         self, tokens: NDArray[np.int32], done: Callable[[int], object] = lambda tokens: None
     ) -> tuple[Tensor, NDArray[np.bool_], float]:
-        """The same for the contexts of the first training shard, which decide the limit of the norm; it comes third."""
+        """Rows of the contexts of the first training shard, which decide the limit of the norm; it comes third."""
         rows, kept = self.rows(tokens, math.inf, done)
         norms = norms_of(rows)
         limit = self.policy.norm_limit(norms)

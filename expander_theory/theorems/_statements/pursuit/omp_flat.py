@@ -10,10 +10,10 @@ from fractions import Fraction
 import numpy as np
 
 from expander_theory.dictionaries import Floats
+from expander_theory.theorems._statements.pursuit.omp import ALL_SETS, SETS, erc_below_one
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.slack import Slack, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.pursuit.omp import ALL_SETS, SETS, erc_below_one
 
 # ---- OMP-4
 

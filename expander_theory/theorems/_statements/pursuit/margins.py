@@ -60,7 +60,7 @@ def largest_erc(c: Case, k: int) -> float:
 
 
 def largest_erc_below_one(c: Case, k: int) -> float:
-    """The same where it is below 1, by the sets of the largest size alone (OMP-1m); otherwise a number of at least 1.
+    """The largest ERC where it is below 1, by sets of the largest size alone (OMP-1m); else a number of at least 1.
 
     Where k >= n it is that of n - 1 columns: below 1 it leaves no dependent set.
     """

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from expander_theory.dictionaries import least_possible_eps, mask_eps_lower_bound
 from expander_theory.masks import Mask, polynomial_mask
+from expander_theory.theorems._subsets import Subsets
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.slack import Slack, least, nonnegative
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.subsets import Subsets
 
 _MASKS = Draws(values="positive", max_n=8, max_k=6)
 

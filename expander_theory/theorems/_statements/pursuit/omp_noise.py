@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from expander_theory.theorems._statements.pursuit.margins import erc_of, gram_rows, outside, pursuit_margin
+from expander_theory.theorems._statements.pursuit.omp import ALL_SETS, ERC, ORDERS, SETS, erc_below_one
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.quantities import SINGULAR, rip
 from expander_theory.theorems.slack import Slack, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.pursuit.margins import erc_of, gram_rows, outside, pursuit_margin
-from expander_theory.theorems.statements.pursuit.omp import ALL_SETS, ERC, ORDERS, SETS, erc_below_one
 
 # ---- OMP-6
 

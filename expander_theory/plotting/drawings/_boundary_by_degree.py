@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting._curves import degree, solver_name
 from expander_theory.plotting.boundary import fitted_rows, plot_boundary
-from expander_theory.plotting.curves import degree, solver_name
+from expander_theory.plotting.drawings._phase_diagram import KINDS
 from expander_theory.plotting.drawings.output import Drawing, Table
-from expander_theory.plotting.drawings.phase_diagram import KINDS
 from expander_theory.plotting.style import BLACK, FAMILIES, GREY, TWO_COLUMNS, panels
 from expander_theory.results import read_ledger
 from expander_theory.simulation import boundaries, cells

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from expander_theory.plotting.curves import free_sizes, names, solver_name, split
+from expander_theory.plotting._curves import free_sizes, names, solver_name, split
 from expander_theory.plotting.drawings.output import Drawing
 from expander_theory.plotting.phase_diagram import certified_sizes, plot_phase_diagram, rate_colours
 from expander_theory.plotting.style import grid

@@ -11,10 +11,10 @@ from statistics import median
 import numpy as np
 
 from expander_theory.dictionaries import Floats
+from expander_theory.theorems._statements.pursuit.margins import expansions, full_rank, gram_rows, outside
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.slack import Slack, least, nonnegative, positive
 from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.pursuit.margins import expansions, full_rank, gram_rows, outside
 
 _CODES = Draws(code="k")
 _HALF = Fraction(1, 2)

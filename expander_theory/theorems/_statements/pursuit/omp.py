@@ -9,11 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from expander_theory.dictionaries import Floats, consecutive_sums
-from expander_theory.theorems.case import Case
-from expander_theory.theorems.quantities import SINGULAR, worst_erc
-from expander_theory.theorems.slack import MET, Slack, least, nonnegative, positive
-from expander_theory.theorems.statement import Draws, Statement
-from expander_theory.theorems.statements.pursuit.margins import (
+from expander_theory.theorems._statements.pursuit.margins import (
     erc_of,
     expansions,
     full_rank,
@@ -26,6 +22,10 @@ from expander_theory.theorems.statements.pursuit.margins import (
     pursuit_margin,
     sign_patterns,
 )
+from expander_theory.theorems.case import Case
+from expander_theory.theorems.quantities import SINGULAR, worst_erc
+from expander_theory.theorems.slack import MET, Slack, least, nonnegative, positive
+from expander_theory.theorems.statement import Draws, Statement
 
 # ---- OMP-1
 

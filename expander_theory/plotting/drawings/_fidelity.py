@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from expander_theory.plotting._inputs import is_json, stored_records
 from expander_theory.plotting.drawings.output import Drawing
 from expander_theory.plotting.frontier import evaluations, is_evaluation, plot_frontier
-from expander_theory.plotting.inputs import is_json, stored_records
 from expander_theory.plotting.style import panels
 
 _SHOWN = ("recovered_zero", "fvu")
