@@ -1,4 +1,7 @@
-"""What commands share: tables, and files that are not overwritten by accident."""
+"""What commands share: tables, and files that are not overwritten by accident.
+
+Other wings are imported when they are needed: a list of commands loads this module, and must be quick.
+"""
 
 import csv
 import io
@@ -6,9 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from expander_theory.base import InvalidFile
-from expander_theory.results import atomic_write
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -29,16 +29,22 @@ def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Rows of one shape, with a header."""
+    from expander_theory.results import atomic_write
+
     atomic_write(path, csv_bytes(rows))
     return path
 
 
 def require_new(path: Path, force: bool) -> None:
     """Refuse to overwrite ``path`` unless ``force``."""
+    from expander_theory.base import InvalidFile
+
     if path.exists() and not force:
         raise InvalidFile(path, "exists already; choose another name or pass --force")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
+    from expander_theory.results import atomic_write
+
     atomic_write(path, json.dumps(value, indent=2).encode() + b"\n")

@@ -39,7 +39,7 @@ class Evaluate:
     """Torch device of the model and the SAEs."""
 
     def run(self) -> None:
-        from expander_theory.commands.output import require_new, table, write_json
+        from expander_theory.commands import require_new, table, write_json
         from expander_theory.results import fields_of, table_row
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from expander_theory.commands import overview as module
-from expander_theory.commands.overview import GROUPS, WIDTH, first_sentence, group_of, overview
+from expander_theory.commands import listing as module
+from expander_theory.commands.listing import GROUPS, WIDTH, first_sentence, group_of, overview, refusal
 
 ROOT = Path(__file__).parents[2]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["expander.commands"]
@@ -97,6 +97,12 @@ def test_a_command_of_the_paper_says_that_it_needs_a_checkout(tmp_path):
     (line,) = done.stderr.splitlines()
     assert "needs a checkout" in line
     assert "pip install -e" in line
+
+
+def test_a_package_without_the_module_is_of_another_version():
+    assert "install the project again" in refusal("sae_bridge.commands.gone")
+    assert "pip install 'expander-theory[sae]'" in refusal("torch")
+    assert "needs a checkout" in refusal("experiments")
 
 
 def test_a_command_of_somebody_else_is_listed_apart(tmp_path, monkeypatch):
