@@ -45,7 +45,8 @@ class Reproduce:
 
     def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:
         """Name and work of each stage; the last one returns what is printed."""
-        from experiments.saes import amortisation, groups as sae_groups, novelty, real_supports
+        from experiments.commands import compared_saes
+        from experiments.saes import amortisation, novelty, real_supports
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
         from paper_figures.command import Stale, check_all, draw_all
@@ -56,7 +57,7 @@ class Reproduce:
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
         suite = SAESuite(settings()[self.preset], out)
-        kinds = {kind.group: kind for kind in vars(sae_groups).values() if hasattr(kind, "group")}
+        kinds = {kind.group: kind for kind in vars(compared_saes).values() if hasattr(kind, "group")}
 
         def compare(group: str) -> Callable[[], Any]:
             return lambda: kinds[group].compare(suite)

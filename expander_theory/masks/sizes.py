@@ -80,12 +80,12 @@ def partial_euler_sizes(*, q: int, d: int, n: int) -> Sizes:
 
 def require_euler_sizes(m: int, n: int, d: int) -> None:
     """Raise :class:`InvalidArgument` unless the whole Euler square of order m/d has these sizes."""
-    _require_exactly("euler-square", m, n, d, [_euler(m, d)])
+    _require_exactly("euler-square", m, n, d, [_euler("euler-square", m, d)])
 
 
 def require_partial_euler_sizes(m: int, n: int, d: int) -> None:
     """Raise :class:`InvalidArgument` unless the Euler square of order m/d has at least n columns."""
-    _, columns, _ = _euler(m, d)
+    _, columns, _ = _euler("partial-euler-square", m, d)
     require(n <= columns, "n", n, f"must be at most q^2 = {columns}, the columns of the Euler square of order m/d")
 
 
@@ -102,8 +102,8 @@ def partial_euler_near(m: int, n: int, d: int) -> Iterator[Sizes]:
         yield rows, min(n, columns), d
 
 
-def _euler(m: int, d: int) -> Sizes:
-    require(m % d == 0, "m", m, f"must be d q = {d} q for the family euler-square")
+def _euler(family: str, m: int, d: int) -> Sizes:
+    require(m % d == 0, "m", m, f"must be d q = {d} q for the family {family}")
     q = m // d
     most = min(prime_powers(q)) + 1 if q > 1 else 0
     allowed = f"must be between 2 and the least prime power in q = m/d = {q} plus 1, {most}"

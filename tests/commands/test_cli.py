@@ -292,6 +292,18 @@ def test_ctrl_c_ends_quietly(run, monkeypatch, tmp_path):
         (["projective-plane", "--q", 3], (13, 13, 4)),
         (["projective-plane", "--q", 3, "--m", 13, "--n", 13, "--d", 4], (13, 13, 4)),
         (["affine-plane", "--q", 4], (16, 20, 4)),
+        (["affine-plane", "--m", 16, "--n", 20, "--d", 4], (16, 20, 4)),
+        (["overlap-limited", "--m", 12, "--n", 18, "--d", 4], (12, 18, 4)),
+        (["polynomial", "--m", 20, "--n", 25, "--d", 5, "--r", 3], (20, 25, 5)),
+        (["euler-square", "--q", 6, "--d", 3], (18, 36, 3)),
+        (["euler-square", "--m", 18, "--n", 36, "--d", 3], (18, 36, 3)),
+        (["partial-euler-square", "--q", 6, "--d", 3, "--n", 20], (18, 20, 3)),
+        (["generalised-quadrangle", "--s", 2, "--t", 4], (27, 45, 3)),
+        (["complete-graph", "--v", 5], (10, 5, 4)),
+        (["complete-design", "--m", 6, "--d", 2], (6, 15, 2)),
+        (["clustered", "--m", 12, "--n", 18, "--d", 4], (12, 18, 4)),
+        (["repeated", "--m", 12, "--n", 18, "--d", 4, "--supports", 5], (12, 18, 4)),
+        (["contiguous", "--m", 12, "--n", 18, "--d", 4], (12, 18, 4)),
     ],
 )
 def test_build_constructions(run, tmp_path, words, sizes):
@@ -300,13 +312,16 @@ def test_build_constructions(run, tmp_path, words, sizes):
     run("build", tmp_path / "mask", "--construction", *words, "--seed", 3)
     mask = load_mask(tmp_path / "mask")
     assert (mask.m, mask.n, mask.d) == sizes
-    assert mask.recipe.replace(" ", "-").startswith(words[0])
+    partial = words[0].startswith("partial")
+    assert mask.recipe.replace(" ", "-").startswith("20-columns-of-euler-square" if partial else words[0])
     degrees, counts = mask.row_degrees, overlap_counts(mask)
     if words[0] == "biregular":
         assert (degrees == 6).all()
+    if words[0] == "repeated":
+        assert len(np.unique(mask.rows, axis=0)) == 5
     if words[0] == "overlap-limited":
         assert counts[3:].sum() == 0
-    if words[0].endswith("plane"):
+    if words[0].endswith(("plane", "square", "quadrangle", "graph")):
         assert counts[2:].sum() == 0
 
 
@@ -314,18 +329,40 @@ def test_build_constructions(run, tmp_path, words, sizes):
     ("words", "says"),
     [
         ([*BUILD, "--max-overlap", 1], ["max-overlap = 1", "overlap-limited"]),
-        ([*BUILD, "--construction", "overlap-limited"], ["max-overlap = not given", "needs --max-overlap"]),
         ([*BUILD, "--construction", "overlap-limited", "--max-overlap", 0], ["max_overlap = 0", "packing bound"]),
         ([*BUILD, "--construction", "overlap-limited", "--max-overlap", 4], ["max_overlap = 4", "d = 3"]),
         (
             [*BUILD, "--construction", "biregular", "--q", 7],
-            ["q = 7", "polynomial or projective-plane or affine-plane"],
+            [
+                "q = 7",
+                "goes with polynomial or euler-square or partial-euler-square or affine-plane or projective-plane",
+            ],
         ),
         ([*BUILD, "--construction", "projective-plane", "--q", 3], ["m = 10", "must be 13"]),
         (["--construction", "affine-plane", "--q", 4, "--d", 5], ["d = 5", "must be 4"]),
         (["--construction", "affine-plane", "--q", 4, "--r", 2], ["r = 2", "polynomial"]),
         (["--construction", "affine-plane"], ["q = not given", "needs --q"]),
         (["--construction", "projective-plane", "--q", 6], ["q = 6", "prime power"]),
+        (
+            ["--construction", "euler-square", "--m", 20, "--n", 36, "--d", 3],
+            ["m = 20", "3 q", "m = 15, n = 25, d = 3; m = 21, n = 49, d = 3"],
+        ),
+        (["--construction", "euler-square", "--q", 6, "--d", 4], ["d = 4", "between 2 and 3"]),
+        (["--construction", "euler-square", "--q", 6], ["d = not given"]),
+        (["--construction", "partial-euler-square", "--q", 3, "--d", 3, "--n", 10], ["n = 10", "at most q^2 = 9"]),
+        (["--construction", "generalised-quadrangle", "--s", 2, "--t", 3], ["t = 3", "2 or s^2 = 4"]),
+        (
+            ["--construction", "generalised-quadrangle", "--m", 20, "--n", 20, "--d", 3],
+            ["m = 20", "15 or 27", "m = 15, n = 15, d = 3; m = 27, n = 45, d = 3"],
+        ),
+        (["--construction", "complete-graph", "--v", 1], ["v = 1", "at least 2"]),
+        (
+            ["--construction", "complete-design", "--m", 6, "--n", 14, "--d", 2],
+            ["n = 14", "m = 6, n = 15, d = 2"],
+        ),
+        (["--construction", "complete-design", "--m", 600, "--d", 200], ["m = 600", "entries"]),
+        ([*BUILD, "--supports", 2], ["supports = 2", "goes with repeated alone"]),
+        ([*BUILD, "--construction", "repeated", "--supports", 21], ["supports = 21", "n = 20"]),
         (["--construction", "progressive-edge-growth", "--m", 4, "--n", 9], ["d = not given"]),
         (["--construction", "biregular", "--m", 4, "--n", 9, "--d", 5], ["d = 5", "m = 4"]),
         (["--construction", "biregular", "--m", 100, "--n", 10**13, "--d", 3], ["n = 10000000000000", "32-bit"]),

@@ -16,7 +16,7 @@ from expander_theory import load_dictionary
 from expander_theory.base.errors import InvalidArgument
 from expander_theory.cli import main
 from expander_theory.commands.sweeping.options import Execution, Shard
-from expander_theory.dictionaries.ensemble import DESIGN_FAMILIES, RANDOM_FAMILIES
+from expander_theory.masks import MASK_FAMILIES
 from expander_theory.results.ledger import read_ledger
 from expander_theory.results.ledger_format import record_line
 from expander_theory.results.ledger_merge import merge_ledgers
@@ -401,8 +401,7 @@ def test_the_families_of_the_command_are_those_of_the_tasks():
         return set(typing.get_args(typing.get_type_hints(kind)[name]))
 
     families = typing.get_args(typing.get_args(typing.get_type_hints(Dictionaries)["family"])[0])
-    too_wide = {"complete-graph", "complete-design"}  # they have m > n, or are too large but for toys
-    assert set(families) == {*RANDOM_FAMILIES, *DESIGN_FAMILIES, "dense", "file"} - too_wide
+    assert set(families) == {*MASK_FAMILIES, "dense", "file"}
     assert choices(Dictionaries, "dictionaries") == set(DICTIONARIES)
     assert choices(Signals, "coefficients") == set(LAWS)
     assert choices(Signals, "success") == set(MEASURES)

@@ -12,8 +12,9 @@ from scipy import stats
 from expander_theory import InvalidFile
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import blocks_of, tasks_of
+from experiments.commands.theory import SyntheticStudy
 from experiments.theory import synthetic_study as experiment
-from experiments.theory.synthetic_study import SCALES, Scale, SyntheticStudy, columns
+from experiments.theory.synthetic_study import SCALES, Scale, columns
 from paper_figures.drawing.output import write
 from paper_figures.figures.theory import synthetic_study as figure
 
