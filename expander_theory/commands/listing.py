@@ -25,7 +25,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Sparse autoencoders": ("fetch", "sae"),
     "The paper": (
         *("reproduce", "report", "certified", "synthetic-study", "phase-boundary", "compare-solvers", "coverage"),
-        *("sae compare", "experiment"),
+        "experiment",
     ),
     "This installation": ("doctor",),
 }
@@ -80,7 +80,9 @@ def remedy(package: str) -> str:
 
 
 def refusal(package: str) -> str:
-    """Why a command does not run, in one line."""
+    """Why a command whose import did not find this package, or module of one, does not run, in one line."""
+    if "." in package and find_spec(package.split(".")[0]) is not None:
+        return f"{package} is not there: the commands of another version are registered, install the project again"
     if package.split(".")[0] in _CAMPAIGN:
         return f"this command belongs to the paper's campaign and needs a checkout: {remedy(package)}"
     return f"this command needs the package {package}: {remedy(package)}"

@@ -1,15 +1,16 @@
 """The list of commands: grouped, whole sentences, nothing imported, and only what is installed."""
 
+import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
 
-from expander_theory.commands import overview as module
-from expander_theory.commands.overview import GROUPS, WIDTH, first_sentence, group_of, overview
+from expander_theory.commands import listing as module
+from expander_theory.commands.listing import GROUPS, WIDTH, first_sentence, group_of, overview, refusal
 
 ROOT = Path(__file__).parents[2]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["expander.commands"]
@@ -51,8 +52,9 @@ def test_it_is_quick_and_imports_no_command(words):
     assert not {"numpy", "numba", "torch", "tyro", "sae_bridge", "experiments", "paper_figures"} & modules
     assert not {entry.module for entry in COMMANDS.values()} & modules
     assert seconds < 0.5
-    inside = [name for name in COMMANDS if words[0].startswith("-") or name.split()[0] == words[0]]
-    assert all(f"\n  {name}  " in text for name in inside)
+    installed = [entry.name for entry in entry_points(group="expander.commands")]
+    inside = [name for name in installed if words[0].startswith("-") or name.split()[0] == words[0]]
+    assert all(re.search(rf"\n  {name}(  |\n)", text) for name in inside)
     assert text.count("\n  ") == len(inside)
 
 
@@ -97,6 +99,12 @@ def test_a_command_of_the_paper_says_that_it_needs_a_checkout(tmp_path):
     (line,) = done.stderr.splitlines()
     assert "needs a checkout" in line
     assert "pip install -e" in line
+
+
+def test_a_package_without_the_module_is_of_another_version():
+    assert "install the project again" in refusal("sae_bridge.commands.gone")
+    assert "pip install 'expander-theory[sae]'" in refusal("torch")
+    assert "needs a checkout" in refusal("experiments")
 
 
 def test_a_command_of_somebody_else_is_listed_apart(tmp_path, monkeypatch):
