@@ -152,7 +152,7 @@ COMPARE_GEMMA = replace(COMPARE, name="compare-gemma", model="gemma", recipe=Tra
 
 
 def settings() -> dict[str, Setting]:
-    """Settings of the experiments, by name: "quick", "full", and the paper's, "MODEL-layerL" for each model and layer."""
+    """Settings of the experiments: "quick", "full", and the paper's, "MODEL-layerL" for each model and layer."""
     return {"quick": QUICK, "full": FULL, **_of_the_paper()}
 
 

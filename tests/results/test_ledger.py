@@ -2,6 +2,7 @@ import json
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from expander_theory import InvalidArgument, InvalidFile
+from expander_theory.results import ExpansionRow, MaskRecord
 from expander_theory.results._provenance import _commit
 from expander_theory.results.ledger import Ledger, read_ledger
-from expander_theory.results.ledger_format import header_line, read_contents, record_line
+from expander_theory.results.ledger_format import VERSION, header_line, read_contents, record_line
 from expander_theory.results.ledger_status import ledger_status
 from expander_theory.simulation.cells import cells
 from expander_theory.simulation.export import ledger_rows
@@ -156,10 +158,12 @@ def test_figures_and_content_hash_do_not_depend_on_provenance(tmp_path, monkeypa
     from expander_theory.plotting import write as write_drawing
     from paper_figures.figures.theory import mask_geometry
 
-    expansion = [{"size": 2, "lower": 0.5, "upper": 0.75, "status": "bounded"}]
-    record = {"name": "uniform", "m": 8, "n": 16, "d": 3, "largest overlap": 2, "row degree, least": 2,
-              "row degree, largest": 9, "coherence mu": 0.5, "k certified by Babel (OMP-3)": 1,
-              "expansion": expansion}  # fmt: skip
+    record = MaskRecord(
+        name="uniform", recipe="", sha256="", m=8, n=16, d=3, decoder_values=48, flatness_mean=1.0,
+        flatness_largest=1.0, coherence=0.5, babel=(0.5,), k_coherence=1, k_babel=1, row_degree_least=2,
+        row_degree_largest=9, largest_overlap=2, pairs_by_overlap={},
+        expansion=(ExpansionRow(size=2, lower=0.5, upper=0.75, status="bounded", witness=""),),
+    )  # fmt: skip
     drawn, hashes = [], []
     for time in ("2020", "2030"):
         monkeypatch.setattr("expander_theory.results.ledger.provenance", lambda time=time: {"time": time})
@@ -171,7 +175,7 @@ def test_figures_and_content_hash_do_not_depend_on_provenance(tmp_path, monkeypa
     assert drawn[0]
     assert drawn[0] == drawn[1]
     assert hashes[0] == hashes[1]
-    write(tmp_path / "2020" / "ledger.jsonl", {**record, "name": "other"}, identity={"kind": "mask geometry"})
+    write(tmp_path / "2020" / "ledger.jsonl", replace(record, name="other"), identity={"kind": "mask geometry"})
     assert read_contents(tmp_path / "2020" / "ledger.jsonl").sha256 != hashes[1]
 
 
@@ -183,7 +187,7 @@ def test_a_ledger_of_format_1_is_read_and_continued(tmp_path):
     assert path.read_bytes() == old
     assert write(path, {"x": 2}) == [{"x": 1}, {"x": 2}]
     contents = read_contents(path)
-    assert (contents.version, contents.records, len(contents.provenance)) == (3, [{"x": 1}, {"x": 2}], 1)
+    assert (contents.version, contents.records, len(contents.provenance)) == (VERSION, [{"x": 1}, {"x": 2}], 1)
     assert contents.checksums
     path.write_bytes(old[:40])  # a header of format 1 that a crash tore
     assert write(path, {"x": 2}) == [{"x": 2}]

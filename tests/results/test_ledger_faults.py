@@ -15,7 +15,7 @@ from expander_theory.results.ledger import Ledger, being_written, read_ledger
 IDENTITY = {"kind": "test"}
 PROGRAM = """
 import sys
-from expander_theory.ledger import Ledger
+from expander_theory.results import Ledger
 with Ledger(sys.argv[1], {"kind": "test"}) as ledger:
     for x in range(len(ledger.records), int(sys.argv[2])):
         ledger.append({"x": x, "text": "." * 50})
