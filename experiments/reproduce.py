@@ -46,7 +46,8 @@ class Reproduce:
     def stages(self, workers: int) -> list[tuple[str, Callable[[], Any]]]:
         """Name and work of each stage; the last one returns what is printed."""
         from expander_theory.plotting import Stale, all_drawings, check_all, draw_all
-        from experiments.saes import amortisation, groups as sae_groups, novelty, real_supports
+        from experiments.commands import compared_saes
+        from experiments.saes import amortisation, novelty, real_supports
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
         from paper_figures.report.report import write_report, written_report
@@ -55,7 +56,7 @@ class Reproduce:
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
         suite = SAESuite(settings()[self.preset], out)
-        kinds = {kind.group: kind for kind in vars(sae_groups).values() if hasattr(kind, "group")}
+        kinds = {kind.group: kind for kind in vars(compared_saes).values() if hasattr(kind, "group")}
 
         def compare(group: str) -> Callable[[], Any]:
             return lambda: kinds[group].compare(suite)

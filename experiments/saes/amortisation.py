@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
     from sae_bridge.suites import SAESuite
 
 _IN_MODEL = ("encoder", "least_squares", "mp", "omp", "omp_nonnegative")
-
-
-@dataclass(frozen=True)
-class Amortisation(OnSAEs):
-    """Claim: part of the gap at matched count is encoder amortisation.
-
-    The frontier's decoders (one seed): FVU, relative error, overlap of supports and CE recovered for the encoder,
-    least squares on its support, matching pursuit and OMP. Some degrees, over k up to the setting's own: the errors
-    of gOMP, NIHT and CoSaMP too, which take seconds a thousand tokens.
-    """
-
-    def run(self) -> None:
-        run(self.suite)
 
 
 def run(suite: SAESuite) -> None:

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
     from sae_bridge.suites import SAESuite
-
-
-@dataclass(frozen=True)
-class Novelty(OnSAEs):
-    """Which features of expander SAEs the dense SAE does not have. By Jaccard of firing sets and decoder cosine.
-
-    Each with a null of random firing sets of the same size, and beside the same comparison between two dense SAEs
-    of different seeds; entropy of the tokens that features fire on. Over d and over k.
-    """
-
-    def run(self) -> None:
-        run(self.suite)
 
 
 def run(suite: SAESuite) -> None:

@@ -6,10 +6,8 @@ real activations, each with its exact recovery coefficient (ERC): predicted agai
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-
-from experiments.saes.base import OnSAEs
 
 if TYPE_CHECKING:
     from expander_theory.results import PlantedPoint
@@ -19,17 +17,6 @@ _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """k of the cumulative coherence mu_1(k)."""
 _CERTIFY_SECONDS = 2.0
 """For the search of losing sets, for each decoder."""
-
-
-@dataclass(frozen=True)
-class Recovery(OnSAEs):
-    """Claim: empirical recovery against the sufficient conditions. Per dictionary and per support.
-
-    Exact certificates of the decoders lie in `certificates`; `expander check-certificate` verifies them.
-    """
-
-    def run(self) -> None:
-        run(self.suite)
 
 
 def run(suite: SAESuite) -> None:

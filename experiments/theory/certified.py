@@ -8,11 +8,11 @@ masks, the paper's ratios, and the k up to which OMP and the tied TopK encoder r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,15 @@ from expander_theory.dictionaries import (
     overlap_counts,
     sign_dictionary,
 )
-from expander_theory.masks import MASK_FAMILIES, Mask, mask_family
+from expander_theory.masks import (
+    Mask,
+    biregular_mask,
+    is_prime_power,
+    least_overlap_mask,
+    polynomial_mask,
+    progressive_edge_growth_mask,
+    uniform_mask,
+)
 from expander_theory.results import CertifiedRate, CertifiedRecord, Ledger
 from expander_theory.simulation import planted_recovery
 from expander_theory.solvers import exact_recovery_coefficients, range_certified_k, range_threshold
@@ -36,10 +44,9 @@ from expander_theory.statistics import clopper_pearson_interval, fit_boundary
 
 FAMILIES = ("uniform", "biregular", "progressive-edge-growth", "overlap-limited", "polynomial")
 
-if TYPE_CHECKING:
-    Family = str
-else:
-    Family = Literal[tuple(MASK_FAMILIES)]
+
+Case = tuple[str, int, int, int]
+"""Family, m, n, d."""
 
 
 @dataclass(frozen=True)
@@ -62,44 +69,37 @@ SCALES = {
 }
 
 
-@dataclass(frozen=True)
-class Certified:
-    """Compare certified with empirical sparsity at SAE sizes. For every family of masks; a second run resumes."""
+def chosen(
+    scale: Scale,
+    *,
+    family: Collection[str] = (),
+    m: Collection[int] = (),
+    n: Collection[int] = (),
+    d: Collection[int] = (),
+) -> list[Case]:
+    """The cases of a scale, or those with one of the given families, m, n and d.
 
-    preset: Literal["quick", "full"] = "quick"
-    """quick: m = 512, n = 4096, some minutes. full: sizes up to n = 65,536 and d up to 64, many hours."""
-    out: Path = Path("results/certified")
-    """Folder of the ledger; `expander figures` draws it."""
-    m: tuple[int, ...] = ()
-    """Only sizes with these m (default: all of the preset)."""
-    n: tuple[int, ...] = ()
-    """Only sizes with these n (default: all of the preset)."""
-    d: tuple[int, ...] = ()
-    """Only these degrees (default: all of the preset)."""
-    family: tuple[Family, ...] = ()
-    """Only these families (default: uniform, biregular, progressive-edge-growth, overlap-limited and polynomial)."""
-    seed: int = 0
-    """Seed of masks, signs, supports and codes."""
-
-    def run(self) -> None:
-        kept = {name: set(getattr(self, name)) for name in ("m", "n", "d")}
-        scale = SCALES[self.preset]
-        cases = [
-            (family, m, n, d)
-            for m, n in scale.sizes
-            for d in scale.degrees
-            for family in MASK_FAMILIES
-            if family in (self.family or FAMILIES)
-            and all(not kept[name] or value in kept[name] for name, value in zip(kept, (m, n, d), strict=True))
-        ]
-        require(bool(cases), "m, n, d, family", "no case", f"must name some of the preset's sizes {scale.sizes}")
-        content = {key: value for key, value in asdict(scale).items() if key not in ("sizes", "degrees")}
-        with Ledger(self.out / "ledger.jsonl", {"kind": "certified", "seed": self.seed, **content}) as ledger:
-            run(cases, scale, self.seed, ledger)
+    Raises:
+        InvalidArgument: there is none.
+    """
+    kept = (family, m, n, d)
+    cases = [
+        case
+        for case in ((family, m, n, d) for m, n in scale.sizes for d in scale.degrees for family in FAMILIES)
+        if all(not some or value in some for some, value in zip(kept, case, strict=True))
+    ]
+    require(bool(cases), "m, n, d, family", "no case", f"must name some of the preset's sizes {scale.sizes}")
+    return cases
 
 
-def run(cases: list[tuple[str, int, int, int]], scale: Scale, seed: int, ledger: Ledger) -> None:
-    """Measure every case that the (open) ledger does not hold yet; parts are recorded as they are done."""
+def run(cases: list[Case], scale: Scale, seed: int, folder: Path) -> None:
+    """Measure every case that the ledger does not hold yet; parts are recorded as they are done."""
+    content = {key: value for key, value in asdict(scale).items() if key not in ("sizes", "degrees")}
+    with Ledger(folder / "ledger.jsonl", {"kind": "certified", "seed": seed, **content}) as ledger:
+        _measure(cases, scale, seed, ledger)
+
+
+def _measure(cases: list[Case], scale: Scale, seed: int, ledger: Ledger) -> None:
     done = {(r.family, r.m_asked, r.n, r.d, r.part) for r in ledger.of(CertifiedRecord)}
     todo = [(*case, part) for case in cases for part in PARTS if (*case, part) not in done]
     current: tuple[Any, Dictionary | str] = (None, "")
@@ -124,10 +124,18 @@ def _dictionary(family: str, m: int, n: int, d: int, seed: int) -> Dictionary | 
         return str(error)
 
 
-def _mask(name: str, m: int, n: int, d: int, seed: int) -> Mask:
-    """The family's mask of the most rows up to m."""
-    family = mask_family(name)
-    return family.build(family.rows_at_most(m, d), n, d, seed=seed)
+def _mask(family: str, m: int, n: int, d: int, seed: int) -> Mask:
+    if family == "uniform":
+        return uniform_mask(m, n, d, seed=seed)
+    if family == "biregular":
+        return biregular_mask(m, n, d, seed=seed)
+    if family == "progressive-edge-growth":
+        return progressive_edge_growth_mask(m, n, d, seed=seed)
+    if family == "polynomial":  # the largest field with d q <= m, and the least overlap that gives n columns
+        q = next((q for q in range(m // d, 1, -1) if is_prime_power(q)), 2)
+        r = next(r for r in range(2, 64) if q**r >= n)
+        return polynomial_mask(q, d, r=r, n=n)
+    return least_overlap_mask(m, n, d, seed=seed)
 
 
 # ---- the parts of a record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -52,21 +52,6 @@ SCALES = {
         (2048, 16384, 8), (256, 512, 1024, 2048, 4096), (4096, 8192, 16384, 32768, 65536), (4, 8, 16, 32, 64), 32, 32, 9
     ),
 }
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Claim: the correlation W^T r costs O(dn). Processor time and bytes of correlation, OMP iteration and solve."""
-
-    preset: Literal["quick", "full"] = "quick"
-    """quick: about m = 1024, n = 8192, a minute. full: m = 2048, n up to 65,536, some minutes; 0.6 GB."""
-    out: Path = Path("results")
-    """Results folder; the ledger is `cost/ledger.jsonl`. Times are those of the machine that ran it."""
-    seed: int = 0
-    """Seed of masks, signs and codes."""
-
-    def run(self) -> None:
-        run(SCALES[self.preset], self.seed, self.out / "cost")
 
 
 def run(scale: Scale, seed: int, folder: Path) -> None:

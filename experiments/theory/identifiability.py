@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -39,25 +39,6 @@ SCALES = {
     "quick": Scale(8, 4, 2, (5, 6, 8, 10, 13, 17, 24), (1.0, 1.3, 1.7), 10),
     "full": Scale(12, 4, 2, (5, 6, 7, 8, 10, 12, 14, 17, 20, 24, 32), (1.0, 1.15, 1.3, 1.5, 1.7, 1.9), 10),
 }
-
-
-@dataclass(frozen=True)
-class Identifiability:
-    """Claim: expansion and flatness give identifiability.
-
-    The smallest ||Wx||_1 / ||x||_{1,lambda} over all codes of at most 2k nonzeros (every vertex, on every support)
-    beside its lower bound from eps and flatness (RIP1-1), and whether all k-sparse codes are unique (exact ranks).
-    """
-
-    preset: Literal["quick", "full"] = "quick"
-    """quick: 210 dictionaries with n = 8, seconds. full: 660 with n = 12, some minutes."""
-    out: Path = Path("results")
-    """Results folder; the ledger is `identifiability/ledger.jsonl`."""
-    seed: int = 0
-    """Seed of masks and values."""
-
-    def run(self) -> None:
-        run(SCALES[self.preset], self.seed, self.out / "identifiability")
 
 
 def run(scale: Scale, seed: int, folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from expander_theory.base import derived_seed, require
 from expander_theory.dictionaries import Ensemble
@@ -45,33 +44,6 @@ SCALES = {
     "full": Scale(n=1024, d=8, columns=40, resolution=0.005, max_trials=20_000, rows=40, trials=100),
 }
 SCHEDULES = {"fit": FitBoundary, "bracket": FindBoundary}
-
-
-@dataclass(frozen=True)
-class PhaseBoundary:
-    """Find the 50 % boundary over m/n by adaptive trials.
-
-    Beside it, a fixed grid and its cost; a second run resumes.
-    """
-
-    out: Path = Path("results/boundary")
-    """Results folder."""
-    preset: Literal["quick", "full"] = "full"
-    """full: 40 columns at n = 1024, +-0.005 in k/m, minutes on two cores. quick: 10 columns at n = 256, seconds."""
-    method: Literal["fit", "bracket"] = "fit"
-    """fit: a logistic fit. bracket: assumes only that rates fall with k, holds at any time, takes far more trials."""
-    fixed: bool = True
-    """Run the fixed grid as well, or not."""
-    workers: int | None = None
-    """Worker processes (default: the processors at hand). The counts do not depend on it."""
-    seed: int = 0
-    """Seed of everything."""
-
-    def run(self) -> None:
-        from expander_theory.base import default_workers
-
-        workers = default_workers() if self.workers is None else self.workers
-        run(SCALES[self.preset], self.method, self.seed, workers, self.out, fixed=self.fixed)
 
 
 def run(scale: Scale, method: str, seed: int, workers: int, folder: Path, *, fixed: bool) -> None:

@@ -1,38 +1,13 @@
 """Claim: conditions under which OMP is exact. Phase transitions of expander masks and of dense dictionaries."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from expander_theory.dictionaries import Ensemble
 from expander_theory.masks import is_prime_power
 from expander_theory.results import Ledger
 from expander_theory.simulation import FixedTrials, Ladder, Success, Task, run_certificates, run_sweep
 from experiments.theory.presets import PhaseGrid
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Claim: conditions under which OMP is exact. Recovery over (m/n, k/m), boundaries, what Babel sums certify.
-
-    Uniform masks of several degrees, biregular, polynomial, and dense Gaussian dictionaries; noiseless normal codes.
-    """
-
-    preset: Literal["quick", "full"] = "quick"
-    """quick: n = 512, 25 trials a cell, two minutes on two cores. full: n = 1024, twice as many k."""
-    out: Path = Path("results")
-    """Results folder; the ledger is `phase/ledger.jsonl`."""
-    workers: int | None = None
-    """Worker processes (default: the processors at hand). The counts do not depend on it."""
-    seed: int = 0
-    """Seed of everything."""
-
-    def run(self) -> None:
-        from expander_theory.base import default_workers
-        from experiments.theory.presets import PRESETS
-
-        workers = default_workers() if self.workers is None else self.workers
-        run(PRESETS[self.preset].phase, self.seed, workers, self.out / "phase")
 
 
 def ensembles(grid: PhaseGrid) -> list[Ensemble]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from expander_theory.base import require
 from expander_theory.dictionaries import Ensemble
@@ -35,34 +34,6 @@ SCALES = {
     "quick": Scale(128, 512, 8, tuple(range(4, 41, 4)), ("gaussian", "signs"), (*_GREEDY, "basis-pursuit"), trials=100),
     "full": Scale(256, 1024, 8, tuple(range(8, 81, 8)), ("gaussian", "signs"), _GREEDY, trials=400),
 }
-
-
-@dataclass(frozen=True)
-class CompareSolvers:
-    """Compare OMP with other solvers on the same instances. Tests are exact and paired; a second run resumes."""
-
-    out: Path = Path("results/solvers")
-    """Results folder; more solvers or trials add to what is there."""
-    preset: Literal["quick", "full"] = "quick"
-    """quick: m = 128, n = 512, 100 trials a cell, minutes. full: m = 256, n = 1024, 400 trials, no basis pursuit."""
-    against: tuple[
-        Literal["topk", "matching-pursuit", "gomp", "cosamp", "niht", "ssmp", "l0-decoding", "basis-pursuit"], ...
-    ] = ()
-    """Other solvers (default: those of the preset)."""
-    trials: int | None = None
-    """Trials a cell (default: those of the preset)."""
-    workers: int | None = None
-    """Worker processes (default: the processors at hand). The counts do not depend on it."""
-    seed: int = 0
-    """Seed of everything."""
-
-    def run(self) -> None:
-        from expander_theory.base import default_workers
-
-        scale = SCALES[self.preset]
-        workers = default_workers() if self.workers is None else self.workers
-        trials = scale.trials if self.trials is None else self.trials
-        run(scale, self.against or scale.against, trials, self.seed, workers, self.out)
 
 
 def run(scale: Scale, against: Sequence[str], trials: int, seed: int, workers: int, folder: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from expander_theory.dictionaries import Ensemble
 from expander_theory.results import Ledger
@@ -34,31 +32,6 @@ SCALES = {
     name: Scale(512, 4096, (7, 30, 50, 100, 200), (4, 8, 16, 32, 64, 128), (0.0, 0.01, 0.05), 10, dictionaries)
     for name, dictionaries in (("quick", 30), ("full", 150))
 }
-
-
-@dataclass(frozen=True)
-class SyntheticStudy:
-    """Run the paper's synthetic study: OMP by degree, sparsity and noise.
-
-    At m = 512, n = 4096; a second run resumes.
-    """
-
-    out: Path = Path("results/synthetic")
-    """Results folder; `full` adds to what `quick` has left there."""
-    preset: Literal["quick", "full"] = "quick"
-    """Trials a cell: quick 300 (on 30 masks), about a minute on two cores; full 1,500 (on 150 masks), some minutes."""
-    workers: int | None = None
-    """Worker processes (default: the processors at hand). The counts do not depend on it."""
-    seed: int = 0
-    """Seed of everything."""
-
-    def run(self) -> None:
-        from expander_theory.base import default_workers
-
-        workers = default_workers() if self.workers is None else self.workers
-        start = time.monotonic()
-        run(SCALES[self.preset], self.seed, workers, self.out)
-        print(f"simulated, or found in the ledger, in {time.monotonic() - start:.0f} s with {workers} workers")
 
 
 def columns(scale: Scale, seed: int) -> list[Ladder]:

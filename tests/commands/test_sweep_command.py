@@ -17,6 +17,7 @@ from expander_theory.base.errors import InvalidArgument
 from expander_theory.cli import main
 from expander_theory.commands.sweeping.options import Execution, Shard
 from expander_theory.dictionaries.ensemble import DESIGN_FAMILIES, RANDOM_FAMILIES
+from expander_theory.results import BlockRecord, records_of, to_json
 from expander_theory.results.ledger import read_ledger
 from expander_theory.results.ledger_format import record_line
 from expander_theory.results.ledger_merge import merge_ledgers
@@ -58,9 +59,9 @@ def blocks_run_by(monkeypatch):
 def counts(*ledgers):
     """Cell by cell; no block is there twice."""
     records = [record for ledger in ledgers for record in read_ledger(ledger)[1]]
-    blocks = [(r["task"], r["block"]) for r in records if "outcome" in r]
+    blocks = [(record.task, record.block) for record in records_of(records, BlockRecord)]
     assert len(blocks) == len(set(blocks))
-    return {cell.task: (cell.trials, cell.successes) for cell in cells([r for r in records if "task" in r])}
+    return {cell.task: (cell.trials, cell.successes) for cell in cells(records)}
 
 
 def start(folder, *words):
@@ -121,8 +122,8 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, long):
     assert f"to go on: expander sweep {tmp_path} {' '.join(LONG)} --workers 2\n" in says
     assert "Traceback" not in says
     assert 40 <= lines(ledger) < 2 + 12 * 41
-    kept = [record_line(record) for record in read_ledger(ledger)[1]]
-    assert set(kept) <= {record_line(record) for record in read_ledger(long)[1]}
+    kept = [record_line(to_json(record)) for record in read_ledger(ledger)[1]]
+    assert set(kept) <= {record_line(to_json(record)) for record in read_ledger(long)[1]}
     assert len(set(kept)) == len(kept) >= 38
 
 

@@ -14,7 +14,7 @@ from expander_theory.cli import main
 from expander_theory.dictionaries.geometry import babel
 from expander_theory.masks import overlap_limited_mask
 from expander_theory.results.ledger import read_ledger
-from experiments.saes import groups as sae_groups
+from experiments.commands import compared_saes as sae_groups
 from paper_figures.figures.saes import suite
 from paper_figures.figures.saes.small_dense import advantage
 from sae_bridge.sae.sae import load_sae

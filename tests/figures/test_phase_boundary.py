@@ -16,8 +16,9 @@ from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import blocks_of, tasks_of
 from expander_theory.simulation.schedules.schedule import FindBoundary, Ladder
 from expander_theory.statistics.intervals import fit_boundary
+from experiments.commands.theory import PhaseBoundary
 from experiments.theory import phase_boundary as experiment
-from experiments.theory.phase_boundary import SCALES, PhaseBoundary, Scale
+from experiments.theory.phase_boundary import SCALES, Scale
 from experiments.theory.stopwatch import timed
 from paper_figures.figures.theory import phase_boundary as figure
 

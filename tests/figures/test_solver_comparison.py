@@ -13,8 +13,9 @@ from expander_theory import InvalidFile
 from expander_theory.plotting import write
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import blocks_of, tasks_of
+from experiments.commands.theory import CompareSolvers
 from experiments.theory import solver_comparison as experiment
-from experiments.theory.solver_comparison import SCALES, CompareSolvers, Scale
+from experiments.theory.solver_comparison import SCALES, Scale
 from paper_figures.figures.theory import solver_comparison as figure
 
 TINY = Scale(32, 64, 4, ks=(2, 6, 10), laws=("gaussian", "signs"), against=("topk", "gomp"), trials=50)

@@ -13,8 +13,9 @@ from expander_theory import InvalidFile
 from expander_theory.plotting import write
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import blocks_of, tasks_of
+from experiments.commands.theory import SyntheticStudy
 from experiments.theory import synthetic_study as experiment
-from experiments.theory.synthetic_study import SCALES, Scale, SyntheticStudy, columns
+from experiments.theory.synthetic_study import SCALES, Scale, columns
 from paper_figures.figures.theory import synthetic_study as figure
 
 TINY = Scale(64, 128, degrees=(4, 16), ks=(2, 8, 24), sigmas=(0.0, 0.05), signals=5, dictionaries=40)

@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from expander_theory.cli import main
+from expander_theory.results import CertificateRecord
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.results.ledger_format import read_contents
 from expander_theory.simulation.cells import block_record, cell_rows, cells, failure_record, task_record
@@ -20,7 +21,7 @@ from expander_theory.simulation.trials import Block, Ensemble, Noise, Task
 IDENTITY = {"kind": "sweep", "seed": 0, "grid": {"m": [20, 30]}}
 TASKS = [Task(Ensemble("uniform", m, 40, 3), 2, noise=Noise("relative", 0.1)) for m in (20, 30)]
 OUTCOMES = ["1" * 25, "1" * 20 + "0" * 5, "0" * 25]
-CERTIFICATE = {"family": "uniform", "m": 20, "draw": 0, "certified_k": 1}
+CERTIFICATE = CertificateRecord(certified_k=1, draw=0, family="uniform", m=20, n=40, d=3)
 SWEEP = [
     task_record(TASKS[0]),
     block_record(TASKS[0], 1, Block(OUTCOMES[1], 0.9, 1 / 3)),
@@ -72,7 +73,7 @@ def test_status_of_a_sweep(run, tmp_path):
     shown = run("status", path)
     rows = {"kind": "sweep", "identity: grid": '{"m":[20,30]}', "identity: seed": "0", "identity: shard": "2/3",
             "records": "9", "tasks": "2", "blocks": "3", "trials": "75", "quarantined blocks": "2",
-            "being written now": "no", "torn last line": "no", "format": "3",
+            "being written now": "no", "torn last line": "no", "format": "4",
             "content sha256": read_contents(path).sha256}  # fmt: skip
     assert {row: cell_of(shown, row) for row in rows} == rows
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", cell_of(shown, "last write"))
@@ -231,6 +232,8 @@ def test_parquet_names_its_source(run, tmp_path):
     table = pyarrow.parquet.read_table(tmp_path / "r.parquet")
     assert len(table) == len(SWEEP)
     assert table["certified_k"].to_pylist() == [None] * 8 + [1]
+    kinds = ["task", "block", "block", "task", "block", "failure", "failure", "failure", "certificate"]
+    assert table["record"].to_pylist() == kinds
     assert table["content.codes.law"].to_pylist()[0] == "gaussian"
 
 

@@ -2,20 +2,22 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from expander_theory import InvalidArgument, InvalidFile
+from expander_theory.results import BlockRecord, CertificateRecord, TaskRecord, fields_of, records_of
 from expander_theory.results.ledger import Ledger, read_ledger
-from expander_theory.results.ledger_format import read_contents
+from expander_theory.results.ledger_format import VERSION, read_contents
 from expander_theory.results.ledger_merge import merge_ledgers
 from expander_theory.simulation.cells import block_record, blocks_of, failure_record, task_record, tasks_of
 from expander_theory.simulation.trials import Block, Ensemble, Task
 
 IDENTITY = {"kind": "sweep", "grid": {"d": 3, "ks": [1, 2]}}
 TASKS = [Task(Ensemble("uniform", m, 100, 3), k) for m in (20, 100) for k in (2, 10)]
-CERTIFICATE = {"family": "uniform", "m": 9, "draw": 0, "certified_k": 1}
+CERTIFICATE = CertificateRecord(certified_k=1, draw=0, family="uniform", m=9, n=100, d=3)
 
 
 def done(task, block, outcome=None, error=0.25):
@@ -72,7 +74,7 @@ def _block_records():
         outcome = f"{block * 7 + TASKS.index(task):025b}"
         cases += [done(task, block, outcome), done(task, block, outcome, error=0.25 + 1e-9)]
         cases += [failure_record(task, block, error, attempts) for error, attempts in (("a", 3), ("b", 3), ("c", 1))]
-    return [*cases, *map(task_record, TASKS), CERTIFICATE, {**CERTIFICATE, "draw": 1}]
+    return [*cases, *map(task_record, TASKS), CERTIFICATE, replace(CERTIFICATE, draw=1)]
 
 
 @settings(max_examples=20)
@@ -91,10 +93,10 @@ def test_the_bytes_depend_on_neither_order_nor_grouping(tmp_path_factory, parts)
     given_blocks = [record for part in parts for record in part]
     merged = read_ledger(folder / "at once 0")[1]
     assert {id: set(b) for id, b in blocks_of(merged).items()} == {
-        id: {r["block"] for r in given_blocks if r.get("outcome") and r["task"] == id}
-        for id in {r["task"] for r in given_blocks if r.get("outcome")}
+        id: {r.block for r in records_of(given_blocks, BlockRecord) if r.task == id}
+        for id in {r.task for r in records_of(given_blocks, BlockRecord)}
     }
-    assert set(tasks_of(merged)) == {r["task"] for r in given_blocks if "content" in r}
+    assert set(tasks_of(merged)) == {r.task for r in records_of(given_blocks, TaskRecord)}
 
 
 def test_a_failure_gives_way_to_a_success_wherever_that_is(tmp_path):
@@ -119,9 +121,9 @@ def test_blocks_that_differ_in_rounding_count_once(tmp_path):
     ("one", "other", "says"),
     [
         (done(TASKS[0], 4, "1" * 25), done(TASKS[0], 4, "0" * 25), "block 4: outcome is '1111"),
-        (done(TASKS[0], 4), {**done(TASKS[0], 4), "fraction": 0.5}, "block 4: fraction is 0.75 there and 0.5 here"),
-        (task_record(TASKS[0]), {**task_record(TASKS[1]), "task": TASKS[0].id}, "content.k is 2 there and 10 here"),
-        (CERTIFICATE, {**CERTIFICATE, "certified_k": 2}, "certified_k is 1 there and 2 here"),
+        (done(TASKS[0], 4), replace(done(TASKS[0], 4), fraction=0.5), "block 4: fraction is 0.75 there and 0.5 here"),
+        (task_record(TASKS[0]), replace(task_record(TASKS[1]), task=TASKS[0].id), "content.k is 2 there and 10 here"),
+        (CERTIFICATE, replace(CERTIFICATE, certified_k=2), "certified_k is 1 there and 2 here"),
     ],
 )
 def test_contradictions_are_refused_and_both_files_named(tmp_path, one, other, says):
@@ -200,7 +202,22 @@ def test_an_input_that_is_being_written_is_merged_as_far_as_it_is(tmp_path):
 
 def test_old_ledgers_merge_into_the_new_format(tmp_path):
     path = tmp_path / "old"
-    path.write_text(json.dumps({"ledger": 1, "identity": IDENTITY}) + "\n" + json.dumps(done(TASKS[0], 0)) + "\n")
+    lines = [{"ledger": 1, "identity": IDENTITY}, fields_of(done(TASKS[0], 0))]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     merge_ledgers(tmp_path / "out", [path])
     contents = read_contents(tmp_path / "out")
-    assert (contents.version, contents.provenance, contents.records) == (3, [], [done(TASKS[0], 0)])
+    assert (contents.version, contents.provenance, contents.records) == (VERSION, [], [done(TASKS[0], 0)])
+
+
+def test_a_record_counts_once_whether_or_not_it_says_what_it_is(tmp_path):
+    path = tmp_path / "old"
+    lines = [
+        {"ledger": 1, "identity": IDENTITY},
+        *map(fields_of, (task_record(TASKS[0]), done(TASKS[0], 0), CERTIFICATE)),
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    new = ledger(tmp_path / "new", done(TASKS[0], 0), CERTIFICATE, done(TASKS[0], 1))
+    assert merge_ledgers(tmp_path / "one", [path, new]).duplicates == 2
+    merge_ledgers(tmp_path / "two", [new, path])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert len(read_ledger(tmp_path / "one")[1]) == 4

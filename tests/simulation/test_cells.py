@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from expander_theory import InvalidArgument
+from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.base.seeds import stream
+from expander_theory.results import CertificateRecord, from_json, read_ledger, to_json
 from expander_theory.results.files import canonical_json
 from expander_theory.simulation import cells as module
 from expander_theory.simulation.cells import (
@@ -22,7 +23,7 @@ from expander_theory.simulation.cells import (
     tasks_of,
 )
 from expander_theory.simulation.trials import Block, CodeLaw, Ensemble, Noise, Success, Task, run_block
-from expander_theory.statistics.clusters import Group, effective_trials, variation
+from expander_theory.statistics.clusters import Cluster, effective_trials, variation
 from expander_theory.statistics.intervals import clopper_pearson_interval, fit_boundary, wilson_interval
 
 UNIFORM = Ensemble("uniform", 24, 60, 4)
@@ -34,7 +35,7 @@ OUTCOME = "1101" + "0" * 20 + "1"
 
 def stored(records):
     """Records as they come back from the disk."""
-    return [json.loads(canonical_json(record)) for record in records]
+    return [from_json(json.loads(canonical_json(to_json(record))), "ledger", 2) for record in records]
 
 
 def ledger(*results):
@@ -53,7 +54,7 @@ def test_tasks_and_blocks_come_back_from_their_records():
     blocks = {(task.id, b): run_block(task, b) for task in tasks for b in (0, 2)}
     records = [task_record(task) for task in tasks]
     records += [block_record(task, b, blocks[task.id, b]) for b in (2, 0) for task in tasks]
-    read = stored([{"certified_k": 3, "draw": 0}, *records])
+    read = stored([CertificateRecord(3, 0, "uniform", 24, 60, 4), *records])
     assert tasks_of(read) == {task.id: task for task in tasks}
     assert blocks_of(read) == {task.id: {b: blocks[task.id, b] for b in (0, 2)} for task in tasks}
     assert [cell.task for cell in cells(read)] == tasks
@@ -67,7 +68,7 @@ def test_tasks_of_files_come_back_without_their_files(tmp_path):
     codes = CodeLaw(firing=str(tmp_path / "r.npy"))
     task = Task(Ensemble.from_file(tmp_path / "w.safetensors"), 3, codes, dictionaries="fixed")
     (record,) = stored([task_record(task)])
-    assert str(tmp_path) not in json.dumps(record)
+    assert str(tmp_path) not in json.dumps(to_json(record))
     for file in tmp_path.iterdir():
         file.unlink()
     assert tasks_of([record]) == {task.id: task}
@@ -80,15 +81,15 @@ def test_counts_are_those_of_the_blocks():
     records += stored([block_record(TASK, 2, Block("0" * 25, 0.1, 1.0)), failure_record(TASK, 1, "lost", 3)])
     first, second = cells(records)
     assert (first.task, first.trials, first.successes, first.quarantined) == (TASK, 75, 29, 1)
-    assert first.clusters == (Group(1, 0, 46), Group(1, 1, 29))
+    assert first.clusters == (Cluster(1, 0, 46), Cluster(1, 1, 29))
     assert first.fraction == pytest.approx((0.5 + 0.5 + 0.1) / 3)
     assert first.error == pytest.approx((0.25 + 0.25 + 1) / 3)
-    assert (second.trials, second.clusters, second.quarantined) == (25, (Group(25, 0),), 0)
+    assert (second.trials, second.clusters, second.quarantined) == (25, (Cluster(25, 0),), 0)
 
 
 def test_counts_by_dictionary():
     (cell,) = cells(ledger((SHARED, 1, "1111111000000001100000001"), (SHARED, 0, "1" * 25)))
-    assert cell.clusters == (Group(5, 0), Group(5, 1), Group(5, 2, 2), Group(5, 5, 6))
+    assert cell.clusters == (Cluster(5, 0), Cluster(5, 1), Cluster(5, 2, 2), Cluster(5, 5, 6))
     assert sum(g.trials * g.dictionaries for g in cell.clusters) == cell.trials == 50
     assert sum(g.successes * g.dictionaries for g in cell.clusters) == cell.successes
 
@@ -104,7 +105,7 @@ def test_neither_order_nor_repetition_changes_counts():
 
 def test_the_last_digits_of_a_mean_contradict_nothing():
     records = ledger((TASK, 0, OUTCOME))
-    assert cells([*records, {**records[1], "error": 0.2500000001}]) == cells(records)
+    assert cells([*records, replace(records[1], error=0.2500000001)]) == cells(records)
 
 
 def test_a_block_that_succeeded_at_last_is_not_quarantined():
@@ -117,37 +118,43 @@ def test_a_block_that_succeeded_at_last_is_not_quarantined():
     assert (row["low"], row["high"], row["quarantined"]) == (0, 1, 1)
 
 
-def test_results_of_an_earlier_format_are_refused():
+def test_results_of_an_earlier_format_are_refused(tmp_path):
     old = {"task": TASK.id, "family": "uniform", "m": 24, "n": 60, "d": 4, "k": 5, "first": 0, "outcome": "01"}
-    with pytest.raises(InvalidRecord, match="format of an earlier release"):
-        cells([old])
+    lines = [{"ledger": 1, "identity": {"kind": "sweep"}}, old]
+    (tmp_path / "l").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(InvalidFile, match="line 2: has the format of an earlier release"):
+        read_ledger(tmp_path / "l")
 
 
-def damaged(change):
+def damaged(damage):
     records = ledger((TASK, 0, OUTCOME))
-    change(records)
+    damage(records)
     return records
 
 
+def change(records, place, **fields):
+    records[place] = replace(records[place], **fields)
+
+
 @pytest.mark.parametrize(
-    ("change", "text"),
+    ("damage", "text"),
     [
-        (lambda r: r[0]["content"].update(k=6), "does not belong to its id"),
-        (lambda r: r[0].update(kernel="0"), "does not belong to its id"),
-        (lambda r: r[0].pop("kernel"), "does not belong to its id"),
-        (lambda r: r[0]["content"].update(colour=1), "cannot be read by this release"),
-        (lambda r: r[0]["content"].pop("codes"), "cannot be read by this release"),
-        (lambda r: r[0]["content"].update(solver="magic"), "cannot be read by this release: solver"),
-        (lambda r: r[0]["content"]["ensemble"].update(d=99), "cannot be read by this release: d = 99"),
+        (lambda r: r[0].content.update(k=6), "does not belong to its id"),
+        (lambda r: change(r, 0, kernel="0"), "does not belong to its id"),
+        (lambda r: change(r, 0, kernel=None), "does not belong to its id"),
+        (lambda r: r[0].content.update(colour=1), "cannot be read by this release"),
+        (lambda r: r[0].content.pop("codes"), "cannot be read by this release"),
+        (lambda r: r[0].content.update(solver="magic"), "cannot be read by this release: solver"),
+        (lambda r: r[0].content["ensemble"].update(d=99), "cannot be read by this release: d = 99"),
         (lambda r: r.pop(0), "content is nowhere recorded"),
-        (lambda r: r[1].update(outcome="01"), "is damaged: its outcome is 01"),
-        (lambda r: r[1].update(outcome="2" * 25), "is damaged"),
-        (lambda r: r.append({**r[1], "outcome": "1" * 25}), "two different outcomes"),
+        (lambda r: change(r, 1, outcome="01"), "is damaged: its outcome is 01"),
+        (lambda r: change(r, 1, outcome="2" * 25), "is damaged"),
+        (lambda r: r.append(replace(r[1], outcome="1" * 25)), "two different outcomes"),
     ],
 )
-def test_contradictions_are_found(change, text):
+def test_contradictions_are_found(damage, text):
     with pytest.raises(InvalidRecord, match=text):
-        cells(damaged(change))
+        cells(damaged(damage))
 
 
 def test_an_older_kernel_s_results_are_read_and_never_mixed(monkeypatch):
@@ -225,7 +232,7 @@ def beta_binomial(rng, dictionaries, trials, mean, correlation):
     """Counts on dictionaries whose success probabilities are Beta with this mean, and variance mean(1-mean)rho."""
     a = mean * (1 / correlation - 1)
     p = rng.beta(a, a * (1 - mean) / mean, dictionaries)
-    return [Group(trials, int(x)) for x in rng.binomial(trials, p)]
+    return [Cluster(trials, int(x)) for x in rng.binomial(trials, p)]
 
 
 def test_variation_is_estimated_without_bias():
@@ -238,7 +245,7 @@ def test_variation_is_estimated_without_bias():
 
 def test_variation_of_unequal_groups_is_the_analysis_of_variance():
     counts = [(4, 1), (7, 7), (2, 0), (4, 1), (5, 3)]
-    groups = [Group(4, 1, 2), Group(7, 7), Group(2, 0), Group(5, 3)]
+    groups = [Cluster(4, 1, 2), Cluster(7, 7), Cluster(2, 0), Cluster(5, 3)]
     values = [np.repeat([1.0, 0.0], [x, n - x]) for n, x in counts]
     everything = np.concatenate(values)
     within = sum(((v - v.mean()) ** 2).sum() for v in values) / (len(everything) - 5)
@@ -247,16 +254,18 @@ def test_variation_of_unequal_groups_is_the_analysis_of_variance():
     found = variation(groups)
     assert found.within == pytest.approx(math.sqrt(within))
     assert found.between == pytest.approx(math.sqrt((between - within) / size))
-    assert variation([Group(4, 2, 9)]).between == 0  # less spread than chance gives
-    assert variation([Group(1, 0, 3), Group(1, 1, 2)]).within is None
+    assert variation([Cluster(4, 2, 9)]).between == 0  # less spread than chance gives
+    assert variation([Cluster(1, 0, 3), Cluster(1, 1, 2)]).within is None
 
 
 def test_effective_trials_at_the_ends():
-    assert effective_trials([Group(1, 1, 30), Group(1, 0, 10)]) == 40
-    assert effective_trials([Group(10, 10, 6)]) == 6  # nothing to estimate from: success may be the dictionary's alone
-    assert effective_trials([Group(10, 4, 1)]) == 1
-    assert effective_trials([Group(10, 10, 50), Group(10, 0, 50)]) == pytest.approx(100, rel=0.05)
-    assert effective_trials([Group(10, 5, 20)]) == 200
+    assert effective_trials([Cluster(1, 1, 30), Cluster(1, 0, 10)]) == 40
+    assert (
+        effective_trials([Cluster(10, 10, 6)]) == 6
+    )  # nothing to estimate from: success may be the dictionary's alone
+    assert effective_trials([Cluster(10, 4, 1)]) == 1
+    assert effective_trials([Cluster(10, 10, 50), Cluster(10, 0, 50)]) == pytest.approx(100, rel=0.05)
+    assert effective_trials([Cluster(10, 5, 20)]) == 200
     assert effective_trials([]) == 0
 
 
@@ -279,7 +288,7 @@ def test_intervals_of_shared_dictionaries_cover_the_ensemble(correlation):
 @pytest.mark.parametrize(("counts", "name"), [((0, 0), "trials"), ((3, 4), "successes"), ((3, 1, 0), "dictionaries")])
 def test_impossible_counts_are_refused(counts, name):
     with pytest.raises(InvalidArgument) as caught:
-        Group(*counts)
+        Cluster(*counts)
     assert caught.value.name == name
 
 

@@ -13,14 +13,15 @@ import psutil
 import pytest
 from support import failing_blocks
 
+from expander_theory.base import default_workers
 from expander_theory.base.errors import InvalidArgument, MissingResource
+from expander_theory.results import BlockRecord, FailureRecord, read_records
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import cells
 from expander_theory.simulation.execution.executors import (
     ExecutorLost,
     InlineExecutor,
     dask_executor,
-    default_workers,
     open_workers,
     processes,
 )
@@ -92,8 +93,8 @@ def test_a_poisonous_block_is_left_out_and_the_rest_is_complete(tmp_path, refere
     assert [cell.quarantined for cell in found] == [0, 1, 0, 0]
     assert found[0] == reference[0]
     assert found[2:] == reference[2:]
-    (failure,) = [r for r in read_ledger(tmp_path / "ledger")[1] if "failed" in r]
-    assert (failure["block"], failure["attempts"]) == (1, 3)
+    (failure,) = read_records(tmp_path / "ledger", FailureRecord)
+    assert (failure.block, failure.attempts) == (1, 3)
     assert sweep(tmp_path) == reference  # a later run mends it
     assert sorted(cells(read_ledger(tmp_path / "ledger")[1]), key=str) == sorted(reference, key=str)
 
@@ -116,7 +117,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_left_out(tmp_path, monkeypat
     monkeypatch.setenv("TEST_MARK", str(tmp_path / "mark"))
     assert sweep(tmp_path, run=failing_blocks.dies_at_first, workers=2) == reference
     assert (tmp_path / "mark").exists()
-    assert not [r for r in read_ledger(tmp_path / "ledger")[1] if "failed" in r]
+    assert not read_records(tmp_path / "ledger", FailureRecord)
 
 
 def test_an_executor_that_cannot_be_replaced_ends_the_sweep(tmp_path, reference):
@@ -149,7 +150,7 @@ def test_an_executor_that_drops_its_work_ends_the_sweep(tmp_path):
 
     with pytest.raises(ExecutorLost, match="dropped its work"):
         sweep(tmp_path, executor=Dropping())
-    assert len([r for r in read_ledger(tmp_path / "ledger")[1] if "outcome" in r]) >= 1
+    assert len(read_records(tmp_path / "ledger", BlockRecord)) >= 1
 
 
 def test_workers_that_cannot_start_are_not_blamed_on_the_blocks(tmp_path):

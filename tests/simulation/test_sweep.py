@@ -11,6 +11,7 @@ import pytest
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.base.progress import SweepBar, progress_bar
+from expander_theory.results import BlockRecord, read_records
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.results.ledger_merge import merge_ledgers
 from expander_theory.simulation.cells import blocks_of, cells, task_record
@@ -75,8 +76,8 @@ def test_resuming_runs_nothing_twice(tmp_path, references):
         sweep(tmp_path, name, schedule)
         assert sweep(tmp_path, name, schedule, run=never, retries=0) == references[name]
     assert sum(cell.trials for cell in sweep(tmp_path, "fixed", FixedTrials(20), run=never)) == 14 * 25
-    records = [r for r in read_ledger(tmp_path / "fixed")[1] if "outcome" in r]
-    assert len({(r["task"], r["block"]) for r in records}) == len(records) == 14 * 5
+    records = read_records(tmp_path / "fixed", BlockRecord)
+    assert len({(r.task, r.block) for r in records}) == len(records) == 14 * 5
 
 
 def test_a_ledger_gives_back_its_cells(tmp_path, references):
@@ -125,7 +126,7 @@ def test_equal_columns_count_once_and_overlapping_ones_are_refused(tmp_path):
 def test_results_of_another_version_are_not_added_to(tmp_path):
     task = Task(UNIFORM, 2)
     with Ledger(tmp_path / "l", {"kind": "test"}) as ledger:
-        ledger.append({**task_record(task), "task": task_id(task, "older"), "kernel": "older"})
+        ledger.append(replace(task_record(task), task=task_id(task, "older"), kernel="older"))
     before = (tmp_path / "l").read_bytes()
     with pytest.raises(InvalidFile, match="another version of the simulation"):
         sweep(tmp_path, "l", FixedTrials(1), columns=[Ladder(task, (2,))])
@@ -164,8 +165,8 @@ def test_certificates_are_recorded_once_for_each_ensemble(tmp_path):
         for chosen in (ensembles[:1], ensembles, ensembles):
             run_certificates(chosen, 2, ledger, progress=False)
         records = ledger.records
-    assert [(r["d"], r["draw"]) for r in records] == [(4, 0), (4, 1), (16, 0), (16, 1)]
-    assert all(r["certified_k"] >= 0 for r in records)
+    assert [(r.d, r.draw) for r in records] == [(4, 0), (4, 1), (16, 0), (16, 1)]
+    assert all(r.certified_k >= 0 for r in records)
 
 
 def test_a_dictionary_from_a_file_has_one_certificate(tmp_path):
@@ -176,7 +177,7 @@ def test_a_dictionary_from_a_file_has_one_certificate(tmp_path):
     with Ledger(tmp_path / "l", {}) as ledger:
         run_certificates([Ensemble.from_file(tmp_path / "w")], 3, ledger, progress=False)
         (record,) = ledger.records
-    assert record["certified_k"] == babel_certified_k(w)
+    assert record.certified_k == babel_certified_k(w)
     assert str(tmp_path) not in (tmp_path / "l").read_text()
 
 

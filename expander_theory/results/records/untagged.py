@@ -19,8 +19,7 @@ def tagged(ledger_kind: Any, line: Line) -> Fields | None:
     """The line as a record of today is stored; None where it is no record of this project's.
 
     Args:
-        ledger_kind: what the ledger's identity says under "kind". Tasks, blocks and failures of a sweep are known in
-            a ledger of any kind.
+        ledger_kind: what the ledger's identity says under "kind". What a sweep writes is known in a ledger of any kind.
         line: without kind and version.
 
     Raises:
@@ -38,7 +37,9 @@ Found = tuple[str, Fields] | None
 
 
 def _trials(line: Line) -> Found:
-    return _results(line) if isinstance(line.get("task"), str) else None
+    if isinstance(line.get("task"), str):
+        return _results(line)
+    return ("certificate", dict(line)) if {"certified_k", "draw", "family", "m", "n", "d"} <= line.keys() else None
 
 
 def _sweep(line: Line) -> Found:

@@ -74,4 +74,7 @@ class Compares(OnSAEs):
         return suite.compare(cls.group, cls.members(suite), cls.nulls(suite))
 
     def run(self) -> None:
+        from expander_theory.plotting import draw_named
+
         self.compare(self.suite)
+        print(draw_named(self.out, *self.figures))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, ClassVar
 
-from experiments.saes.base import Compares
+from experiments.commands.on_saes import Compares
 
 if TYPE_CHECKING:
     from sae_bridge.suites import Member, SAESuite
