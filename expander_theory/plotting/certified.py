@@ -82,7 +82,7 @@ def plot_certified(
             style = {"ms": 3.5, "lw": 1.2, "label": f"{title}: {meaning}" if title else meaning}
             if len(groups) > 1:
                 style["color"] = colours[key]["color"]
-            style |= _style(meaning, proved) | dict((styles or {}).get(meaning, {}))
+            style |= styles[meaning] if styles and meaning in styles else _style(meaning, proved)
             axes.plot([x for x, _ in points], [max(k, 0.7) for _, k in points], **style)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from expander_theory.base import InvalidArgument, require
 from expander_theory.dictionaries import DenseDictionary
-from sae_bridge.sae import TopKSAE, _ops as ops
+from sae_bridge.sae import TopKSAE, ops
 
 _UNIT = 1e-5
 _SCORES = 1 << 23  # held at a time

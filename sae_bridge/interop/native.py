@@ -18,7 +18,7 @@ from sae_lens.registry import SAE_CLASS_REGISTRY  # pyright: ignore[reportMissin
 from torch import Tensor, nn
 
 from sae_bridge.interop.native_files import ARCHITECTURE, DIGITS, checked_mask, digits_of, rows_of
-from sae_bridge.sae import BATCH_TOPK_SHARE, _ops as ops
+from sae_bridge.sae import BATCH_TOPK_SHARE, ops
 
 _UNIT = 1e-2  # 16-bit columns are that far from unit norm
 

@@ -1,6 +1,6 @@
 """Sparse autoencoders with expander or dense decoders, their files, storage, pruned and null ones."""
 
-from sae_bridge.sae import _ops as ops
+from sae_bridge.sae import ops
 from sae_bridge.sae.null import coordinate_null
 from sae_bridge.sae.pruning import pruned
 from sae_bridge.sae.sae import (

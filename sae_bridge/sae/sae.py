@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from expander_theory.base import InvalidArgument, InvalidFile, require, require_choice
 from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Dictionary
 from expander_theory.masks import Mask
-from sae_bridge.sae import _ops as ops
+from sae_bridge.sae import ops
 from sae_bridge.sae._initial import initial_weight
 from sae_bridge.sae.sae_files import read_sae, write_sae
 
@@ -159,7 +159,7 @@ class SparseAutoencoder(nn.Module, ABC):
         return torch.cat(acts, dim=1), torch.cat(indices, dim=1)
 
     def combine(self, acts: Tensor, indices: Tensor, *, trusted: bool = False) -> Tensor:
-        """W code, shape (B, m), for scaled activations and without b_dec; see :func:`sae_bridge.sae._ops.decode`."""
+        """W code, shape (B, m), for scaled activations and without b_dec; see :func:`sae_bridge.sae.ops.decode`."""
         return ops.decode(acts, indices, self.weight, self.rows, self.m, trusted=trusted)
 
     def encode(self, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,7 +172,7 @@ class SparseAutoencoder(nn.Module, ABC):
         Args:
             acts: (B, K); zeros are padding.
             indices: features, (B, K) int64 in 0..n-1, padding included.
-            trusted: see :func:`sae_bridge.sae._ops.decode`.
+            trusted: see :func:`sae_bridge.sae.ops.decode`.
 
         Raises:
             InvalidArgument: shapes that do not fit, or an index that is no feature.

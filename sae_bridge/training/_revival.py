@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from expander_theory.base import derived_seed
-from sae_bridge.sae import SparseAutoencoder, _ops as ops
+from sae_bridge.sae import SparseAutoencoder, ops
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
 

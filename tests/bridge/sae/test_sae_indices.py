@@ -10,7 +10,7 @@ from expander_theory.simulation.trials import signals_of
 from sae_bridge.codes._support_fit import fit_on_support
 from sae_bridge.codes.tensor_dictionary import TensorDictionary
 from sae_bridge.kernels import cpu
-from sae_bridge.sae import _ops as ops
+from sae_bridge.sae import ops
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
 MASK = uniform_mask(12, 30, 4, seed=0)

@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from expander_theory import InvalidArgument, uniform_mask
-from sae_bridge.sae import _ops as ops
+from sae_bridge.sae import ops
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
 B, M, N, D, K = 4, 9, 20, 3, 5
