@@ -28,15 +28,7 @@ from expander_theory.dictionaries import (
     overlap_counts,
     sign_dictionary,
 )
-from expander_theory.masks import (
-    Mask,
-    biregular_mask,
-    is_prime_power,
-    least_overlap_mask,
-    polynomial_mask,
-    progressive_edge_growth_mask,
-    uniform_mask,
-)
+from expander_theory.masks import MASK_FAMILIES, Mask, mask_family
 from expander_theory.results import CertifiedRate, CertifiedRecord, Ledger
 from expander_theory.simulation import planted_recovery
 from expander_theory.solvers import exact_recovery_coefficients, range_certified_k, range_threshold
@@ -125,18 +117,10 @@ def _dictionary(family: str, m: int, n: int, d: int, seed: int) -> Dictionary | 
         return str(error)
 
 
-def _mask(family: str, m: int, n: int, d: int, seed: int) -> Mask:
-    if family == "uniform":
-        return uniform_mask(m, n, d, seed=seed)
-    if family == "biregular":
-        return biregular_mask(m, n, d, seed=seed)
-    if family == "progressive-edge-growth":
-        return progressive_edge_growth_mask(m, n, d, seed=seed)
-    if family == "polynomial":  # the largest field with d q <= m, and the least overlap that gives n columns
-        q = next((q for q in range(m // d, 1, -1) if is_prime_power(q)), 2)
-        r = next(r for r in range(2, 64) if q**r >= n)
-        return polynomial_mask(q, d, r=r, n=n)
-    return least_overlap_mask(m, n, d, seed=seed)
+def _mask(name: str, m: int, n: int, d: int, seed: int) -> Mask:
+    """The family's mask of the most rows up to m."""
+    family = mask_family(name)
+    return family.build(family.rows_at_most(m, d), n, d, seed=seed)
 
 
 # ---- the parts of a record

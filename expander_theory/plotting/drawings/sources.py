@@ -39,7 +39,7 @@ class Source:
     @property
     def name(self) -> str:
         """The name of the figure."""
-        return self.module.rpartition(".")[2]
+        return self.module.rpartition(".")[2].lstrip("_")
 
     @property
     def draw(self) -> Callable[..., Drawing | None]:
@@ -93,12 +93,12 @@ _SWEEP = ("ledger.jsonl",)
 _HERE = "expander_theory.plotting.drawings"
 
 SOURCES = (
-    Source(f"{_HERE}.phase_diagram", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
-    Source(f"{_HERE}.boundary_by_degree", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
-    Source(f"{_HERE}.success_rates", (*_SWEEP, "*.json"), "expander sweep, expander recover --out", "rates"),
-    Source(f"{_HERE}.certified_k", (*_SWEEP, "*.json"), "expander sweep, expander certify", "certificate"),
+    Source(f"{_HERE}._phase_diagram", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
+    Source(f"{_HERE}._boundary_by_degree", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
+    Source(f"{_HERE}._success_rates", (*_SWEEP, "*.json"), "expander sweep, expander recover --out", "rates"),
+    Source(f"{_HERE}._certified_k", (*_SWEEP, "*.json"), "expander sweep, expander certify", "certificate"),
     Source(
-        f"{_HERE}.fidelity",
+        f"{_HERE}._fidelity",
         ("saes/ledger.jsonl", *_SWEEP, "*.json"),
         "expander sae compare, expander sae eval --out",
         "evaluations",
