@@ -29,6 +29,7 @@ from expander_theory.dictionaries import (
     sign_dictionary,
 )
 from expander_theory.masks import (
+    MASK_FAMILIES,
     Mask,
     biregular_mask,
     is_prime_power,
