@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from expander_theory.base import InvalidArgument, InvalidFile, optional_module
@@ -91,6 +92,8 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             flat |= {f"{stem}_low": low, f"{stem}_high": high}
         elif isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}.")
+        elif is_dataclass(value):
+            flat |= _flat(vars(value), f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value
     return flat

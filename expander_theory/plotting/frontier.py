@@ -13,7 +13,6 @@ from expander_theory.plotting._inputs import (
     Place,
     Row,
     as_row,
-    field,
     is_json,
     is_place,
     listed,
@@ -22,6 +21,7 @@ from expander_theory.plotting._inputs import (
 )
 from expander_theory.plotting.estimates import bar, estimate
 from expander_theory.plotting.style import BLACK, BLUE
+from expander_theory.results import EvaluationRecord, records_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +111,7 @@ def evaluations(results: Any, *needs: str) -> list[Row]:
         if is_json(results):
             found = rows_of_json(results, "evaluations", "expander sae eval --out")
         else:
-            found = [row for row in stored_records(results) if is_evaluation(row)]
+            found = records_of(stored_records(results), EvaluationRecord)
         if not found:
             raise InvalidFile(results, "holds no evaluation of an SAE")
     else:
@@ -121,9 +121,3 @@ def evaluations(results: Any, *needs: str) -> list[Row]:
     if not rows:
         raise InvalidArgument("results", f"{len(found)} records", f"must have {' and '.join(needs)} somewhere")
     return rows
-
-
-def is_evaluation(record: Any) -> bool:
-    """Whether a record of a ledger measures an SAE, and not a code that nothing was trained for."""
-    given = all(field(record, name) is not None for name in ("name", "fvu", "decoder_values"))
-    return given and field(record, "architecture") != "null"

@@ -12,9 +12,10 @@ import numpy as np
 from expander_theory.base import InvalidArgument
 from expander_theory.plotting._axes import axes_or_new
 from expander_theory.plotting._curves import degree, family_name, free_sizes, names, solver_name, split
-from expander_theory.plotting._inputs import Place, cells_of, field, is_place, listed, stored_records
+from expander_theory.plotting._inputs import Place, cells_of, is_place, listed, stored_records
 from expander_theory.plotting.boundary import boundary_line
 from expander_theory.plotting.style import RED
+from expander_theory.results import CertificateRecord, records_of
 from expander_theory.simulation import Cell, boundaries, cell_rows
 
 if TYPE_CHECKING:
@@ -101,10 +102,9 @@ def rate_colours() -> ScalarMappable:
 def certified_sizes(records: Iterable[Any]) -> dict[tuple[str, int], dict[tuple[int, int], float]]:
     """By family and degree (0 for dense), and by (m, n): the median certified k over the dictionaries drawn."""
     found: dict[tuple[str, int], dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        if field(record, "certified_k") is not None:
-            about = {name: field(record, name) for name in ("family", "d", "m", "n")}
-            found[about["family"], degree(about)][about["m"], about["n"]].append(field(record, "certified_k"))
+    for record in records_of(records, CertificateRecord):
+        kind = record.family, degree({"family": record.family, "d": record.d})
+        found[kind][record.m, record.n].append(record.certified_k)
     return {kind: {size: median(ks) for size, ks in sizes.items()} for kind, sizes in found.items()}
 
 

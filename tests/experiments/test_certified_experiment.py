@@ -8,7 +8,7 @@ import matplotlib.image
 import pytest
 
 from expander_theory.cli import main
-from expander_theory.results.ledger import read_ledger
+from expander_theory.results import CertifiedRecord, read_records
 from experiments.theory import certified
 from experiments.theory.certified import FAMILIES, PARTS, Scale
 
@@ -29,32 +29,37 @@ def folder(tmp_path_factory):
 
 def cases(folder):
     found: dict = {}
-    for record in read_ledger(folder / "ledger.jsonl")[1]:
-        found.setdefault((record["family"], record["d"]), {}).update(record)
-    return found
+    for record in read_records(folder / "ledger.jsonl", CertifiedRecord):
+        found.setdefault((record.family, record.d), []).append(record)
+    return {key: CertifiedRecord.joined(parts) for key, parts in found.items()}
 
 
 def test_every_family_has_every_part_or_a_reason(folder):
     found = cases(folder)
     assert set(found) == {(family, d) for family in FAMILIES for d in (4, 16)}
-    records = read_ledger(folder / "ledger.jsonl")[1]
-    assert len(records) == len(found) * len(PARTS)
-    assert "impossible" in found["polynomial", 16]
+    assert len(read_records(folder / "ledger.jsonl", CertifiedRecord)) == len(found) * len(PARTS)
+    assert found["polynomial", 16].impossible
     for key, case in found.items():
         if key != ("polynomial", 16):
-            assert "impossible" not in case, key
-            assert {"k_babel", "k_identifiable", "k_union_stopping", "R_id(2)", "erc", "omp_signs"} <= set(case)
+            assert case.impossible is None, key
+            parts = (case.k_babel, case.k_identifiable, case.k_union_stopping, case.erc, case.omp_signs)
+            assert None not in parts
+            assert "R_id(2)" in case.ratios
 
 
 def test_what_is_proved_happens(folder):
     for case in cases(folder).values():
-        if "impossible" in case:
+        if case.impossible is not None:
             continue
-        for solver, proved in (("omp_signs", "k_babel"), ("omp_gaussian", "k_babel"), ("topk_signs", "k_topk_range1")):
-            assert all(p["successes"] == p["trials"] for p in case[solver] if p["k"] <= case[proved]), (case, solver)
-        assert all(p["certified"] == p["supports"] for p in case["erc"] if p["k"] <= case["k_babel"])
-        assert case["k_coherence"] <= case["k_babel"]
-        assert case["k_topk_range2"] <= case["k_topk_range1"]
+        for rates, proved in (
+            (case.omp_signs, case.k_babel),
+            (case.omp_gaussian, case.k_babel),
+            (case.topk_signs, case.k_topk_range1),
+        ):
+            assert all(point.successes == point.trials for point in rates if point.k <= proved), (case, rates)
+        assert all(point.certified == point.supports for point in case.erc if point.k <= case.k_babel)
+        assert case.k_coherence <= case.k_babel
+        assert case.k_topk_range2 <= case.k_topk_range1
 
 
 def test_drawn_from_the_ledger_alone_and_the_same_twice(folder, tmp_path):

@@ -48,7 +48,7 @@ def test_a_second_run_resumes_and_adds(folder, tmp_path):
     with Ledger(tmp_path / "ledger.jsonl", {"kind": "test"}) as ledger:
         measure({"gentle": SMALL["gentle"]}, 50, 0, ledger, show=False)
         measure({"gentle": SMALL["gentle"]}, 51, 0, ledger, show=False)
-        again = [record for record in read_ledger(folder / "ledger.jsonl")[1] if record["scenario"] == "gentle"]
+        again = [record for record in read_ledger(folder / "ledger.jsonl")[1] if record.scenario == "gentle"]
         assert ledger.records == again
 
 

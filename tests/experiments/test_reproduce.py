@@ -10,6 +10,7 @@ from support.suite_setting import tiny_setting
 
 from expander_theory.cli import main
 from expander_theory.plotting import figure_sources
+from expander_theory.results import BlockRecord, records_of
 from expander_theory.results.ledger import read_ledger
 from expander_theory.results.ledger_format import read_contents
 from experiments.theory import cost, identifiability, presets, synthetic_study
@@ -89,7 +90,7 @@ def test_the_plotted_data_are_the_ledger_s(folder):
     with (folder / "figures" / "phase_diagram_cells.csv").open() as file:
         rows = list(csv.DictReader(file))
     _, records = read_ledger(folder / "phase" / "ledger.jsonl")
-    successes = sum(record["outcome"].count("1") for record in records if "outcome" in record)
+    successes = sum(record.outcome.count("1") for record in records_of(records, BlockRecord))
     assert sum(int(row["successes"]) for row in rows) == successes
     assert {row["trials"] for row in rows} == {"25"}  # whole blocks
     assert len(rows) == 5 * 2 * 3  # two degrees, biregular, polynomial, dense; two m; three k

@@ -13,7 +13,20 @@ from expander_theory import load_mask
 from expander_theory.cli import main
 from expander_theory.dictionaries.geometry import babel
 from expander_theory.masks import overlap_limited_mask
-from expander_theory.results.ledger import read_ledger
+from expander_theory.results import (
+    AmortisationRecord,
+    BaselinesRecord,
+    EvaluationRecord,
+    MembershipRecord,
+    NullRecord,
+    PairRecord,
+    RateRecord,
+    RecoveryRecord,
+    read_ledger,
+    read_records,
+    records_of,
+    to_json,
+)
 from experiments.commands import compared_saes as sae_groups
 from paper_figures.figures.saes import suite
 from paper_figures.figures.saes.small_dense import advantage
@@ -74,37 +87,41 @@ def test_a_second_run_changes_no_byte(results, monkeypatch):
 
 
 def test_the_frontier_has_its_nulls(results):
-    _, records = read_ledger(results / "saes" / "ledger.jsonl")
-    nulls = {record["k"]: record for record in records if "null" in record}
-    saes = {record["name"]: record for record in records if record.get("name")}
+    ledger = results / "saes" / "ledger.jsonl"
+    nulls = {record.k: record for record in read_records(ledger, NullRecord)}
+    saes = {record.name: record for record in read_records(ledger, EvaluationRecord)}
     setting = settings()["quick"]
     assert {*setting.ks, setting.recipe.k} <= set(nulls)
     for null in nulls.values():
-        assert (null["architecture"], null["decoder_values"], null["d"], null["n"]) == ("null", 0, 1, null["m"])
-        assert null["l0"] == pytest.approx(null["k"], abs=0.01)
-    assert sorted(nulls, key=lambda k: nulls[k]["fvu"]) == sorted(nulls, reverse=True)
-    members = [record["member"] for record in records if record.get("group") == "frontier"]
-    pairs = {record["pair"]: record for record in records if str(record.get("to")).startswith("null-k")}
+        assert (null.architecture, null.decoder_values, null.d, null.n) == ("null", 0, 1, null.m)
+        assert null.l0 == pytest.approx(null.k, abs=0.01)
+    assert sorted(nulls, key=lambda k: nulls[k].fvu) == sorted(nulls, reverse=True)
+    members = [record.member for record in read_records(ledger, MembershipRecord) if record.group == "frontier"]
+    pairs = {record.pair: record for record in read_records(ledger, PairRecord) if record.to.startswith("null-k")}
     assert set(members) == set(pairs)
     for name, pair in pairs.items():
-        own, null = saes[name]["ce_by_context"], nulls[saes[name]["k"]]["ce_by_context"]
-        assert np.sign(pair["ce_difference"]) == np.sign(np.sum(own) - np.sum(null))
+        own, null = saes[name].ce_by_context, nulls[saes[name].k].ce_by_context
+        assert np.sign(pair.ce_difference) == np.sign(np.sum(own) - np.sum(null))
 
 
 def of_another_machine(results, folder, change):
     """The suite's ledger alone, as if it came from a machine whose activations differ, without its nulls."""
-    from expander_theory.results.ledger_format import header_line, read_contents, record_line
+    from expander_theory.results.ledger_format import header_line, record_line
 
-    contents = read_contents(results / "saes" / "ledger.jsonl")
-    identity = {**contents.identity, "activations_sha256": "e" * 64}
-    kept = [r for r in contents.records if "null" not in r and not str(r.get("to")).startswith("null-k")]
-    for record in kept:
-        if "baselines" in record:
-            record["baselines"]["store_sha256"] = "e" * 64
-            change(record["baselines"])
+    identity, records = read_ledger(results / "saes" / "ledger.jsonl")
+    identity["activations_sha256"] = "e" * 64
+    kept = [
+        record
+        for record in records
+        if not isinstance(record, NullRecord)
+        and not (isinstance(record, PairRecord) and record.to.startswith("null-k"))
+    ]
+    for record in records_of(kept, BaselinesRecord):
+        record.baselines["store_sha256"] = "e" * 64
+        change(record.baselines)
     path = folder / "saes" / "ledger.jsonl"
     path.parent.mkdir(parents=True)
-    path.write_bytes(header_line(identity) + b"".join(map(record_line, kept)))
+    path.write_bytes(header_line(identity) + b"".join(record_line(to_json(record)) for record in kept))
     return path, path.read_bytes()
 
 
@@ -113,8 +130,8 @@ def test_nulls_are_added_to_results_of_another_machine_without_training(results,
     monkeypatch.setattr("sae_bridge.training.training_run.TrainingRun.advance", lambda *_: pytest.fail("trained again"))
     main(["experiment", "frontier", "--out", str(tmp_path)])
     assert path.read_bytes().startswith(before)
-    here, there = (read_ledger(p / "saes" / "ledger.jsonl")[1] for p in (tmp_path, results))
-    mine, theirs = ({r["null"]: r["fvu"] for r in records if "null" in r} for records in (here, there))
+    here, there = (read_records(p / "saes" / "ledger.jsonl", NullRecord) for p in (tmp_path, results))
+    mine, theirs = ({record.name: record.fvu for record in records} for records in (here, there))
     assert mine == theirs
 
 
@@ -136,26 +153,26 @@ def test_results_of_other_activations_are_not_added_to(results, tmp_path):
 
 
 def test_an_sae_of_two_experiments_is_trained_and_evaluated_once(results):
-    _, records = read_ledger(results / "saes" / "ledger.jsonl")
-    names = [record["name"] for record in records if "name" in record]
+    ledger = results / "saes" / "ledger.jsonl"
+    names = [record.name for record in read_records(ledger, EvaluationRecord)]
     assert len(names) == len(set(names))
-    groups = {record["group"] for record in records if record.get("member") == "d4-seed0"}
+    groups = {record.group for record in read_records(ledger, MembershipRecord) if record.member == "d4-seed0"}
     assert groups == set(EXPERIMENTS)
 
 
 def test_all_architectures_of_the_frontier_have_their_own_rate_and_all_seeds(results):
     found = suite.group(results / "saes" / "ledger.jsonl", "frontier")
-    assert [row["name"] for row in found.rows] == [f"{a}-seed{s}" for a in ("dense", "d8", "d4") for s in (0, 1)]
+    assert [row.name for row in found.rows] == [f"{a}-seed{s}" for a in ("dense", "d8", "d4") for s in (0, 1)]
     for row in found.rows:
-        _, sweep = read_ledger(results / "rates" / row["variant"] / "rates.jsonl")
-        tried = {r["learning_rate"]: r["fvu"] for r in sweep}
-        assert row["learning_rate"] == min(tried, key=tried.get)
-        assert row["curve"][-1][0] == 11
+        sweep = read_records(results / "rates" / row.variant / "rates.jsonl", RateRecord)
+        tried = {record.learning_rate: record.fvu for record in sweep}
+        assert row.learning_rate == min(tried, key=tried.get)
+        assert row.curve[-1][0] == 11
 
 
 def test_controls_have_the_same_number_of_decoder_values(results):
     found = suite.group(results / "saes" / "ledger.jsonl", "controls")
-    values = {row["variant"]: row["decoder_values"] for row in found.rows}
+    values = {row.variant: row.decoder_values for row in found.rows}
     assert values.pop("dense") == values.pop("dense-warm") == values.pop("dense-random") == 32 * 64
     assert values.pop("irregular-d4") == pytest.approx(256, rel=0.15)
     rank = values.pop("rank3")
@@ -187,22 +204,19 @@ def test_pruned_saes_come_from_the_dense_one(results):
 
 
 def test_ratios_to_dense_are_those_of_the_losses(results):
-    _, records = read_ledger(results / "saes" / "ledger.jsonl")
-    baselines = next(record["baselines"] for record in records if "baselines" in record)
+    ledger = results / "saes" / "ledger.jsonl"
+    baselines = read_records(ledger, BaselinesRecord)[0].baselines
     zero = np.array(baselines["ce"]["zero"])
-    own, dense = (
-        next(np.array(r["ce_by_context"]) for r in records if r.get("name") == n) for n in ("d4-seed1", "dense-seed1")
-    )
-    pairs = {record["to"]: record for record in records if record.get("pair") == "d4-seed1"}
-    assert {"dense-seed1"} <= set(pairs)
-    pair = pairs["dense-seed1"]
-    clustered = {record["to"] for record in records if record.get("pair") == "clustered-d4-seed0"}
-    assert clustered == {"dense-seed0", "d4-seed0"}
-    assert pair["ratio"] == pytest.approx((zero - own).sum() / (zero - dense).sum(), rel=1e-5)
-    if pair["ratio_interval"] is not None:  # None where the model hardly needs the layer
-        low, high = pair["ratio_interval"]
-        assert low <= pair["ratio"] <= high
-    assert pair["ce_difference"] == pytest.approx((own - dense).sum() / sum(baselines["predictions"]), rel=1e-4)
+    known = {record.name: np.array(record.ce_by_context) for record in read_records(ledger, EvaluationRecord)}
+    own, dense = known["d4-seed1"], known["dense-seed1"]
+    pairs = {(record.pair, record.to): record for record in read_records(ledger, PairRecord)}
+    pair = pairs["d4-seed1", "dense-seed1"]
+    assert {to for name, to in pairs if name == "clustered-d4-seed0"} == {"dense-seed0", "d4-seed0"}
+    assert pair.ratio == pytest.approx((zero - own).sum() / (zero - dense).sum(), rel=1e-5)
+    if pair.ratio_interval is not None:  # None where the model hardly needs the layer
+        low, high = pair.ratio_interval
+        assert low <= pair.ratio <= high
+    assert pair.ce_difference == pytest.approx((own - dense).sum() / sum(baselines["predictions"]), rel=1e-4)
 
 
 def test_the_headline_table_has_the_paper_s_value_with_its_source(results):
@@ -224,32 +238,32 @@ def test_other_layers_stand_beside_ours_and_the_published_ones(results):
 
 
 def test_amortisation_compares_every_method_on_the_same_decoder(results):
-    _, records = read_ledger(results / "amortisation" / "ledger.jsonl")
+    records = read_records(results / "amortisation" / "ledger.jsonl", AmortisationRecord)
     setting = tiny_setting("", "")
     all_methods = {
         v.name for v in sparsities(setting.recipe, setting.sparsity_degrees, (*setting.ks, setting.recipe.k))
     }
-    assert 0 < sum(record["variant"] in all_methods for record in records) < len(records)
+    assert 0 < sum(record.variant in all_methods for record in records) < len(records)
     for record in records:
-        rows = {row["method"]: row for row in record["rows"]}
-        slow = {"gomp", "niht", "cosamp"} if record["variant"] in all_methods else set()
+        rows = {row.method: row for row in record.rows}
+        slow = {"gomp", "niht", "cosamp"} if record.variant in all_methods else set()
         assert set(rows) == {"encoder", "least_squares", "mp", "omp", "omp_nonnegative"} | slow
-        assert rows["omp"]["fvu"] < rows["encoder"]["fvu"]
-        assert rows["least_squares"]["overlap"] == pytest.approx(rows["encoder"]["overlap"])
-        assert ("recovered_zero" in rows["omp_nonnegative"]) == ("-k" not in record["variant"])
-        assert "recovered_zero" not in rows.get("niht", {})
+        assert rows["omp"].fvu < rows["encoder"].fvu
+        assert rows["least_squares"].overlap == pytest.approx(rows["encoder"].overlap)
+        assert (rows["omp_nonnegative"].ce is not None) == ("-k" not in record.variant)
+        assert all(rows[name].ce is None for name in slow)
 
 
 def test_an_sae_of_omp_in_the_loop_is_measured_with_omp(results):
-    _, records = read_ledger(results / "saes" / "ledger.jsonl")
-    record = next(r for r in records if r.get("name") == "d4-omp-seed0")
-    assert record["fvu"] == pytest.approx(record["omp_fvu"], rel=1e-4)
+    records = read_records(results / "saes" / "ledger.jsonl", EvaluationRecord)
+    record = next(record for record in records if record.name == "d4-omp-seed0")
+    assert record.fvu == pytest.approx(record.omp_fvu, rel=1e-4)
 
 
 def test_no_support_with_erc_below_one_is_missed(results):
-    _, records = read_ledger(results / "recovery" / "ledger.jsonl")
-    assert [record["name"] for record in records] == ["dense-seed0", "d8-seed0", "d4-seed0"]
-    assert all(record["contradictions"] == 0 for record in records)
+    records = read_records(results / "recovery" / "ledger.jsonl", RecoveryRecord)
+    assert [record.name for record in records] == ["dense-seed0", "d8-seed0", "d4-seed0"]
+    assert all(record.contradictions == 0 for record in records)
 
 
 def test_novelty_has_a_retrained_dense_sae_for_scale(results):

@@ -3,6 +3,7 @@
 import pytest
 from support.suite_records import frontier, write_suite
 
+from expander_theory.results import IdentifiabilityRecord
 from expander_theory.results.ledger import Ledger
 from paper_figures.figures.saes import storage_frontier
 from paper_figures.figures.theory import margin_map
@@ -22,5 +23,6 @@ def test_margin_map(tmp_path):
         for flatness in (1.0, 1.5):
             for i, eps in enumerate((0.2, 0.4, 0.6)):
                 row = {"m": 10 + i, "draw": 0, "eps": eps, "bound": 1 - 2 * eps * flatness, "spark": 9 - i}
-                ledger.append({**row, "flatness": flatness, "margin": 1 - 0.9 * eps * flatness, "unique": eps < 0.5})
+                row |= {"flatness": flatness, "margin": 1 - 0.9 * eps * flatness, "unique": eps < 0.5}
+                ledger.append(IdentifiabilityRecord(**row))
     return margin_map.draw(tmp_path / "ledger.jsonl").figures["margin_map"]

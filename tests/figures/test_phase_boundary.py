@@ -12,6 +12,7 @@ import pytest
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.plotting import write
+from expander_theory.results import BlockRecord
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import blocks_of, tasks_of
 from expander_theory.simulation.schedules.schedule import FindBoundary, Ladder
@@ -211,19 +212,19 @@ def test_an_interrupted_part_is_timed_too_with_its_workers(tmp_path):
         with timed(ledger, "search", 2):
             burn = "import time\nwhile time.process_time() < 0.3: pass"
             subprocess.run([sys.executable, "-c", burn], check=True)
-            ledger.append({"outcome": "0101"})
+            ledger.append(BlockRecord("t", 1, "0101", None, None))
             raise KeyboardInterrupt
 
     with Ledger(tmp_path / "ledger.jsonl", {"kind": "test"}) as ledger:
-        ledger.append({"outcome": "111"})
+        ledger.append(BlockRecord("t", 0, "111", None, None))
         with pytest.raises(KeyboardInterrupt):
             interrupted(ledger)
         with timed(ledger, "search", 2):
             pass
         assert len(ledger.records) == 3
     record = read_ledger(tmp_path / "ledger.jsonl")[1][-1]
-    assert (record["part"], record["workers"], record["trials timed"]) == ("search", 2, 4)
-    assert record["processor seconds"] >= 0.28  # the system counts in hundredths
+    assert (record.part, record.workers, record.trials) == ("search", 2, 4)
+    assert record.processor_seconds >= 0.28  # the system counts in hundredths
 
 
 def test_columns_without_a_boundary_are_told_apart(tmp_path):

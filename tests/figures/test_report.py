@@ -13,6 +13,7 @@ from support.suite_records import frontier, record, write_suite
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
 from expander_theory.plotting import Drawing, Table, all_drawings, draw_all, figure_sources
+from expander_theory.results import IdentifiabilityRecord
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.schedules.schedule import FixedTrials, Ladder
 from expander_theory.simulation.sweep import run_sweep
@@ -263,8 +264,8 @@ def test_identifiability_is_refuted_by_one_counterexample(tmp_path):
         with Ledger(
             tmp_path / name / "identifiability" / "ledger.jsonl", {"kind": "identifiability", "n": 7, "d": 4, "k": 2}
         ) as ledger:
-            ledger.append(row)
-            ledger.append({**row, "draw": 1, **wrong})
+            ledger.append(IdentifiabilityRecord(**row))
+            ledger.append(IdentifiabilityRecord(**{**row, "draw": 1, **wrong}))
         assert verdict(tmp_path / name, "identifiability").verdict == expected
 
 

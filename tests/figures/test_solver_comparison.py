@@ -120,7 +120,7 @@ def test_drawn_the_same_whatever_the_order_of_the_records(folder, tmp_path):
 def test_nothing_to_compare_is_not_drawn(folder, tmp_path, case):
     identity, records = read_ledger(folder / "ledger.jsonl")
     others = {task.id for task in tasks_of(records).values() if task.solver != "omp"}
-    kept = {"no results": [], "another experiment": records}.get(case, [r for r in records if r["task"] in others])
+    kept = {"no results": [], "another experiment": records}.get(case, [r for r in records if r.task in others])
     with Ledger(tmp_path / "ledger.jsonl", {"kind": "sweep"} if case == "another experiment" else identity) as ledger:
         for record in kept:
             ledger.append(record)

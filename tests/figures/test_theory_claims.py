@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 from expander_theory import Dictionary, Mask, sign_dictionary, uniform_mask
 from expander_theory.base.errors import ExpanderTheoryError
-from expander_theory.results.ledger import read_ledger
+from expander_theory.results import CostRecord, IdentifiabilityRecord, read_records
 from experiments.theory import cost, identifiability
 from paper_figures.figures.theory.cost import exponent
 
@@ -29,13 +29,12 @@ def test_exponents_of_power_laws():
 def test_cost_measures_every_size_once_and_counts_bytes(tmp_path):
     for _ in range(2):
         cost.run(SMALL, 0, tmp_path)
-    _, records = read_ledger(tmp_path / "ledger.jsonl")
-    assert len(records) == len({(r["m"], r["n"], r["d"]) for r in records}) == 7
+    records = read_records(tmp_path / "ledger.jsonl", CostRecord)
+    assert len(records) == len({(r.m, r.n, r.d) for r in records}) == 7
     for record in records:
-        m, n, d = (record[name] for name in "mnd")
-        assert record["methods"]["dense BLAS"]["bytes"] == 4 * m * n
-        assert record["methods"]["ours"]["bytes"] == 8 * d * n
-        assert all(numbers["solve"] > 0 for numbers in record["methods"].values())
+        assert record.methods["dense BLAS"].bytes == 4 * record.m * record.n
+        assert record.methods["ours"].bytes == 8 * record.d * record.n
+        assert all(numbers.solve > 0 for numbers in record.methods.values())
 
 
 def test_times_of_different_answers_are_refused(tmp_path, monkeypatch):
@@ -83,10 +82,10 @@ def test_equal_columns_have_no_margin_and_no_unique_codes():
 
 def test_identifiability_keeps_one_mask_for_all_values_of_flatness(tmp_path):
     identifiability.run(identifiability.Scale(5, 3, 1, (4, 9), (1.0, 1.5), 2), 0, tmp_path)
-    _, records = read_ledger(tmp_path / "ledger.jsonl")
+    records = read_records(tmp_path / "ledger.jsonl", IdentifiabilityRecord)
     assert len(records) == 8
     for m, draw in itertools.product((4, 9), (0, 1)):
-        assert len({r["eps"] for r in records if (r["m"], r["draw"]) == (m, draw)}) == 1
+        assert len({r.eps for r in records if (r.m, r.draw) == (m, draw)}) == 1
     for record in records:
-        assert record["margin"] >= record["bound"] - 1e-9
-        assert record["unique"] or record["eps"] >= 0.5
+        assert record.margin >= record.bound - 1e-9
+        assert record.unique or record.eps >= 0.5

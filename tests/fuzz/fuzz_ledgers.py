@@ -48,7 +48,7 @@ class _Ledger(Format):
                 ledger_rows(self.path, contents, kind)
             except ExpanderTheoryError:
                 continue
-        return [record_line(record) for record in (contents.identity, *contents.records)]
+        return [record_line(record) for record in (contents.identity, *contents.stored)]
 
 
 class _OldLedger(_Ledger):
@@ -102,7 +102,7 @@ class Suite(_Ledger):
     def make(self, path):
         path.parent.mkdir()
         dense, some = record("dense", 0, 0.95), [record(f"d{d}", 0, 0.8 + d / 100, d=d) for d in (2, 8)]
-        members = [(made["variant"], made) for made in (dense, *some)]
+        members = [(made.variant, made) for made in (dense, *some)]
         write_suite(path, {"frontier": members, "small dense": members, "sparsity": members, "controls": members})
 
     def read(self):

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from support.suite_records import record
 
 from expander_theory import (
     InvalidArgument,
@@ -135,8 +136,9 @@ def test_a_frontier_joins_expanders_and_takes_files_or_records(tmp_path, ax):
     ]  # fmt: skip
     (tmp_path / "eval.json").write_text(json.dumps(rows))
     with Ledger(tmp_path / "ledger.jsonl", {"kind": "mine"}) as ledger:
-        for row in rows:
-            ledger.append(row)
+        for name, d in sizes.items():
+            for seed in (0, 1):
+                ledger.append(record(name, seed, 1 - 1 / d - 0.01 * seed, d=None if name == "dense" else d, n=64))
     for given in (rows, tmp_path / "eval.json", tmp_path / "ledger.jsonl"):
         joined = plot_frontier(given, y="fvu").lines[0]
         assert list(joined.get_xdata()) == [256, 512]

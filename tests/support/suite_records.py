@@ -2,7 +2,17 @@
 
 from operator import truediv
 
-from expander_theory.results.ledger import Ledger
+from expander_theory.results import (
+    BaselinesRecord,
+    Collisions,
+    DecoderGeometry,
+    EvaluationRecord,
+    FiringRates,
+    Ledger,
+    MembershipRecord,
+    NullRecord,
+    PairRecord,
+)
 
 IDENTITY = {
     "kind": "sae suite",
@@ -23,45 +33,58 @@ IDENTITY = {
 
 
 def record(name, seed, recovered, *, d=None, n=1024, family="uniform", half=0.01, **changes):
-    """An evaluation record with interval ``recovered`` +- ``half``."""
+    """An evaluation with interval ``recovered`` +- ``half``."""
     dense = d is None
     values = 512 * n if dense else d * n
     made = {
+        **_measured(recovered, half),
         "name": f"{name}-seed{seed}",
         "variant": name,
         "seed": seed,
         "architecture": "dense" if dense else "expander",
         "family": "dense" if dense else family,
         "pruned": "",
-        "m": 512,
         "n": n,
         "d": 512 if dense else d,
-        "k": 8,
         "decoder_values": values,
         "parameters": values + n + 512,
         "bytes_float32": 8 * values,
         "bytes_packed": 2 * (values + n + 512) + (0 if dense else values * 9 // 8),
         "bytes_seeded": 2 * (values + n + 512),
+        "ce_by_context": (),
         "learning_rate": 0.01,
         "steps": 50,
-        "l0": 8.0,
-        "dead": 10,
-        "dense": 1,
-        "tokens": 180,
+        "train_seconds": 1.0,
         "omp_fvu": 0.2,
-        "omp_fvu_interval": [0.19, 0.21],
-        "curve": [[0, 1.0, 0], [49, 0.5, 10]],
-        "firing": {"tokens": 180, "mean": 0.01, "silent": 0.1, "q50": 0.005},
-        "geometry": {"flatness_median": 1.5, "flatness_largest": 2.0, "coherence": 0.8, "babel_k": 1},
-        "collisions": None,
+        "omp_fvu_interval": (0.19, 0.21),
+        "curve": ((0, 1.0, 0), (49, 0.5, 10)),
+        "firing": FiringRates(tokens=180, mean=0.01, silent=0.1, q50=0.005),
+        "geometry": DecoderGeometry(**_GEOMETRY, **({} if dense else _RATIOS)),
+        "collisions": None if dense else Collisions(tokens=180, **_COLLISIONS),
     }
-    if not dense:
-        made["geometry"] |= {"eps_2k_found": 0.4, "eps_2k_count": 0.1, "R_id": 3.2, "R_OMP": 20.0}
-        made["collisions"] = {"deficit_median": 0.05, "deficit_95": 0.1}
-    for measure, value in {"recovered_zero": recovered, "recovered_mean": recovered - 0.01, "fvu": 1 - recovered,
-                           "relative_error": 0.5, "delta": 1.0, "kl": 1.0}.items():  # fmt: skip
-        made[measure], made[f"{measure}_interval"] = value, [value - half, value + half]
-    return made | changes
+    return EvaluationRecord(**made | changes)
+
+
+_GEOMETRY = {"flatness_least": 1.0, "flatness_median": 1.5, "flatness_95": 1.9, "flatness_largest": 2.0}
+_GEOMETRY |= {"coherence": 0.8, "babel_k": 1}
+_RATIOS = {"eps_2k_found": 0.4, "eps_2k_count": 0.1, "R_id": 3.2, "R_OMP": 20.0}
+_COLLISIONS = {
+    f"{name}_{end}": value
+    for name in ("deficit", "duplicates")
+    for end, value in (("mean", 0.05), ("median", 0.05), ("95", 0.1), ("largest", 0.2))
+}
+
+
+def _measured(recovered, half):
+    """What every SAE and null has: all of one width and sparsity."""
+    measures = {"recovered_zero": recovered, "recovered_mean": recovered - 0.01, "fvu": 1 - recovered}
+    measures |= {"relative_error": 0.5, "delta": 1.0, "kl": 1.0, "l0": 8.0, "ce": 4.0, "ce_clean": 3.0, "ce_zero": 9.0}
+    measures |= {"ce_mean": 8.0, "kl_zero": 6.0, "kl_mean": 5.0}
+    intervals = {f"{name}_interval": (value - half, value + half) for name, value in measures.items()}
+    how = {"encoder": "tied", "activation": "topk", "selection": "magnitude", "resample": "documents"}
+    how |= {"positions": "kept", "baseline": "kept"}
+    counts = {"m": 512, "k": 8, "dead": 10, "dense": 1, "tokens": 180, "seen_tokens": 900, "predictions": 170}
+    return {**measures, **intervals, **how, **counts, "documents": 12, "contexts": 12}
 
 
 def write_suite(path, groups, null=0.5):
@@ -71,51 +94,35 @@ def write_suite(path, groups, null=0.5):
         null: CE recovered by the coordinate null, which every record is paired with; None: it was not measured.
     """
     with Ledger(path, IDENTITY) as ledger:
-        ledger.append({"baselines": {}, "note": "Held-out text only."})
+        ledger.append(BaselinesRecord({}, "Held-out text only."))
         known = {}
         for members in groups.values():
             for _, made in members:
-                if made["name"] not in known:
-                    known[made["name"]] = made
+                if made.name not in known:
+                    known[made.name] = made
                     ledger.append(made)
         for group, members in groups.items():
             for order, (label, made) in enumerate(members):
-                about = {"member": made["name"], "variant": made["variant"], "label": label, "seed": made["seed"]}
-                ledger.append({"group": group, **about, "order": order})
+                ledger.append(MembershipRecord(group, made.name, made.variant, label, made.seed, order))
         for name, made in known.items():
             for other in known.values():
-                if other is made or other["seed"] != made["seed"]:
+                if other is made or other.seed != made.seed:
                     continue
-                ratio, above = (f(made["recovered_zero"], other["recovered_zero"]) for f in (truediv, _less))
-                pair = {"ratio": ratio, "ratio_interval": [ratio - 0.01, ratio + 0.01]}
-                pair |= {"ce_difference": above, "ce_difference_interval": [above - 0.01, above + 0.01]}
-                ledger.append({"pair": name, "to": other["name"], **pair})
+                ratio, above = (f(made.recovered_zero, other.recovered_zero) for f in (truediv, _less))
+                ends = (ratio - 0.01, ratio + 0.01), (above - 0.01, above + 0.01)
+                ledger.append(PairRecord(name, other.name, ratio, ends[0], above, ends[1]))
         if null is not None:
             _append_null(ledger, known, null)
     return path
 
 
 def _append_null(ledger, known, recovered):
-    made = record("null", 0, recovered, d=1, n=512)
-    for key in (
-        "name",
-        "variant",
-        "seed",
-        "family",
-        "pruned",
-        "bytes_packed",
-        "omp_fvu",
-        "curve",
-        "geometry",
-        "firing",
-    ):
-        del made[key]
-    about = {"null": "null-k8", "label": "coordinate null, k = 8", "architecture": "null", "decoder_values": 0}
-    ledger.append(made | about)
+    about = {"name": "null-k8", "label": "coordinate null, k = 8", "architecture": "null", "decoder_values": 0}
+    about |= {"n": 512, "d": 1, "activations_sha256": "0" * 64, "ce_by_context": ()}
+    ledger.append(NullRecord(**_measured(recovered, 0.01), **about))
     for name, own in known.items():
-        above = _less(own["recovered_zero"], recovered)
-        pair = {"ratio": None, "ratio_interval": None, "ce_difference": above}
-        ledger.append({"pair": name, "to": "null-k8", **pair, "ce_difference_interval": [above - 0.01, above + 0.01]})
+        above = _less(own.recovered_zero, recovered)
+        ledger.append(PairRecord(name, "null-k8", None, None, above, (above - 0.01, above + 0.01)))
 
 
 def _less(own, other):

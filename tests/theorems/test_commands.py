@@ -1,6 +1,7 @@
 """``expander theorems`` from outside: list, show, check, attack, resume, and what a refuted statement looks like."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import matplotlib.image
@@ -76,8 +77,8 @@ def test_attack_records_resumes_and_draws(run, tmp_path):
     assert (out / "ledger.jsonl").read_bytes() == before
     assert "column 0" not in again.out
     _, records = read_ledger(out / "ledger.jsonl")
-    assert {r["id"] for r in records if not r["mutant"]} == {"EXP-2", "IDN-1"}
-    assert all(r["met"] <= r["tried"] for r in records)
+    assert {r.id for r in records if not r.mutant} == {"EXP-2", "IDN-1"}
+    assert all(r.met <= r.tried for r in records)
     run("figures", "--results", out)
     assert matplotlib.image.imread(out / "figures" / "tightness.png").std() > 0.01
     assert "IDN-1/eps_k" in (out / "figures" / "tables" / "tightness.md").read_text()
@@ -90,7 +91,7 @@ def test_the_same_records_whatever_the_workers(run, tmp_path):
     for workers in (1, 2):
         run("theorems", "attack", "EXP-3", "STAB-3", "--workers", workers, "--out", tmp_path / str(workers))
         records = read_ledger(tmp_path / str(workers) / "ledger.jsonl")[1]
-        stored.append(sorted(({**r, "seconds": 0} for r in records), key=lambda r: r["id"]))
+        stored.append(sorted((replace(record, seconds=0) for record in records), key=lambda record: record.id))
     assert stored[0] == stored[1]
 
 

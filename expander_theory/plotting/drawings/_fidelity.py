@@ -7,8 +7,9 @@ from typing import Any
 
 from expander_theory.plotting._inputs import is_json, stored_records
 from expander_theory.plotting.drawings.output import Drawing
-from expander_theory.plotting.frontier import evaluations, is_evaluation, plot_frontier
+from expander_theory.plotting.frontier import evaluations, plot_frontier
 from expander_theory.plotting.style import panels
+from expander_theory.results import EvaluationRecord, records_of
 
 _SHOWN = ("recovered_zero", "fvu")
 _WITH_INTERVAL = ("recovered_zero", "recovered_mean", "delta", "kl", "fvu")
@@ -20,7 +21,7 @@ _COLUMNS = (
 
 def draw(*paths: Path) -> Drawing | None:
     """From the files of ``expander sae eval``, all together, or a ledger; None where it evaluates no SAE."""
-    if not is_json(paths[0]) and not any(map(is_evaluation, stored_records(paths[0]))):
+    if not is_json(paths[0]) and not records_of(stored_records(paths[0]), EvaluationRecord):
         return None
     rows = [row for path in paths for row in evaluations(path)]
     figure, axes = panels(len(_SHOWN), 3.4, 3.0)

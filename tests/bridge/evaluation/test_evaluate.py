@@ -1,12 +1,11 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
-from expander_theory.results.sae_rows import table_row
 
 from expander_theory import InvalidArgument, InvalidFile, uniform_mask
-from expander_theory.results import table
+from expander_theory.results import fields_of, table, table_row
 from sae_bridge.commands.evaluate import Evaluate
 from sae_bridge.evaluation.evaluate import evaluation_rows, replacement, require_trained_on
 from sae_bridge.evaluation.model_fidelity import fidelity, measure_losses
@@ -31,7 +30,7 @@ def saes():
 
 @pytest.fixture(scope="module")
 def rows(tiny_store, saes):
-    return {row["name"]: row for row in evaluation_rows(saes, *tiny_store, progress=False)}
+    return {row.name: row for row in evaluation_rows(saes, *tiny_store, progress=False)}
 
 
 def test_a_row_holds_what_the_measurements_say_one_by_one(tiny_store, saes, rows):
@@ -40,30 +39,30 @@ def test_a_row_holds_what_the_measurements_say_one_by_one(tiny_store, saes, rows
     alone = fidelity({"x": replacement(sae)}, model, store, progress=False)["x"]
     expected = {**asdict(reconstruction(sae, store, progress=False)), **asdict(alone)}
     row = rows["expander"]
-    assert {name: row[name] for name in expected} == expected
+    assert {name: getattr(row, name) for name in expected} == expected
     about = {"architecture": "expander", "m": 32, "n": 64, "d": 4, "k": 4, "decoder_values": 256, "encoder": "untied"}
-    assert {name: row[name] for name in about} == about
-    assert rows["exact"]["architecture"] == "dense"
-    assert json.loads(json.dumps(row, allow_nan=False))["fvu"] == row["fvu"]
+    assert {name: getattr(row, name) for name in about} == about
+    assert rows["exact"].architecture == "dense"
+    assert json.loads(json.dumps(fields_of(row), allow_nan=False))["fvu"] == row.fvu
 
 
 def test_a_perfect_sae_recovers_everything(rows):
     row = rows["exact"]
-    assert row["fvu"] < 1e-10
-    assert row["l0"] == pytest.approx(32, abs=0.5)
-    assert row["recovered_zero"] == pytest.approx(1, abs=1e-4)
-    assert row["recovered_mean"] == pytest.approx(1, abs=1e-4)
-    assert row["delta"] == pytest.approx(0, abs=1e-5)
-    assert row["kl"] == pytest.approx(0, abs=1e-6)
+    assert row.fvu < 1e-10
+    assert row.l0 == pytest.approx(32, abs=0.5)
+    assert row.recovered_zero == pytest.approx(1, abs=1e-4)
+    assert row.recovered_mean == pytest.approx(1, abs=1e-4)
+    assert row.delta == pytest.approx(0, abs=1e-5)
+    assert row.kl == pytest.approx(0, abs=1e-6)
 
 
 def test_rows_fit_a_table(rows):
     shown = table_row(rows["expander"])
-    assert shown["dead"] == f"{rows['expander']['dead']}/64"
-    assert shown["KL"].startswith(f"{rows['expander']['kl']:.3f} [")
-    undefined = table_row({**rows["expander"], "recovered_zero": None, "kl_interval": None})
+    assert shown["dead"] == f"{rows['expander'].dead}/64"
+    assert shown["KL"].startswith(f"{rows['expander'].kl:.3f} [")
+    undefined = table_row(replace(rows["expander"], recovered_zero=None, kl_interval=None))
     assert undefined["recovered (zero)"] == "undefined"
-    assert undefined["KL"] == f"{rows['expander']['kl']:.3f}"
+    assert undefined["KL"] == f"{rows['expander'].kl:.3f}"
     assert "recovered (mean)" in table([shown, undefined])
 
 
@@ -82,7 +81,7 @@ def test_an_sae_that_codes_by_the_batch_is_refused(tiny_store):
     sae = TopKSAE(32, 64, 4, activation="batch_topk")
     with pytest.raises(InvalidArgument, match="call eval"):
         evaluation_rows({"x": sae.train()}, *tiny_store, progress=False)
-    assert evaluation_rows({"x": sae.eval()}, *tiny_store, progress=False)[0]["activation"] == "batch_topk"
+    assert evaluation_rows({"x": sae.eval()}, *tiny_store, progress=False)[0].activation == "batch_topk"
 
 
 def test_another_width_is_refused(tiny_store):
@@ -108,11 +107,11 @@ class TestCommand:
         shown = capsys.readouterr().out
         assert "recovered (zero)" in shown
         assert "ablations on every position" in shown
-        assert f"Dead: fire on none of {rows['expander']['seen_tokens']:,} tokens" in shown
+        assert f"Dead: fire on none of {rows['expander'].seen_tokens:,} tokens" in shown
         (row,) = json.loads((tmp_path / "rows.json").read_text())
-        assert row["baseline"] == "all"
-        assert row["ce"] == pytest.approx(rows["expander"]["ce"], rel=1e-6)
-        assert row["recovered_zero"] != pytest.approx(rows["expander"]["recovered_zero"], rel=1e-6)
+        assert row.baseline == "all"
+        assert row.ce == pytest.approx(rows["expander"].ce, rel=1e-6)
+        assert row.recovered_zero != pytest.approx(rows["expander"].recovered_zero, rel=1e-6)
 
     def test_refuses(self, folder, tiny_store, tmp_path):
         store = tiny_store[1].folder

@@ -286,28 +286,28 @@ def test_the_gap_of_planted_codes():
     """OMP finds them, and where the encoder finds all of a support too, the overlap is whole."""
     sae = make("dense", k=2)
     codes, h = planted(sae)
-    rows = {row["method"]: row for row in amortisation_gap(sae, MemoryStore(h), methods=tuple(METHODS), progress=False)}
+    rows = {row.method: row for row in amortisation_gap(sae, MemoryStore(h), methods=tuple(METHODS), progress=False)}
     assert list(rows) == list(METHODS)
     exact = (full(*Coder(sae)(h, "omp")) != 0) == (codes != 0)
     assert exact.all(axis=1).mean() > 0.8
     own = full(*sae.encode(h))
     shared = ((own != 0) & (full(*Coder(sae)(h, "omp")) != 0)).sum(1)
-    assert rows["omp"]["overlap"] == pytest.approx((shared / 2).mean())
-    assert rows["encoder"]["overlap"] == pytest.approx((own != 0).sum(1).mean() / 2)
-    assert rows["encoder"]["jaccard"] == 1
+    assert rows["omp"].overlap == pytest.approx((shared / 2).mean())
+    assert rows["encoder"].overlap == pytest.approx((own != 0).sum(1).mean() / 2)
+    assert rows["encoder"].jaccard == 1
     mean_error = ((h - sae(h)[0]) ** 2).sum() / ((h - h.mean(0)) ** 2).sum()
-    assert rows["encoder"]["fvu"] == pytest.approx(float(mean_error))
-    assert rows["omp"]["fvu"] < 0.1 * rows["encoder"]["fvu"]
-    assert rows["least_squares"]["fvu"] <= rows["least_squares_nonnegative"]["fvu"] <= rows["encoder"]["fvu"]
-    assert rows["least_squares"]["jaccard"] == pytest.approx(1, abs=1e-12)
-    low, high = rows["omp"]["fvu_interval"]
-    assert low <= rows["omp"]["fvu"] <= high
-    assert {name for name, row in rows.items() if row["comparable"]} == {
+    assert rows["encoder"].fvu == pytest.approx(float(mean_error))
+    assert rows["omp"].fvu < 0.1 * rows["encoder"].fvu
+    assert rows["least_squares"].fvu <= rows["least_squares_nonnegative"].fvu <= rows["encoder"].fvu
+    assert rows["least_squares"].jaccard == pytest.approx(1, abs=1e-12)
+    low, high = rows["omp"].fvu_interval
+    assert low <= rows["omp"].fvu <= high
+    assert {name for name, row in rows.items() if row.comparable} == {
         "encoder",
         "least_squares_nonnegative",
         "omp_nonnegative",
     }
-    assert (rows["omp"]["tokens"], rows["omp"]["k"], rows["omp"]["documents"]) == (80, 2, 10)
+    assert (rows["omp"].tokens, rows["omp"].k, rows["omp"].documents) == (80, 2, 10)
 
 
 def test_the_gap_says_where_the_encoder_uses_fewer_features():
@@ -317,31 +317,31 @@ def test_the_gap_says_where_the_encoder_uses_fewer_features():
     h = tokens(80)
     active = (sae.encode(h)[0] > 0).sum(1)
     own, omp = amortisation_gap(sae, MemoryStore(h), methods=["omp"], progress=False)
-    assert own["below_k"] == pytest.approx(float((active < 4).double().mean()))
-    assert own["below_k"] > 0
-    assert own["l0"] == pytest.approx(float(active.double().mean()))
-    assert (omp["l0"], omp["below_k"]) == (4, 0)
+    assert own.below_k == pytest.approx(float((active < 4).double().mean()))
+    assert own.below_k > 0
+    assert own.l0 == pytest.approx(float(active.double().mean()))
+    assert (omp.l0, omp.below_k) == (4, 0)
 
 
 def test_free_signs_are_comparable_for_an_encoder_that_has_them():
     rows = amortisation_gap(
         make("dense", selection="magnitude"), MemoryStore(tokens(80)), methods=["omp"], progress=False
     )
-    assert [row["comparable"] for row in rows] == [True, True]
-    assert not rows[0]["nonnegative"]
+    assert [row.comparable for row in rows] == [True, True]
+    assert not rows[0].nonnegative
 
 
 def test_the_gap_in_the_model(tiny_store):
     model, store = tiny_store
     sae = TopKSAE(32, 64, 8, seed=0).eval()
     sae.fit_normalisation(store.rows("train").mean(0), float(store.rows("train").square().sum(1).mean()))
-    rows = {row["method"]: row for row in amortisation_gap(sae, store, model, progress=False)}
-    assert rows["omp"]["fvu"] < rows["least_squares"]["fvu"] < rows["encoder"]["fvu"]
-    assert rows["omp"]["delta"] < rows["encoder"]["delta"]
-    assert rows["omp"]["ce_clean"] == rows["encoder"]["ce_clean"]
+    rows = {row.method: row for row in amortisation_gap(sae, store, model, progress=False)}
+    assert rows["omp"].fvu < rows["least_squares"].fvu < rows["encoder"].fvu
+    assert rows["omp"].delta < rows["encoder"].delta
+    assert rows["omp"].ce_clean == rows["encoder"].ce_clean
     _, *some = amortisation_gap(sae, store, model, methods=["mp", "omp"], in_model=["omp"], progress=False)
-    assert ["delta" in row for row in some] == [False, True]
-    assert some[1]["delta"] == rows["omp"]["delta"]
+    assert [row.delta is not None for row in some] == [False, True]
+    assert some[1].delta == rows["omp"].delta
     with pytest.raises(InvalidArgument, match="in_model = 'mp'"):
         amortisation_gap(sae, store, model, methods=["omp"], in_model=["mp"], progress=False)
     with pytest.raises(InvalidArgument, match="width m = 31"):

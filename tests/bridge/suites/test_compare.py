@@ -6,6 +6,7 @@ import pytest
 from conftest import save_tiny_model
 
 from expander_theory import InvalidArgument, InvalidFile
+from expander_theory.results import EvaluationRecord, records_of
 from expander_theory.results.ledger import read_ledger
 from sae_bridge.activations import Harvest
 from sae_bridge.commands.compare import Compare
@@ -41,17 +42,17 @@ def test_from_text_to_table(tiny, tmp_path, capsys, monkeypatch, architecture):
     table = capsys.readouterr().out
     identity, records = read_ledger(tmp_path / "out" / "saes" / "ledger.jsonl")
     assert identity["model"] == str(model)
-    rows = {record["name"]: record for record in records if "name" in record}
+    rows = {record.name: record for record in records_of(records, EvaluationRecord)}
     assert list(rows) == ["dense-seed0", "d8-seed0", "d4-seed0"]
-    assert [row["decoder_values"] for row in rows.values()] == [32 * 64, 8 * 64, 4 * 64]
-    assert all(0 < row["omp_fvu"] < row["fvu"] for row in rows.values())
-    assert rows["dense-seed0"]["fvu"] < rows["d4-seed0"]["fvu"]
+    assert [row.decoder_values for row in rows.values()] == [32 * 64, 8 * 64, 4 * 64]
+    assert all(0 < row.omp_fvu < row.fvu for row in rows.values())
+    assert rows["dense-seed0"].fvu < rows["d4-seed0"].fvu
     for word in ("decoder values", "OMP: FVU", "CE recovered (zero)", "train MB", "d4-seed0", "learned nothing"):
         assert word in table
     for name in ("dense", "d8", "d4"):
         _, sweep = read_ledger(tmp_path / "out" / "rates" / name / "rates.jsonl")
-        tried = {r["learning_rate"]: r["fvu"] for r in sweep}
-        assert rows[f"{name}-seed0"]["learning_rate"] == min(tried, key=tried.get)
+        tried = {record.learning_rate: record.fvu for record in sweep}
+        assert rows[f"{name}-seed0"].learning_rate == min(tried, key=tried.get)
 
     monkeypatch.setattr(SAESuite, "_evaluate", lambda *_: pytest.fail("evaluated again"))
     command.run()

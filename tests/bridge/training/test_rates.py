@@ -25,7 +25,7 @@ def test_the_best_rate_is_the_least_fvu_and_the_grid_grows_where_it_is_at_an_end
     found = sweep(store, tmp_path)
     _, records = read_ledger(tmp_path / "rates.jsonl")
     for name, rate in found.items():
-        tried = {r["learning_rate"]: r["fvu"] for r in records if r["name"] == name}
+        tried = {r.learning_rate: r.fvu for r in records if r.name == name}
         assert rate == min(tried, key=tried.get)
         assert max(tried) > 1e-3, "1e-3 is far too low for 30 steps, so higher rates were tried"
         assert rate < max(tried) or rate == 16e-3
@@ -71,7 +71,7 @@ def test_runs_that_diverge_lose(store, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "train", train)
     assert sweep(store, tmp_path / "a", rates=(5e-4, 1e-3, 2e-3)) == {"d4": 1e-3, "dense": 1e-3}
     _, records = read_ledger(tmp_path / "a" / "rates.jsonl")
-    assert [r["fvu"] for r in records if r["learning_rate"] == 2e-3] == [None, None]
+    assert [r.fvu for r in records if r.learning_rate == 2e-3] == [None, None]
     with pytest.raises(InvalidArgument, match="all diverge for d4: add lower ones"):
         sweep(store, tmp_path / "b", rates=(2e-3, 4e-3))
 

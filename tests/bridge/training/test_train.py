@@ -61,9 +61,9 @@ def training_run(how=HOW, stream=None):
 def test_training_learns_and_writes_what_it_says(tmp_path, how):
     sae = run(tmp_path, replace(how, steps=300))
     records = read_ledger(tmp_path / "metrics.jsonl")[1]
-    assert records[-1]["fvu"] < 0.85 * records[0]["fvu"]
-    assert records[-1]["step"] == 299
-    assert records[-1]["l0"] == pytest.approx(4, abs=1)
+    assert records[-1].fvu < 0.85 * records[0].fvu
+    assert records[-1].step == 299
+    assert records[-1].l0 == pytest.approx(4, abs=1)
     assert type(sae) is (TopKSAE if how.d is None else ExpanderSAE)
     loaded, fields = load_sae(tmp_path)
     assert fields["learning_rate"] == how.learning_rate
@@ -97,7 +97,7 @@ def test_a_seed_decides_everything_and_an_interrupted_run_resumes_exactly(tmp_pa
 
 
 def without_seconds(folder):
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in read_ledger(folder / "metrics.jsonl")[1]]
+    return [replace(record, seconds=0) for record in read_ledger(folder / "metrics.jsonl")[1]]
 
 
 def test_several_saes_on_one_stream_are_what_each_alone_would_be(tmp_path):
@@ -156,7 +156,7 @@ def test_two_processes_that_share_batches_give_the_result_of_one(tmp_path):
         power = float((h - h.mean(dim=0)).square().mean())
         assert float((a - b).square().mean()) < 1e-4 * power, name
         records = [read_ledger(tmp_path / which / name / "metrics.jsonl")[1] for which in ("one", "two")]
-        assert records[0][-1]["fvu"] == pytest.approx(records[1][-1]["fvu"], rel=1e-3)
+        assert records[0][-1].fvu == pytest.approx(records[1][-1].fvu, rel=1e-3)
 
 
 def test_saes_can_be_dealt_out_among_processes(tmp_path):
@@ -244,7 +244,7 @@ def test_a_divergence_stops_with_the_last_good_checkpoint(tmp_path):
     assert (tmp_path / "a" / "checkpoint.safetensors").is_file()
     assert not (tmp_path / "a" / "cfg.json").exists()
     assert load_sae(tmp_path / "b")[0].n == 64
-    assert all(np.isfinite(r["fvu"]) for r in read_ledger(tmp_path / "a" / "metrics.jsonl")[1])
+    assert all(np.isfinite(r.fvu) for r in read_ledger(tmp_path / "a" / "metrics.jsonl")[1])
     # The checkpoint is sound: with good data the run goes on from it.
     assert run(tmp_path / "a", HOW).n == 64
 
@@ -262,7 +262,7 @@ def test_an_exploding_fvu_is_a_divergence(tmp_path):
 def test_a_run_is_not_judged_by_how_it_starts(tmp_path, how):
     """An untrained SAE with tied columns and a large k counts what they share many times over."""
     run(tmp_path, replace(how, steps=60, learning_rate=4e-3), log_every=1)
-    fvus = [record["fvu"] for record in read_ledger(tmp_path / "metrics.jsonl")[1]]
+    fvus = [record.fvu for record in read_ledger(tmp_path / "metrics.jsonl")[1]]
     assert fvus[0] > 10
     assert fvus[-1] < 0.8 * fvus[0]
 
@@ -419,7 +419,7 @@ def test_tensorboard_gets_what_the_metrics_get(tmp_path):
     events.Reload()
     found = {event.step: event.value for event in events.Scalars("a/fvu")}
     records = read_ledger(tmp_path / "a" / "metrics.jsonl")[1]
-    assert found == pytest.approx({r["step"]: r["fvu"] for r in records}, rel=1e-6)
+    assert found == pytest.approx({r.step: r.fvu for r in records}, rel=1e-6)
 
 
 def test_wandb_gets_what_the_metrics_get(tmp_path, monkeypatch):
@@ -446,7 +446,7 @@ def test_wandb_gets_what_the_metrics_get(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", Module)
     train({"a": HOW}, MemoryStream(), tmp_path, progress=False, report_to=["wandb"])
     records = read_ledger(tmp_path / "a" / "metrics.jsonl")[1]
-    assert [row["a/fvu"] for row in rows[:-1]] == [r["fvu"] for r in records]
+    assert [row["a/fvu"] for row in rows[:-1]] == [r.fvu for r in records]
     assert rows[-1] == "closed"
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingResource, match="pip install wandb"):
