@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, Protocol
 
-from expander_theory.commands.overview import overview, refusal
+from expander_theory.commands import overview, refusal
 
 GROUP = "expander.commands"
 

@@ -26,7 +26,7 @@ class CompileCacheWarning(UserWarning):
 
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As ``numba.njit``, with a cache that may fail."""
+    """Compile as ``numba.njit`` does, with a cache that may fail."""
 
     def compiled(function: Callable[..., Any]) -> Any:
         dispatcher: Any = numba.njit(**options)(function)
@@ -71,7 +71,7 @@ _said: set[str] = set()
 
 
 def cache_folder() -> tuple[str | None, bool]:
-    """Where compiled loops of this package are kept (None: nowhere), and whether it can be written."""
+    """The folder where compiled loops of this package are kept (None: nowhere), and whether it can be written."""
     try:
         place = FunctionCache(njit).cache_path
     except RuntimeError:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from expander_theory._kernels.expansion.certificates import has_triangle
 from expander_theory._kernels.expansion.graph import Graph
 from expander_theory.base import InvalidArgument, require
+from expander_theory.certificates._claims import CLAIMS, Facts
 from expander_theory.certificates._prove.gram import gram_sums
 from expander_theory.certificates._prove.losses import loss_bounds
 from expander_theory.certificates._prove.values import ExactValues, Extreme, value_facts
-from expander_theory.certificates.claims import CLAIMS, Facts
 from expander_theory.dictionaries import Dictionary, column_overlaps
 from expander_theory.masks import Mask
 from expander_theory.results import atomic_write, canonical_json

@@ -1,1 +1,5 @@
-"""Subcommands of ``expander`` that need the core alone: thin, one a file."""
+"""The core's commands, one a file, thin; and the overview that ``expander --help`` prints."""
+
+from expander_theory.commands.listing import overview, refusal
+
+__all__ = ["overview", "refusal"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from expander_theory.base import InvalidArgument, require
-from expander_theory.commands.output import require_new
 from expander_theory.masks import MASK_FAMILIES, Mask, MaskFamily, Sizes, mask_family
+from expander_theory.results import require_new
 
 if TYPE_CHECKING:
     Construction = str

@@ -7,8 +7,7 @@ from typing import Any
 import tyro
 
 from expander_theory.base import require
-from expander_theory.commands.output import require_new, write_json
-from expander_theory.results import table
+from expander_theory.results import require_new, table, write_json
 
 
 @dataclass(frozen=True)

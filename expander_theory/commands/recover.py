@@ -9,9 +9,8 @@ import numpy as np
 import tyro
 
 from expander_theory.base import InvalidArgument, require
-from expander_theory.commands.output import require_new, write_json
 from expander_theory.dictionaries import AnyDictionary, load_dictionary
-from expander_theory.results import atomic_write, read_npy, table
+from expander_theory.results import atomic_write, read_npy, require_new, table, write_json
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,11 @@ class Dictionary(Immutable):
         return _norms(self.values)
 
     def normalised(self) -> Dictionary:
-        """The same dictionary with unit-l2 columns (float64 arithmetic, then the dtype of ``values``)."""
+        """This dictionary with unit-l2 columns (float64 arithmetic, then the dtype of ``values``)."""
         return Dictionary(self.mask, _normalised(self.values))
 
     def astype(self, dtype: np.dtype[Any] | type) -> Dictionary:
-        """The same dictionary with values rounded to another dtype; kept in float64 where that is not float32."""
+        """This dictionary with values rounded to another dtype; kept in float64 where that is not float32."""
         return self if self.dtype == dtype else Dictionary(self.mask, self.values.astype(dtype))
 
     def matvec(self, x: ArrayLike) -> Floats:
@@ -243,11 +243,11 @@ class DenseDictionary(Immutable):
         return _norms(self.columns)
 
     def normalised(self) -> DenseDictionary:
-        """The same dictionary with unit-l2 columns."""
+        """This dictionary with unit-l2 columns."""
         return DenseDictionary(_normalised(self.columns))
 
     def astype(self, dtype: np.dtype[Any] | type) -> DenseDictionary:
-        """The same dictionary with values rounded to another dtype; kept in float64 where that is not float32."""
+        """This dictionary with values rounded to another dtype; kept in float64 where that is not float32."""
         return self if self.dtype == dtype else DenseDictionary(self.columns.astype(dtype))
 
     def matvec(self, x: ArrayLike) -> Floats:

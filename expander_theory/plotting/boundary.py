@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from expander_theory.base import InvalidArgument, InvalidFile
-from expander_theory.plotting.axes import axes_or_new
-from expander_theory.plotting.curves import free_sizes, looks, names, split
-from expander_theory.plotting.inputs import Place, Row, as_row, cells_of, is_place, listed
+from expander_theory.plotting._axes import axes_or_new
+from expander_theory.plotting._curves import free_sizes, looks, names, split
+from expander_theory.plotting._inputs import Place, Row, as_row, cells_of, is_place, listed
 from expander_theory.simulation import Cell, boundaries
 from expander_theory.statistics import weak_curve
 

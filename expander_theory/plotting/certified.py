@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from expander_theory.base import InvalidArgument, InvalidFile, require_choice
-from expander_theory.plotting.axes import axes_or_new
-from expander_theory.plotting.boundary import fitted_rows
-from expander_theory.plotting.curves import SETTINGS, looks, names, setting_name, split
-from expander_theory.plotting.inputs import (
+from expander_theory.plotting._axes import axes_or_new
+from expander_theory.plotting._curves import SETTINGS, looks, names, setting_name, split
+from expander_theory.plotting._inputs import (
     Place,
     Row,
     as_row,
@@ -20,6 +19,7 @@ from expander_theory.plotting.inputs import (
     rows_of_json,
     stored_records,
 )
+from expander_theory.plotting.boundary import fitted_rows
 from expander_theory.plotting.phase_diagram import certified_sizes
 from expander_theory.simulation import boundaries
 
@@ -82,7 +82,7 @@ def plot_certified(
             style = {"ms": 3.5, "lw": 1.2, "label": f"{title}: {meaning}" if title else meaning}
             if len(groups) > 1:
                 style["color"] = colours[key]["color"]
-            style |= _style(meaning, proved) | dict((styles or {}).get(meaning, {}))
+            style |= styles[meaning] if styles and meaning in styles else _style(meaning, proved)
             axes.plot([x for x, _ in points], [max(k, 0.7) for _, k in points], **style)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)

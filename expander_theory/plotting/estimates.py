@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from expander_theory.plotting.inputs import field
+from expander_theory.plotting._inputs import field
 
 
 def estimate(rows: Sequence[Any], name: str) -> tuple[float, float, float]:

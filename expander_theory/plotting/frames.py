@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from expander_theory.base import InvalidArgument, InvalidFile, optional_module
-from expander_theory.plotting.inputs import as_row, is_json, is_place, listed, stored_json
+from expander_theory.plotting._inputs import as_row, is_json, is_place, listed, stored_json
 from expander_theory.results import find_ledger, read_contents
 from expander_theory.simulation import Cell, cell_rows, is_sweep, ledger_rows
 from expander_theory.solvers import Recovery

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from expander_theory.base import InvalidArgument, InvalidFile
-from expander_theory.plotting.axes import axes_or_new
-from expander_theory.plotting.estimates import bar, estimate
-from expander_theory.plotting.inputs import (
+from expander_theory.plotting._axes import axes_or_new
+from expander_theory.plotting._inputs import (
     Place,
     Row,
     as_row,
@@ -20,6 +19,7 @@ from expander_theory.plotting.inputs import (
     rows_of_json,
     stored_records,
 )
+from expander_theory.plotting.estimates import bar, estimate
 from expander_theory.plotting.style import BLACK, BLUE
 from expander_theory.results import EvaluationRecord, records_of
 

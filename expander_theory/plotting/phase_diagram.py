@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from expander_theory.base import InvalidArgument
-from expander_theory.plotting.axes import axes_or_new
+from expander_theory.plotting._axes import axes_or_new
+from expander_theory.plotting._curves import degree, family_name, free_sizes, names, solver_name, split
+from expander_theory.plotting._inputs import Place, cells_of, is_place, listed, stored_records
 from expander_theory.plotting.boundary import boundary_line
-from expander_theory.plotting.curves import degree, family_name, free_sizes, names, solver_name, split
-from expander_theory.plotting.inputs import Place, cells_of, is_place, listed, stored_records
 from expander_theory.plotting.style import RED
 from expander_theory.results import CertificateRecord, records_of
 from expander_theory.simulation import Cell, boundaries, cell_rows

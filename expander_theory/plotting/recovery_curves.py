@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from expander_theory.plotting.axes import axes_or_new
-from expander_theory.plotting.curves import looks, names, split
-from expander_theory.plotting.inputs import Place, Row, as_row, cells_of, is_json, is_place, listed, rows_of_json
+from expander_theory.plotting._axes import axes_or_new
+from expander_theory.plotting._curves import looks, names, split
+from expander_theory.plotting._inputs import Place, Row, as_row, cells_of, is_json, is_place, listed, rows_of_json
 from expander_theory.simulation import Cell, cell_rows
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from expander_theory.results.ledger_format import Contents, diff, find_ledger, f
 from expander_theory.results.ledger_merge import merge_ledgers
 from expander_theory.results.ledger_status import Status, ledger_status
 from expander_theory.results.locks import locked
+from expander_theory.results.outputs import require_new, write_json
 from expander_theory.results.records import (
     DICTIONARY_TITLES,
     MASK_TITLES,
@@ -155,6 +156,7 @@ __all__ = [
     "read_tensors",
     "records_of",
     "renamed",
+    "require_new",
     "stored_kind",
     "stored_sha256",
     "table",
@@ -164,4 +166,5 @@ __all__ = [
     "with_interval",
     "write_arrays",
     "write_csv",
+    "write_json",
 ]

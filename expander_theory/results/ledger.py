@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from expander_theory.base import InvalidFile, require
+from expander_theory.results._provenance import provenance
 from expander_theory.results.files import atomic_write, canonical_json, naming
 from expander_theory.results.ledger_format import (
     CHECKSUM,
@@ -26,10 +27,9 @@ from expander_theory.results.ledger_format import (
     rewritten,
 )
 from expander_theory.results.locks import held, is_locked, locked
-from expander_theory.results.provenance import provenance
+from expander_theory.results.records._untagged import tagged
 from expander_theory.results.records.base import Record
 from expander_theory.results.records.codec import KIND_KEY, VERSION_KEY, is_tagged, to_json
-from expander_theory.results.records.untagged import tagged
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -43,7 +43,7 @@ class Ledger:
 
     The first line holds the experiment's identity. Opening an existing ledger with another identity is refused, and a
     last line torn by a crash is cut off. A lock keeps a second writer out. The first record appended after each opening
-    is preceded by a line of :func:`~expander_theory.results.provenance.provenance`, which is no record: neither
+    is preceded by a line of :func:`~expander_theory.results._provenance.provenance`, which is no record: neither
     ``records`` nor :func:`read_ledger` shows it. Use as a context manager.
 
     What ``append`` has returned from survives the death of the process. A power failure can lose the records of at

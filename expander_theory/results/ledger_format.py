@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from expander_theory.base import InvalidFile
+from expander_theory.results._identities import Provenance, check_identity
 from expander_theory.results.files import canonical_json
-from expander_theory.results.identities import Provenance, check_identity
+from expander_theory.results.records._untagged import tagged
 from expander_theory.results.records.codec import from_json, is_tagged
-from expander_theory.results.records.untagged import tagged
 from expander_theory.results.typed import Size, parsed, typed
 
 VERSION = 4
@@ -75,7 +75,7 @@ class Contents:
 
 
 def read_contents(path: str | os.PathLike[str]) -> Contents:
-    """As :func:`read_ledger`, with provenance and the state of the file."""
+    """Read a ledger as :func:`read_ledger` does, with provenance and the state of the file."""
     path = Path(path)
     if not path.is_file():
         raise InvalidFile(path, "no such results file")
@@ -210,7 +210,7 @@ def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def diff(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, str, str]]:
-    """Where two JSON values differ, and what each has there: ("ensemble.d", "7", "8")."""
+    """List where two JSON values differ, and what each has there: ("ensemble.d", "7", "8")."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted({*old, *new}):
             yield from diff(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{at}.{key}" if at else key)

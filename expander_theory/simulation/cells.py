@@ -78,7 +78,7 @@ class Cell:
 
     @property
     def effective_successes(self) -> float:
-        """The same share of these."""
+        """Successes scaled as the effective trials are: the same share of these."""
         return self.effective_trials * self.rate if self.trials else 0.0
 
 

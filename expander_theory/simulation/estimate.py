@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from expander_theory.results import Record, canonical_json, to_json
 from expander_theory.simulation.cells import block_record, task_record
-from expander_theory.simulation.execution.dispatch import Run
+from expander_theory.simulation.execution._dispatch import Run
 from expander_theory.simulation.execution.executors import processes
 from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
 from expander_theory.simulation.schedules.ladders import Ladder, Schedule

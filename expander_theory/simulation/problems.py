@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from expander_theory.base import Seed, generator, require, require_choice, require_int, require_real
 from expander_theory.dictionaries import Floats
 from expander_theory.masks import uniform_subsets
-from expander_theory.simulation import firing
+from expander_theory.simulation import _firing as firing
 
 Coefficients = Literal["gaussian", "signs", "uniform"]
 COEFFICIENTS: tuple[str, ...] = get_args(Coefficients)
@@ -39,8 +39,8 @@ class CodeLaw:
         decay: rate of "decaying", above 0; 0 for other laws.
         range: largest magnitude of "range", 1..1e30; 0 for other laws.
         firing: empty for uniform supports, or a file of firing rates, one per column
-            (:func:`expander_theory.simulation.firing.load_firing_rates`), that supports follow
-            (:func:`expander_theory.simulation.firing.firing_supports`). The place is no part of equality.
+            (:func:`expander_theory.simulation._firing.load_firing_rates`), that supports follow
+            (:func:`expander_theory.simulation._firing.firing_supports`). The place is no part of equality.
         firing_sha256: content hash of these rates, which is their identity: read from the file where it is not given,
             checked whenever the file is read. It can be given without a file, but then no code can be drawn.
 

@@ -22,7 +22,7 @@ from expander_theory.simulation.cells import (
     task_record,
     tasks_of,
 )
-from expander_theory.simulation.execution.dispatch import Answer, Dispatcher, Failure, Piece, Run
+from expander_theory.simulation.execution._dispatch import Answer, Dispatcher, Failure, Piece, Run
 from expander_theory.simulation.execution.executors import open_workers
 from expander_theory.simulation.execution.rounds import Rounds, Work
 from expander_theory.simulation.schedules.ladders import Ladder, Schedule

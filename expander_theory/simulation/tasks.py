@@ -134,7 +134,7 @@ class Task:
 
     @cached_property
     def instance_id(self) -> str:
-        """The same without solver, success and precision: the key of the random streams.
+        """Hash of the task without solver, success and precision: the key of its random streams.
 
         Tasks that differ in these alone see the same dictionaries, codes and noise, so that they can be compared
         trial by trial (THEORY.md STAT-2).

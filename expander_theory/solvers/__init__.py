@@ -1,5 +1,6 @@
 """Sparse codes from activations: every solver returns a :class:`Recovery`."""
 
+from expander_theory._kernels.linear.vectors import TILE_BYTES
 from expander_theory.solvers.basis_pursuit import basis_pursuit
 from expander_theory.solvers.coefficients import exact_recovery_coefficients, range_certified_k, range_threshold
 from expander_theory.solvers.cosamp import cosamp
@@ -16,6 +17,7 @@ from expander_theory.solvers.topk import topk
 
 __all__ = [
     "SOLVERS",
+    "TILE_BYTES",
     "Backend",
     "OMPEncoder",
     "Path",

@@ -16,7 +16,7 @@ def cosamp(
     max_iterations: int | None = None,
     relative_tolerance: float | None = None,
 ) -> Recovery:
-    """From x = 0: T = supp(x) and the 2k largest |W^T r|; b = least squares on T; x = the k largest |b|; r = h - W x.
+    """CoSaMP, from x = 0: T = supp(x) and the 2k largest |W^T r|; b = least squares on T; x = the k largest |b|.
 
     As in the paper x is the pruned b, not least squares on its own support, and the last iterate is returned. Entries
     of b below 100 machine epsilons of the largest are rounding errors and never kept. A signal stops when

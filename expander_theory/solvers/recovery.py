@@ -168,7 +168,7 @@ def to_unit_range(h: Floats) -> tuple[Floats, NDArray[np.int32]]:
 
 
 def unit_range_scales(h: Floats) -> tuple[Floats, Floats, NDArray[np.int32]]:
-    """The same without a copy: signals, the powers of two (batch,) that scale them, and their exponents (batch,).
+    """Scales for the unit range without a copy: signals, powers of two (batch,), and their exponents (batch,).
 
     Signals so large or small that the factor itself would overflow or vanish are scaled here, with factor 1.
     """

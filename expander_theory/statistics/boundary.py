@@ -18,7 +18,7 @@ BoundaryStatus = Literal["fitted", "all_succeed", "all_fail", "not_decreasing", 
 
 @dataclass(frozen=True)
 class Boundary:
-    """Where the success rate crosses 1/2, along one increasing coordinate (k or k/m).
+    """A fitted 50 % boundary: where the success rate crosses 1/2 along one increasing coordinate (k or k/m).
 
     Attributes:
         status: "fitted"; otherwise there is no boundary to report and the numbers are NaN:

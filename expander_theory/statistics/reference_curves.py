@@ -55,7 +55,7 @@ def weak_threshold(density: float, *, signed: bool = True) -> float:
 
 
 def weak_curve(t: ArrayLike, *, signed: bool = True) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same threshold as a curve: (m/n, k/m) for parameters t > 0 (Donoho-Tanner's parametric form).
+    """The weak threshold as a curve: (m/n, k/m) for parameters t > 0 (Donoho-Tanner's parametric form).
 
     m/n = c phi / (t + c (phi - t Q)), k/m = 1 - t Q / phi.
 

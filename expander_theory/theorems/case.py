@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from expander_theory.base import require
 from expander_theory.dictionaries import Dictionary, ExpansionProfile, Floats, babel, column_overlaps, expansion_profile
 from expander_theory.masks import Mask
-from expander_theory.theorems.subsets import MAX_N, Subsets
+from expander_theory.theorems._subsets import MAX_N, Subsets
 
 MAX_SETS = 200_000
 """Most sets of columns that a conclusion about *all* supports looks at."""

@@ -20,7 +20,7 @@ _MODULES = (
 @cache
 def statements() -> dict[str, Statement]:
     """Every statement by id, in the order of THEORY.md; mutants are in their ``mutants``."""
-    modules = (importlib.import_module(f"expander_theory.theorems.statements.{name}") for name in _MODULES)
+    modules = (importlib.import_module(f"expander_theory.theorems._statements.{name}") for name in _MODULES)
     return {statement.id: statement for module in modules for statement in module.STATEMENTS}
 
 

@@ -64,7 +64,7 @@ class Slack:
         return "holds" if self.met else "fails" if self.violated else "undecided"
 
     def noted(self, how: str) -> Slack:
-        """The same margin with another note."""
+        """This margin with another note."""
         return replace(self, how=how)
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ class TieAwareOMP:
 
     @classmethod
     def of(cls, dictionary: Dictionary) -> TieAwareOMP:
-        """For solutions in the dtype of the dictionary."""
+        """A reference for solutions in the dtype of the dictionary."""
         epsilon = float(np.finfo(dictionary.dtype).eps)
         return cls(dictionary.astype(np.float64).to_scipy().T.tocsr(), epsilon)
 

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory._kernels.linear.vectors import TILE_BYTES
 from expander_theory.masks import Mask
-from expander_theory.solvers import Backend
+from expander_theory.solvers import TILE_BYTES, Backend
 from experiments.bench.driver import Call, Contender, measure
 from experiments.bench.machine import Rates
 from experiments.bench.omp_peers import ours

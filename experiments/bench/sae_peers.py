@@ -208,7 +208,7 @@ class SAELens(Trained):
 
 
 class SAELensSparse(SAELens):
-    """The same with its sparse codes."""
+    """SAELens's TopK SAE with its sparse codes."""
 
     name, sparse = "SAELens TopK, sparse codes", True
 

@@ -78,7 +78,7 @@ class Problem:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of dictionary and signals."""
+        """The dtype of dictionary and signals."""
         return self.dictionary.dtype
 
     def fresh_dictionary(self) -> Dictionary:

@@ -50,7 +50,7 @@ class TorchOMPBenchmark(Benchmark):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where there is any."""
     dtype: Literal["float32", "float64"] = "float32"
-    """Of dictionary and signals."""
+    """The dtype of dictionary and signals."""
     batch: int | None = None
     """Signals; by default 262,144 (A) to 8,192 (E) on CUDA, 8,192 to 64 on a CPU."""
     compared: int = 64
@@ -150,7 +150,7 @@ class Limits:
 
     @property
     def text(self) -> str:
-        """Both, for a person."""
+        """Both figures as text."""
         return f"copy {self.copy / 1e9:,.0f} GB/s, product {self.product / 1e12:.2f} Tflop/s"
 
     def signals(self, problem: Problem, correlation: str) -> float:

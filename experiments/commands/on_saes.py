@@ -45,7 +45,7 @@ class OnSAEs:
 
     @cached_property
     def suite(self) -> SAESuite:
-        """Where its SAEs are made."""
+        """The suite in which the experiment's SAEs are made."""
         from sae_bridge.models import checked_device
         from sae_bridge.suites import SAESuite
 

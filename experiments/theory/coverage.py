@@ -245,7 +245,7 @@ def measure(scenarios: Mapping[str, Scenario], sweeps: int, seed: int, ledger: L
 
 
 def coverage_rows(records: Iterable[CoverageRecord]) -> list[dict[str, Any]]:
-    """Of each statement in each scenario: how often it was made and held, with the Clopper-Pearson interval of that."""
+    """How often each statement was made and held in each scenario, with the Clopper-Pearson interval of that."""
     counts: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(2, np.int64))
     for record in records:
         for statement, pair in record.held.items():

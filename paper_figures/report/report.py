@@ -17,7 +17,10 @@ PAGE, CLAIMS_FILE = "index.html", "claims.md"
 
 @dataclass(frozen=True)
 class Report:
-    """Write one self-contained HTML page on stored results: claims, figures, tables, provenance; simulates nothing."""
+    """Write one self-contained HTML page on stored results.
+
+    Claims, figures, tables, provenance; nothing is simulated.
+    """
 
     results: Path = Path("results")
     """Folder of `expander reproduce`, or of any experiments."""

@@ -13,10 +13,10 @@ import torch
 
 from expander_theory.base import InvalidFile, progress_bar, require, require_choice
 from expander_theory.results import canonical_json, locked, stored_sha256
+from sae_bridge.activations._estimate import Estimate, free_bytes, parameter_bytes, require_space, seconds_per_token
+from sae_bridge.activations._forward import HookCapture
+from sae_bridge.activations._shards import DTYPES, Shard, Shards, contexts_per_shard
 from sae_bridge.activations.description import KIND, NAME, SPLITS, VERSION, require_claimable, write_description
-from sae_bridge.activations.estimate import Estimate, free_bytes, parameter_bytes, require_space, seconds_per_token
-from sae_bridge.activations.forward import HookCapture
-from sae_bridge.activations.shards import DTYPES, Shard, Shards, contexts_per_shard
 from sae_bridge.activations.store import ActivationStore
 from sae_bridge.activations.text import Contexts, TextSource
 from sae_bridge.activations.token_policy import TokenPolicy
@@ -61,7 +61,7 @@ class Harvest:
         require_choice("dtype", self.dtype, tuple(DTYPES))
 
     def tap(self, model: LanguageModel) -> HookCapture:
-        """Where and what in this model.
+        """The place of the harvest in a model, ready to be run.
 
         Raises:
             InvalidArgument: no such layer, or one that the logits do not depend on; a context longer than the model's;

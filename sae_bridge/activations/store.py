@@ -17,8 +17,8 @@ from torch import Tensor
 
 from expander_theory.base import InvalidFile, require, require_choice
 from expander_theory.results import canonical_json, stored_sha256
+from sae_bridge.activations._shards import DTYPES, Shard, Shards
 from sae_bridge.activations.description import NAME, SPLITS, identity, read_description
-from sae_bridge.activations.shards import DTYPES, Shard, Shards
 from sae_bridge.activations.token_policy import CountedPositions
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from expander_theory.base import InvalidArgument, require
 from expander_theory.results import canonical_json
+from sae_bridge.activations._shards import contexts_per_shard
+from sae_bridge.activations._windows import Windows
 from sae_bridge.activations.harvest import Harvest
-from sae_bridge.activations.shards import contexts_per_shard
 from sae_bridge.activations.store import ActivationStore
 from sae_bridge.activations.text import Contexts
-from sae_bridge.activations.windows import Windows
 from sae_bridge.models import LanguageModel
 
 STORED_BYTES = 4 << 30
@@ -61,7 +61,7 @@ class ActivationStream(Protocol):
         ...
 
     def sample(self, count: int) -> Tensor:
-        """At most ``count`` rows, float32 (rows, m) on the CPU, for the normalisation of an SAE."""
+        """Draw at most ``count`` rows, float32 (rows, m) on the CPU, for the normalisation of an SAE."""
         ...
 
 
@@ -118,7 +118,7 @@ class StoredStream(_Windowed):
     Args:
         store: where they lie.
         batch_size: rows a batch.
-        seed: of the order (:mod:`sae_bridge.activations.windows` says how it is made).
+        seed: of the order (:mod:`sae_bridge.activations._windows` says how it is made).
         memory_bytes: what a window of rows, in the store's dtype, may take.
 
     Raises:
@@ -137,7 +137,7 @@ class StoredStream(_Windowed):
 
 
 class LiveStream(_Windowed):
-    """The same batches without a store: the contexts of a window are run through the model when it is needed.
+    """Training batches without a store: the contexts of a window are run through the model when it is needed.
 
     Every pass runs the model again, so a store is faster where the disk has room and there is more than one pass.
     Rows and order are those of a :class:`StoredStream` on a harvest of the same contexts, up to rounding in the

@@ -74,7 +74,7 @@ class CountedPositions:
     outlier_ratio: float | None
 
     def as_fields(self) -> dict[str, Any]:
-        """As JSON-able fields, from which :meth:`from_fields` makes it again."""
+        """JSON-able fields from which :meth:`from_fields` makes this object again."""
         return {**asdict(self), "special_ids": list(self.special_ids)}
 
     @classmethod

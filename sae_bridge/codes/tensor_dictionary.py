@@ -74,7 +74,7 @@ class TensorDictionary(Immutable):
         return self.values.shape[1]
 
     def to(self, like: Tensor) -> TensorDictionary:
-        """The same dictionary on the device and in the dtype of ``like``; itself if it is there."""
+        """This dictionary on the device and in the dtype of ``like``; itself if it is there."""
         if self.values.device == like.device and self.values.dtype == like.dtype:
             return self
         rows = None if self.rows is None else self.rows.to(like.device)
@@ -89,7 +89,7 @@ class TensorDictionary(Immutable):
 
     @cached_property
     def unit(self) -> TensorDictionary:
-        """The same with unit columns; itself if they are, to single precision."""
+        """This dictionary with unit columns; itself if they are, to single precision."""
         if float((self.norms - 1).abs().max()) <= _UNIT:
             return self
         values = (self.values.double() / self.norms[:, None]).to(self.values.dtype)

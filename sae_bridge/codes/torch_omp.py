@@ -52,7 +52,7 @@ class TorchRecovery:
     residual_norms: Tensor
 
     def to_recovery(self) -> Recovery:
-        """The same in numpy arrays."""
+        """This result in numpy arrays."""
         return Recovery(
             self.n,
             self.indices.cpu().numpy().astype(np.int32),
@@ -74,7 +74,7 @@ def torch_omp(
     batch_size: int | None = None,
     correlation: Correlation = "auto",
 ) -> TorchRecovery:
-    """At most k greedy steps, as :func:`expander_theory.omp`: the best atom not yet chosen, then least squares on all.
+    """OMP in torch, as :func:`expander_theory.omp`: k times the best atom not yet chosen, then least squares on all.
 
     Stops, statuses and the treatment of very large and very small signals are those of ``expander_theory.omp``, and so
     are the atoms, except where rounding decides a near-tie; equal scores go to the lowest index. Everything runs on the

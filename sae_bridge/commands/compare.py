@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compare:
-    """Train and compare dense and expander SAEs on one layer of a language model, in one table.
+    """Train and compare dense and expander SAEs on one layer of a language model.
 
     Harvests, sweeps rates (each architecture has its own), trains all SAEs on one stream, and evaluates them by their
     encoder and by OMP, beside a code that has learned nothing. Everything resumes; a second run only prints.

@@ -39,8 +39,7 @@ class Evaluate:
     """Torch device of the model and the SAEs."""
 
     def run(self) -> None:
-        from expander_theory.commands.output import require_new, write_json
-        from expander_theory.results import fields_of, table, table_row
+        from expander_theory.results import fields_of, require_new, table, table_row, write_json
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes
         from sae_bridge.evaluation import DENSE_SHARE, conventions, evaluation_rows

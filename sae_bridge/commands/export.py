@@ -31,7 +31,7 @@ class Export:
 
     def run(self) -> None:
         from expander_theory.base import require
-        from expander_theory.commands.output import require_new
+        from expander_theory.results import require_new
         from sae_bridge.interop import export_native, export_saelens, export_sparsify
         from sae_bridge.sae import load_sae
 

@@ -46,8 +46,7 @@ class Gap:
 
     def run(self) -> None:
         from expander_theory.base import require
-        from expander_theory.commands.output import require_new, write_json
-        from expander_theory.results import table
+        from expander_theory.results import require_new, table, write_json
         from sae_bridge.activations import ActivationStore
         from sae_bridge.codes import DEFAULT_METHODS, METHODS
         from sae_bridge.commands.loading import load_saes

@@ -23,7 +23,7 @@ class Import:
 
     def run(self) -> None:
         from expander_theory.base import InvalidFile, require
-        from expander_theory.commands.output import require_new
+        from expander_theory.results import require_new
         from sae_bridge.interop import ImportedSAE, load_any
         from sae_bridge.training import DECODER
 

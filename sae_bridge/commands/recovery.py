@@ -51,9 +51,8 @@ class Recovery:
 
         from expander_theory.base import require
         from expander_theory.certificates import best_claims, certify
-        from expander_theory.commands.output import require_new, write_json
         from expander_theory.dictionaries import Dictionary
-        from expander_theory.results import table
+        from expander_theory.results import require_new, table, write_json
         from expander_theory.simulation import planted_recovery
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes

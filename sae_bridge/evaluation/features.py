@@ -96,7 +96,7 @@ def token_entropy(fired: Firings, tokens: NDArray[np.integer]) -> NDArray[np.flo
 
 
 def best_jaccard(fired: Firings, reference: Firings) -> NDArray[np.float64]:
-    """For each feature the largest |A cap B| / |A cup B| of its firing set A with a reference feature's B, (n,)."""
+    """The largest |A cap B| / |A cup B| of each feature's firing set A with a reference feature's B, (n,)."""
     both = (fired.T @ reference).tocsr()
     own, others = (np.asarray(x.sum(axis=0)).ravel() for x in (fired, reference))
     union = np.repeat(own, np.diff(both.indptr)) + others[both.indices] - both.data
@@ -125,7 +125,7 @@ def null_jaccard(fired: Firings, reference: Firings, *, seed: int) -> NDArray[np
 
 
 def best_cosine(sae: SparseAutoencoder, reference: SparseAutoencoder) -> NDArray[np.float64]:
-    """For each decoder column the largest |cosine| with a column of the reference, (n,)."""
+    """The largest |cosine| of each decoder column with a column of the reference, (n,)."""
     ours, theirs = (s.dictionary().to_dense() for s in (sae, reference))
     best = np.zeros(sae.n)
     for start in range(0, sae.n, _TOKENS):

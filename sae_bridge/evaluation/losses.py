@@ -133,7 +133,7 @@ class Losses:
         return Losses(**{**vars(self), "ce": ce, "kl": kl})
 
     def as_fields(self) -> dict[str, Any]:
-        """As JSON-able fields, from which :meth:`from_fields` makes it again."""
+        """JSON-able fields from which :meth:`from_fields` makes this object again."""
         plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
         for name in ("ce", "kl"):
             plain[name] = {run: values.tolist() for run, values in plain[name].items()}

@@ -74,7 +74,7 @@ class ImportedSAE(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters lie."""
+        """The torch device on which the parameters lie."""
         return self.weight.device
 
     @property

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sae_bridge.interop.folders import read_configuration
+from sae_bridge.interop._folders import read_configuration
 from sae_bridge.interop.imported import ImportedSAE
 from sae_bridge.interop.saelens import import_saelens
 from sae_bridge.interop.sparsify import WEIGHTS, import_sparsify

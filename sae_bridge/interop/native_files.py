@@ -16,9 +16,9 @@ from torch import Tensor
 
 from expander_theory.base import InvalidArgument, InvalidFile, require
 from expander_theory.masks import Mask
-from sae_bridge.interop.folders import CONFIGURATION, Part, positive, write_folder
-from sae_bridge.interop.metadata import fields_of_saelens, saelens_metadata
-from sae_bridge.interop.raw import in_raw_units
+from sae_bridge.interop._folders import CONFIGURATION, Part, positive, write_folder
+from sae_bridge.interop._metadata import fields_of_saelens, saelens_metadata
+from sae_bridge.interop._raw import in_raw_units
 from sae_bridge.sae import ExpanderSAE, SparseAutoencoder
 
 ARCHITECTURE = "expander"

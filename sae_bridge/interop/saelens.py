@@ -19,11 +19,11 @@ from torch import Tensor
 
 from expander_theory.base import InvalidFile
 from expander_theory.results import typed
-from sae_bridge.interop.folders import CONFIGURATION, Part, positive, read_configuration, write_folder
+from sae_bridge.interop._folders import CONFIGURATION, Part, positive, read_configuration, write_folder
+from sae_bridge.interop._metadata import fields_of_saelens, provenance, saelens_metadata
+from sae_bridge.interop._raw import in_raw_units
 from sae_bridge.interop.imported import ImportedSAE, imported
-from sae_bridge.interop.metadata import fields_of_saelens, provenance, saelens_metadata
 from sae_bridge.interop.native_files import ARCHITECTURE, WEIGHTS, import_native
-from sae_bridge.interop.raw import in_raw_units
 from sae_bridge.sae import SparseAutoencoder
 
 ARCHITECTURES = ("topk", "abstopk", "batchtopk", "jumprelu", "standard", ARCHITECTURE)

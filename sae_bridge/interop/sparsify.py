@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from expander_theory.base import InvalidArgument, InvalidFile, require
-from sae_bridge.interop.folders import CONFIGURATION, Part, positive, read_configuration, write_folder
+from sae_bridge.interop._folders import CONFIGURATION, Part, positive, read_configuration, write_folder
+from sae_bridge.interop._metadata import fields_of_hookpoint, provenance, sparsify_hookpoint
+from sae_bridge.interop._raw import in_raw_units
 from sae_bridge.interop.imported import ImportedSAE, imported
-from sae_bridge.interop.metadata import fields_of_hookpoint, provenance, sparsify_hookpoint
-from sae_bridge.interop.raw import in_raw_units
 from sae_bridge.sae import SparseAutoencoder
 
 WEIGHTS = "sae.safetensors"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from expander_theory.base import InvalidArgument, require, require_choice, require_int
-from sae_bridge.models.sources import ModelDtype, load_pretrained
+from sae_bridge.models._sources import ModelDtype, load_pretrained
 
 Hook = Literal["resid_pre", "resid_post"]
 HOOKS = ("resid_pre", "resid_post")
@@ -133,7 +133,7 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters lie."""
+        """The torch device on which the parameters lie."""
         return next(self.model.parameters()).device
 
     @property

@@ -62,7 +62,7 @@ class Resource:
 
     @property
     def path(self) -> Path:
-        """Where the file lies once fetched."""
+        """The place of the file once it is fetched."""
         return cache_folder() / self.name / self.file
 
 

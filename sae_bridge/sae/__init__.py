@@ -1,5 +1,6 @@
 """Sparse autoencoders with expander or dense decoders, their files, storage, pruned and null ones."""
 
+from sae_bridge.sae import ops
 from sae_bridge.sae.null import coordinate_null
 from sae_bridge.sae.pruning import pruned
 from sae_bridge.sae.sae import (
@@ -30,6 +31,7 @@ __all__ = [
     "coordinate_null",
     "is_sae_folder",
     "load_sae",
+    "ops",
     "pruned",
     "storable",
     "storage",

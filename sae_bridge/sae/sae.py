@@ -24,7 +24,7 @@ from expander_theory.base import InvalidArgument, InvalidFile, require, require_
 from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Dictionary
 from expander_theory.masks import Mask
 from sae_bridge.sae import ops
-from sae_bridge.sae.initial import initial_weight
+from sae_bridge.sae._initial import initial_weight
 from sae_bridge.sae.sae_files import read_sae, write_sae
 
 Encoder = Literal["tied", "warm", "random"]
@@ -102,7 +102,7 @@ class SparseAutoencoder(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters lie."""
+        """The torch device on which the parameters lie."""
         return self.weight.device
 
     @property

@@ -66,7 +66,7 @@ class Setting:
 
     @property
     def sparse_degrees(self) -> tuple[int, ...]:
-        """Of the frontier, without the dense one."""
+        """Degrees of the frontier without the dense SAE."""
         return tuple(d for d in self.degrees if d is not None)
 
     def changed(
@@ -152,12 +152,12 @@ COMPARE_GEMMA = replace(COMPARE, name="compare-gemma", model="gemma", recipe=Tra
 
 
 def settings() -> dict[str, Setting]:
-    """Of the experiments, by name: "quick", "full", and "MODEL-layerL" for each model and layer of the paper."""
+    """Settings of the experiments: "quick", "full", and the paper's, "MODEL-layerL" for each model and layer."""
     return {"quick": QUICK, "full": FULL, **_of_the_paper()}
 
 
 def comparisons() -> dict[str, Setting]:
-    """Of ``expander sae compare``, by name: "quick", "full", "gemma", and "MODEL-layerL" as in the paper."""
+    """Settings of ``expander sae compare``, by name: "quick", "full", "gemma", and "MODEL-layerL" as in the paper."""
     paper = {name: replace(setting, pursued=True) for name, setting in _of_the_paper().items()}
     return {"quick": COMPARE, "full": COMPARE_FULL, "gemma": COMPARE_GEMMA, **paper}
 

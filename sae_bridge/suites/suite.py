@@ -28,8 +28,8 @@ from sae_bridge.activations import ActivationStore, StoredStream, TextSource, ha
 from sae_bridge.evaluation import Losses, conventions
 from sae_bridge.models import LanguageModel, load_language_model
 from sae_bridge.sae import SparseAutoencoder, is_sae_folder, load_sae, pruned
-from sae_bridge.suites.measuring import Measuring
-from sae_bridge.suites.pairs import append_pairs
+from sae_bridge.suites._measuring import Measuring
+from sae_bridge.suites._pairs import append_pairs
 from sae_bridge.suites.presets import Setting
 from sae_bridge.suites.variants import Variant, architecture, control_mask
 from sae_bridge.training import Training, best_rates, train
@@ -47,7 +47,7 @@ Member = tuple[Variant, int]
 
 
 def file_name(variant: Variant, seed: int) -> str:
-    """Of one trained SAE."""
+    """The name of one trained SAE, in folders and records."""
     return f"{variant.name}-seed{seed}"
 
 
@@ -75,7 +75,7 @@ class SAESuite:
 
     @property
     def store(self) -> ActivationStore:
-        """Its activations."""
+        """The activations of the language model, harvested where they are not there yet."""
         return self._harvested[1]
 
     @cached_property
@@ -85,7 +85,7 @@ class SAESuite:
 
     @property
     def ledger_path(self) -> Path:
-        """Of the evaluations and of who belongs to which experiment."""
+        """The ledger of evaluations and of who belongs to which experiment."""
         return self.out / "saes" / "ledger.jsonl"
 
     def baselines(self) -> Losses | None:
@@ -277,7 +277,7 @@ class SAESuite:
 
 
 def null_name(k: int) -> str:
-    """Of the coordinate null in records."""
+    """The name of the coordinate null at k in records."""
     return f"null-k{k}"
 
 

@@ -13,7 +13,7 @@ import torch
 from expander_theory.base import ExpanderTheoryError, InvalidFile, Stop, progress_bar, require, stopping
 from expander_theory.results import Ledger, StepRecord
 from sae_bridge.sae import CONFIGURATION, SparseAutoencoder, is_sae_folder, load_sae
-from sae_bridge.training.metrics import Sink, SinkName, sinks
+from sae_bridge.training._metrics import Sink, SinkName, sinks
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
 from sae_bridge.training.training_run import TrainingRun

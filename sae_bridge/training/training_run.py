@@ -15,12 +15,12 @@ from torch import Tensor
 
 from expander_theory.base import InvalidFile, require
 from expander_theory.results import Count, Nonnegative, Positive, canonical_json, diff, read_arrays, typed, write_arrays
-from sae_bridge.training.centre import geometric_median
-from sae_bridge.training.constraints import constraint
-from sae_bridge.training.in_loop import pursuit_codes
+from sae_bridge.training._centre import geometric_median
+from sae_bridge.training._constraints import constraint
+from sae_bridge.training._in_loop import pursuit_codes
+from sae_bridge.training._revival import Batch, dead_features
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
-from sae_bridge.training.revival import Batch, dead_features
 
 CHECKPOINT, VERSION = "expander-sae-checkpoint", 3
 GROWTH = 10.0

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given
-from support.certificate_cases import dictionaries, ks, prove
+from support.cases.certificate_cases import dictionaries, ks, prove
 
 from expander_theory import Dictionary, Mask
 from expander_theory.base.errors import InvalidArgument, InvalidFile

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from support.hand_certificates import (
+from support.cases.hand_certificates import (
     CASES,
     cycle_of_four,
     one_column,

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
-from support.hand_certificates import (
+from support.cases.hand_certificates import (
     CASES,
     TABLE,
     cycle_of_four,

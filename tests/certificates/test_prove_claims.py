@@ -10,11 +10,11 @@ import pytest
 import scipy.optimize
 from flint import fmpq, fmpq_mat
 from hypothesis import given, settings, strategies as st
-from support.certificate_cases import dictionaries, inner, ks, prove, sparse_columns
+from support.cases.certificate_cases import dictionaries, inner, ks, prove, sparse_columns
 from support.strategies import masks
 
 from expander_theory import Dictionary, Mask
-from expander_theory.certificates.claims import CLAIMS
+from expander_theory.certificates._claims import CLAIMS
 from expander_theory.dictionaries.values import gaussian_dictionary, sign_dictionary
 from expander_theory.masks import (
     affine_plane_mask,

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from support.certificate_cases import dictionaries, inner, ks, prove, sparse_columns
+from support.cases.certificate_cases import dictionaries, inner, ks, prove, sparse_columns
 from support.strategies import masks
 
 from expander_theory import Dictionary, Mask

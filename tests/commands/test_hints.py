@@ -6,11 +6,12 @@ import re
 import tomllib
 from contextlib import redirect_stdout
 from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from expander_theory.cli import main
+from expander_theory import cli
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("expander_theory", "sae_bridge", "experiments", "paper_figures")
@@ -49,9 +50,12 @@ HINTS = sorted({hint for file in FILES for text in texts(ast.parse(file.read_byt
 def options(name):
     """The options of a command, from its help."""
     text = io.StringIO()
-    with pytest.raises(SystemExit), redirect_stdout(text):
-        main([*name.split(), "--help"])
-    return set(re.findall(r"^\W*(--[\w-]+)", text.getvalue(), re.M))
+    declared = [EntryPoint(name, value, cli.GROUP) for name, value in DECLARED.items()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "entry_points", lambda group: declared)  # of this source, whatever is installed
+        with pytest.raises(SystemExit), redirect_stdout(text):
+            cli.main([*name.split(), "--help"])
+    return {"--help", *re.findall(r"^\W*(--[\w-]+)", text.getvalue(), re.M)}
 
 
 def faults(hint):

@@ -9,7 +9,7 @@ from support.strategies import masks
 from expander_theory import InvalidArgument, Mask, projective_plane_mask, uniform_mask
 from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound, paper_eps_count
 from expander_theory.dictionaries.spectral import spectral_neighbours
-from expander_theory.theorems.subsets import Subsets
+from expander_theory.theorems._subsets import Subsets
 
 
 @given(masks(max_m=9, max_n=8), st.integers(1, 8))

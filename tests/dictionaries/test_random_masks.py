@@ -12,8 +12,8 @@ from expander_theory.dictionaries.random_masks import (
     hall_failure,
     stopping_set_failure,
 )
-from expander_theory.theorems.statements.probability import RandomMasks, stopping_term, union_bound
-from expander_theory.theorems.subsets import Subsets
+from expander_theory.theorems._statements.probability import RandomMasks, stopping_term, union_bound
+from expander_theory.theorems._subsets import Subsets
 
 
 @pytest.mark.parametrize(("m", "n", "d", "s"), [(5, 4, 2, 3), (7, 6, 3, 4), (9, 5, 1, 5), (6, 6, 6, 3), (12, 8, 4, 6)])

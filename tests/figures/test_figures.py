@@ -10,7 +10,7 @@ import pytest
 from expander_theory.base.errors import InvalidFile
 from expander_theory.cli import main
 from expander_theory.plotting import Drawing, Stale, Table, check_all, draw_all, figure_sources
-from expander_theory.plotting.drawings import manifest
+from expander_theory.plotting.drawings import _manifest as manifest
 from expander_theory.plotting.drawings.sources import GROUP
 from expander_theory.results.ledger import Ledger
 from expander_theory.simulation.cells import cell_rows
@@ -165,7 +165,7 @@ def test_the_check_says_what_is_stale_and_why(drawn, change, reason, monkeypatch
     elif change == "missing":
         (figures / "phase_diagram.png").unlink()
     else:
-        other = "expander_theory.plotting.drawings.phase_diagram.cell_rows"
+        other = "expander_theory.plotting.drawings._phase_diagram.cell_rows"
         monkeypatch.setattr(other, lambda cells: [{**row, "rate": 0.25} for row in cell_rows(cells)])
     with pytest.raises(Stale, match=reason):
         check_all(drawn, figures)

@@ -11,8 +11,8 @@ from fuzz_format import Arrays, Format
 from fuzz_mutations import restructured
 
 from expander_theory.results.files import content_hash
+from sae_bridge.activations._shards import Shard, Shards
 from sae_bridge.activations.description import write_description
-from sae_bridge.activations.shards import Shard, Shards
 from sae_bridge.activations.store import ActivationStore
 from sae_bridge.activations.text import TextSource
 from sae_bridge.evaluation.losses import BASELINES, Losses

@@ -14,7 +14,7 @@ from expander_theory.certificates._check.fields import hash_of
 from expander_theory.certificates.check import check_certificate
 from expander_theory.certificates.prove import certify
 from expander_theory.results.files import read_npy
-from expander_theory.simulation.firing import load_firing_rates
+from expander_theory.simulation._firing import load_firing_rates
 
 
 class MaskFile(Arrays):
@@ -89,7 +89,7 @@ class Manifest(Format):
 
     def read(self):
         from expander_theory.plotting import figure_sources
-        from expander_theory.plotting.drawings.manifest import read, staleness
+        from expander_theory.plotting.drawings._manifest import read, staleness
 
         entries = read(self.place)
         for name in ("sparsity", "cost", "controls"):

@@ -12,10 +12,10 @@ import pytest
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.results import ExpansionRow, MaskRecord
+from expander_theory.results._provenance import _commit
 from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.results.ledger_format import VERSION, header_line, read_contents, record_line
 from expander_theory.results.ledger_status import ledger_status
-from expander_theory.results.provenance import _commit
 from expander_theory.simulation.cells import cells
 from expander_theory.simulation.export import ledger_rows
 

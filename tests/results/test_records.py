@@ -30,7 +30,7 @@ from expander_theory.results import (
     to_json,
 )
 from expander_theory.results.ledger_format import header_line, record_line
-from expander_theory.results.records.untagged import tagged
+from expander_theory.results.records._untagged import tagged
 
 STEP = StepRecord(3, 0.5, 8.0, 2, 1.25)
 SHIPPED = sorted(Path(__file__).parents[2].glob("paper_figures/*/**/ledger.jsonl"))

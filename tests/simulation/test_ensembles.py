@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.trial_cases import DENSE, UNIFORM
+from support.cases.trial_cases import DENSE, UNIFORM
 
 from expander_theory import (
     DenseDictionary,

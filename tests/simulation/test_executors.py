@@ -174,7 +174,7 @@ def test_workers_without_this_project_are_not_blamed_on_the_blocks(tmp_path):
 def test_workers_of_another_version_are_refused(tmp_path, monkeypatch):
     def submit(self, call, *args):
         with monkeypatch.context() as patch:
-            patch.setattr("expander_theory.simulation.execution.dispatch.KERNEL_VERSION", "older")
+            patch.setattr("expander_theory.simulation.execution._dispatch.KERNEL_VERSION", "older")
             return InlineExecutor.submit(self, call, *args)
 
     executor = type("Older", (InlineExecutor,), {"submit": submit})()

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from expander_theory import InvalidArgument, InvalidFile, sparse_code
 from expander_theory.base.seeds import generator, stream
 from expander_theory.masks.subsets import uniform_subsets
-from expander_theory.simulation.firing import firing_supports, load_firing_rates, scaled_to
+from expander_theory.simulation._firing import firing_supports, load_firing_rates, scaled_to
 from expander_theory.simulation.problems import CodeLaw, Noise, planted_codes
 
 KEY = "5e" * 32

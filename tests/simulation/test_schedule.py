@@ -8,7 +8,7 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from expander_theory import InvalidArgument
-from expander_theory.simulation.schedules.bracket import Evidence
+from expander_theory.simulation.schedules._bracket import Evidence
 from expander_theory.simulation.schedules.schedule import FindBoundary, FitBoundary, FixedTrials, Ladder, ResolveCells
 from expander_theory.simulation.trials import Ensemble, Task
 from expander_theory.statistics.boundary import fit_boundary

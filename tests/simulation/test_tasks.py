@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.trial_cases import DENSE, SAME_INSTANCES, TASK, UNIFORM
+from support.cases.trial_cases import DENSE, SAME_INSTANCES, TASK, UNIFORM
 
 from expander_theory import (
     InvalidArgument,

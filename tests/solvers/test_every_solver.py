@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.solver_cases import codes, noise
+from support.cases.solver_cases import codes, noise
 
 from expander_theory import (
     DenseDictionary,

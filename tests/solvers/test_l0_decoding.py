@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from support.solver_cases import codes, noise
+from support.cases.solver_cases import codes, noise
 from support.strategies import masks
 
 from expander_theory import (
@@ -19,7 +19,7 @@ from expander_theory import (
     uniform_mask,
 )
 from expander_theory.solvers.l0_decoding import l0_decoding
-from expander_theory.theorems.statements.decoders import activation, agreement_decode, is_peelable
+from expander_theory.theorems._statements.decoders import activation, agreement_decode, is_peelable
 
 
 @given(masks(max_m=8, max_n=8), st.sampled_from(["agreement", "decrease"]), st.booleans(), st.data())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from support import solver_oracles as oracles
-from support.solver_cases import codes, generic_dictionary, noise, noise_and_codes
+from support.cases import solver_oracles as oracles
+from support.cases.solver_cases import codes, generic_dictionary, noise, noise_and_codes
 
 from expander_theory import (
     DenseDictionary,

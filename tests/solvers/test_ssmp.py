@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from support import solver_oracles as oracles
-from support.solver_cases import codes, noise_and_codes
+from support.cases import solver_oracles as oracles
+from support.cases.solver_cases import codes, noise_and_codes
 from support.strategies import masks
 
 from expander_theory import (

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from support.solver_cases import generic_dictionary
+from support.cases.solver_cases import generic_dictionary
 from support.strategies import masks
 
 from expander_theory import (

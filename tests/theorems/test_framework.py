@@ -28,12 +28,12 @@ from expander_theory.theorems import (
     positive,
     statements,
 )
+from expander_theory.theorems._statements.pursuit.margins import pursuit_margin
+from expander_theory.theorems._subsets import Subsets
 from expander_theory.theorems.evaluate import hypotheses
 from expander_theory.theorems.quantities import erc, kernel_vector, largest_matching, rip, spark
-from expander_theory.theorems.searching.strategies import cases, masks
+from expander_theory.theorems.searching._strategies import cases, masks
 from expander_theory.theorems.slack import least
-from expander_theory.theorems.statements.pursuit.margins import pursuit_margin
-from expander_theory.theorems.subsets import Subsets
 
 # ---- slack
 

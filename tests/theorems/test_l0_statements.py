@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from support.statement_cases import COMPLETE_4, KNOWN, holds, refuted_by
+from support.cases.statement_cases import COMPLETE_4, KNOWN, holds, refuted_by
 from support.strategies import masks
 
 from expander_theory import Dictionary, InvalidArgument, Mask
@@ -15,9 +15,9 @@ from expander_theory.statistics.reference_curves import (
     peeling_step,
     peeling_threshold,
 )
+from expander_theory.theorems._statements.decoders import agreement_decode, is_peelable
+from expander_theory.theorems._statements.l0_decoding import Peeling
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.statements.decoders import agreement_decode, is_peelable
-from expander_theory.theorems.statements.l0_decoding import Peeling
 
 FOUR_CYCLE = Mask.from_columns(4, [[0, 1], [2, 3], [0, 2], [1, 3]])
 

@@ -6,12 +6,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from support.statement_cases import holds, refuted_by
+from support.cases.statement_cases import holds, refuted_by
 
 from expander_theory import Dictionary, InvalidArgument, Mask
-from expander_theory.theorems.case import Case
-from expander_theory.theorems.statements import probability
-from expander_theory.theorems.statements.probability import (
+from expander_theory.theorems._statements import probability
+from expander_theory.theorems._statements.probability import (
     RandomMasks,
     SampledSupports,
     associated_stirling,
@@ -23,6 +22,7 @@ from expander_theory.theorems.statements.probability import (
     stopping_term,
     union_bound,
 )
+from expander_theory.theorems.case import Case
 
 
 def all_masks(m, n, d):

@@ -10,23 +10,23 @@ from hypothesis import given, strategies as st
 from scipy.optimize import linprog
 from scipy.stats import hypergeom
 from support import oracles
-from support.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
+from support.cases.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
 from support.strategies import masks
 
 from expander_theory import InvalidArgument, sign_dictionary, uniform_mask
 from expander_theory.theorems import quantities
-from expander_theory.theorems.case import Case
-from expander_theory.theorems.ranges import nonnegative_range_threshold, range_threshold, uniform_range_threshold
-from expander_theory.theorems.statements.amortisation import Encoder, one_step_margin, one_step_modulus_exact
-from expander_theory.theorems.statements.pursuit import (
+from expander_theory.theorems._ranges import nonnegative_range_threshold, range_threshold, uniform_range_threshold
+from expander_theory.theorems._statements.amortisation import Encoder, one_step_margin, one_step_modulus_exact
+from expander_theory.theorems._statements.pursuit import (
     margins as pursuit,
     omp,
     omp_noise,
     onestep,
     topk,
 )
-from expander_theory.theorems.statements.pursuit.margins import pursuit_margin
-from expander_theory.theorems.statements.pursuit.omp_limits import find_star
+from expander_theory.theorems._statements.pursuit.margins import pursuit_margin
+from expander_theory.theorems._statements.pursuit.omp_limits import find_star
+from expander_theory.theorems.case import Case
 
 
 def right(W, support, codes, kind):

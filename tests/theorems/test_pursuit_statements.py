@@ -6,14 +6,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from support.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
+from support.cases.pursuit_cases import CORNER, FAN, KNOWN, duplicates, full, mo_extremal, of, simplex, star
 
 from expander_theory import InvalidArgument, Mask, sign_dictionary, uniform_mask
-from expander_theory.theorems.case import Case
-from expander_theory.theorems.statements.amortisation import Encoder
-from expander_theory.theorems.statements.pursuit import (
+from expander_theory.theorems._statements.amortisation import Encoder
+from expander_theory.theorems._statements.pursuit import (
     omp_flat,
 )
+from expander_theory.theorems.case import Case
 
 
 def signed_k4(**rest):

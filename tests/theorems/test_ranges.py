@@ -8,7 +8,7 @@ from expander_theory import InvalidArgument, gaussian_dictionary, matching_pursu
 from expander_theory.solvers import SOLVERS
 from sae_bridge.codes.torch_omp import torch_omp
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE, load_sae
-from sae_bridge.training.centre import geometric_median
+from sae_bridge.training._centre import geometric_median
 
 W = gaussian_dictionary(uniform_mask(40, 90, 5, seed=0), seed=1)
 X = np.stack([sparse_code(W.n, 4, seed=i) for i in range(6)])

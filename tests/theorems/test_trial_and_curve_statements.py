@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from scipy.stats import binom
-from support.statement_cases import COMPLETE_4, KNOWN, holds, refuted_by
+from support.cases.statement_cases import COMPLETE_4, KNOWN, holds, refuted_by
 
 from expander_theory import Dictionary, InvalidArgument, Mask
 from expander_theory.statistics.intervals import clopper_pearson_interval, wilson_interval
@@ -20,10 +20,9 @@ from expander_theory.statistics.reference_curves import (
     weak_sparsity,
     weak_threshold,
 )
-from expander_theory.theorems.case import Case
-from expander_theory.theorems.statements import trials
-from expander_theory.theorems.statements.curves import GaussianSizes, WeakPoint
-from expander_theory.theorems.statements.trials import (
+from expander_theory.theorems._statements import trials
+from expander_theory.theorems._statements.curves import GaussianSizes, WeakPoint
+from expander_theory.theorems._statements.trials import (
     Line,
     Separated,
     Trials,
@@ -32,6 +31,7 @@ from expander_theory.theorems.statements.trials import (
     coverage,
     rate_variance,
 )
+from expander_theory.theorems.case import Case
 
 
 def test_coverage_of_one_trial():

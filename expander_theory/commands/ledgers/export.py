@@ -7,8 +7,7 @@ from typing import Literal
 import tyro
 
 from expander_theory.base import require
-from expander_theory.commands.output import require_new
-from expander_theory.results import write_csv
+from expander_theory.results import require_new, write_csv
 
 
 @dataclass(frozen=True)

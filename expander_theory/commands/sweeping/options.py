@@ -157,7 +157,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """From "i/n".
+        """Read a shard from the text "i/n".
 
         Raises:
             InvalidArgument: of another form, or i outside 1..n.
@@ -178,13 +178,13 @@ class Shard:
 
     @property
     def suffix(self) -> str:
-        """For the names of files."""
+        """The part of a file name that says which shard it is of."""
         return f".shard-{self.index}-of-{self.count}"
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Where it runs. Results do not depend on it."""
+    """Where the sweep runs; its results do not depend on that."""
 
     executor: Literal["loky", "inline", "dask", "slurm"] = "loky"
     """loky: processes on this machine. inline: this process. dask: the cluster at --scheduler. slurm: one job a shard,

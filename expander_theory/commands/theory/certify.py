@@ -9,8 +9,7 @@ from typing import Any
 import tyro
 
 from expander_theory.base import InvalidArgument, InvalidFile, require
-from expander_theory.commands.output import require_new
-from expander_theory.results import table
+from expander_theory.results import require_new, table
 
 
 @dataclass(frozen=True)

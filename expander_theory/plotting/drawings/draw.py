@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expander_theory.base import ExpanderTheoryError, InvalidFile, require_choice
-from expander_theory.plotting.axes import require_matplotlib
-from expander_theory.plotting.drawings import manifest
+from expander_theory.plotting._axes import require_matplotlib
+from expander_theory.plotting.drawings import _manifest as manifest
 from expander_theory.plotting.drawings.output import FORMATS, Drawing
 from expander_theory.plotting.drawings.sources import Drawings, Source, figure_sources
 from expander_theory.results import atomic_write, locked

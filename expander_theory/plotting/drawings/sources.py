@@ -9,9 +9,9 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from expander_theory.plotting._inputs import Stored, stored_json
 from expander_theory.plotting.drawings.output import Drawing
 from expander_theory.plotting.drawings.reading import readable
-from expander_theory.plotting.inputs import Stored, stored_json
 
 GROUP = "expander.figures"
 """Entry points of packages that have figures: each names a sequence of :class:`Source`."""
@@ -38,8 +38,8 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Of the figure."""
-        return self.module.rpartition(".")[2]
+        """The name of the figure."""
+        return self.module.rpartition(".")[2].lstrip("_")
 
     @property
     def draw(self) -> Callable[..., Drawing | None]:
@@ -93,12 +93,12 @@ _SWEEP = ("ledger.jsonl",)
 _HERE = "expander_theory.plotting.drawings"
 
 SOURCES = (
-    Source(f"{_HERE}.phase_diagram", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
-    Source(f"{_HERE}.boundary_by_degree", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
-    Source(f"{_HERE}.success_rates", (*_SWEEP, "*.json"), "expander sweep, expander recover --out", "rates"),
-    Source(f"{_HERE}.certified_k", (*_SWEEP, "*.json"), "expander sweep, expander certify", "certificate"),
+    Source(f"{_HERE}._phase_diagram", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
+    Source(f"{_HERE}._boundary_by_degree", ("phase/ledger.jsonl", *_SWEEP), "expander sweep"),
+    Source(f"{_HERE}._success_rates", (*_SWEEP, "*.json"), "expander sweep, expander recover --out", "rates"),
+    Source(f"{_HERE}._certified_k", (*_SWEEP, "*.json"), "expander sweep, expander certify", "certificate"),
     Source(
-        f"{_HERE}.fidelity",
+        f"{_HERE}._fidelity",
         ("saes/ledger.jsonl", *_SWEEP, "*.json"),
         "expander sae compare, expander sae eval --out",
         "evaluations",

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from expander_theory.simulation.execution.dispatch import Answer, Failure
+from expander_theory.simulation.execution._dispatch import Answer, Failure
 from expander_theory.simulation.schedules.ladders import Ladder, Schedule
 from expander_theory.simulation.tasks import Task
 from expander_theory.simulation.trials import Block
@@ -92,7 +92,7 @@ class Rounds:
         return self.seconds[nearest] * max(1, k / nearest) ** 2
 
     def counted(self) -> dict[int, dict[int, Block]]:
-        """By k, the blocks that the schedule asked for and got."""
+        """The blocks that the schedule asked for and got, by k."""
         return {
             k: {b: self.known[k][b] for b in range(count) if b in self.known[k]}
             for k, count in self.asked.items()

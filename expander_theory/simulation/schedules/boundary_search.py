@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, xlog1py, xlogy
 
 from expander_theory.base import require, require_int
-from expander_theory.simulation.schedules.bracket import Bracket, BracketStatus, Evidence
+from expander_theory.simulation.schedules._bracket import Bracket, BracketStatus, Evidence
 from expander_theory.simulation.schedules.ladders import Ladder, Seen, seen_counts
 from expander_theory.statistics import UNRESOLVED, Boundary, fit_boundary, located
 
@@ -24,7 +24,7 @@ _GROWTH = 0.25
 class FindBoundary:
     """Trials until the 50 % boundary is bracketed within +- ``resolution`` in k/m, whatever the shape of the curve.
 
-    The :mod:`bracket <expander_theory.simulation.schedules.bracket>` assumes only that the success rate does not
+    The :mod:`bracket <expander_theory.simulation.schedules._bracket>` assumes only that the success rate does not
     increase along the ladder; with probability at least ``level`` it holds at all times at once, the moment of
     stopping included. First the tried cell halves what is open; once a cell in there stays undecided, two cells are
     tried, one on each side of where a logistic fit sees the boundary, as far apart as the resolution allows. A wrong

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expander_theory.base import require, require_int
+from expander_theory.simulation.schedules._bracket import Bracket
 from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
-from expander_theory.simulation.schedules.bracket import Bracket
 from expander_theory.simulation.schedules.ladders import Ladder, Schedule, Seen
 from expander_theory.statistics import bounded_mean_sequence, confidence_sequence
 
@@ -24,7 +24,7 @@ MOST_TRIALS = 10**8
 
 @dataclass(frozen=True)
 class FixedTrials:
-    """The same number of trials for every k, in one round.
+    """A schedule with the same number of trials for every k, in one round.
 
     Attributes:
         trials: at least 1; rounded up to whole blocks.
@@ -47,7 +47,7 @@ class FixedTrials:
 
 @dataclass(frozen=True)
 class ResolveCells:
-    """For each cell, trials until the confidence sequence of its rate is narrow.
+    """A schedule of trials for each cell until the confidence sequence of its rate is narrow.
 
     The confidence sequence (:func:`expander_theory.statistics.confidence_sequence`; where signals share a
     dictionary, :func:`expander_theory.statistics.bounded_mean_sequence` of the dictionaries' shares

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from expander_theory._kernels.omp import pursuit
 from expander_theory.base import default_workers, require, require_choice, require_int
 from expander_theory.dictionaries import AnyDictionary, checked_signals
-from expander_theory.solvers.omp.backends import BACKENDS, SELECTIONS, resolve_backend, signals_together
+from expander_theory.solvers.omp._backends import BACKENDS, SELECTIONS, resolve_backend, signals_together
 from expander_theory.solvers.omp.prepared import Prepared, as_dictionary, require_sound
 from expander_theory.solvers.recovery import Path, Recovery, unit_range_scales
 
@@ -33,7 +33,7 @@ def omp(
     backend: Backend = "auto",
     n_jobs: int = 1,
 ) -> Recovery:
-    """At most k greedy steps: the atom of largest |w_j^T r| / ||w_j||, then least squares on all chosen atoms.
+    """Orthogonal Matching Pursuit: k greedy steps, the atom of largest |w_j^T r| / ||w_j||, then least squares on all.
 
     Ties go to the lowest index. A signal stops early when ||r|| <= relative_tolerance ||h||. All backends choose the
     same atoms, up to ties within rounding. Source: Pati et al. 1993; recovery conditions in THEORY.md OMP-1 to OMP-7.

@@ -20,7 +20,7 @@ from hypothesis.errors import Flaky, NonInteractiveExampleWarning
 from expander_theory.base import InvalidArgument, require, require_choice, require_seed
 from expander_theory.dictionaries import Dictionary
 from expander_theory.theorems.case import Case
-from expander_theory.theorems.searching.strategies import cases, with_parts
+from expander_theory.theorems.searching._strategies import cases, with_parts
 from expander_theory.theorems.slack import Slack
 from expander_theory.theorems.statement import Evaluation, Statement
 

@@ -34,7 +34,7 @@ _MEASURES = (("fvu", "FVU"), ("recovered_zero", "CE loss recovered"))
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the experiment's ledger; None where it holds nothing."""
+    """Draw from the experiment's ledger; None where it holds nothing."""
     identity, found = read_ledger(ledger)
     records = records_of(found, AmortisationRecord) if identity.get("kind") == KIND else []
     if not records:

@@ -17,7 +17,7 @@ NOTE = (
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the experiment's ledger; None where it holds none."""
+    """Draw from the experiment's ledger; None where it holds none."""
     identity, found = read_ledger(ledger)
     records = records_of(found, RecoveryRecord) if identity.get("kind") == KIND else []
     if not records:

@@ -24,7 +24,7 @@ _LAWS = (
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the experiment's ledger; None where it holds nothing."""
+    """Draw from the experiment's ledger; None where it holds nothing."""
     identity, found = read_ledger(ledger)
     records = records_of(found, RecoveryRecord) if identity.get("kind") == KIND else []
     rows = _rows(records)

@@ -11,7 +11,7 @@ from paper_figures.figures.saes.suite import model_name
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the ledger of `expander experiment amortisation`; None where it holds no decoders over k."""
+    """Draw from the ledger of `expander experiment amortisation`; None where it holds no decoders over k."""
     identity, records = read_ledger(ledger)
     if identity.get("kind") != KIND:
         return None

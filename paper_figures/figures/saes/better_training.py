@@ -10,7 +10,7 @@ from paper_figures.figures.saes.suite import INTERVALS, Member, data_rows, group
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the suite's ledger; None where the experiment has no SAE yet."""
+    """Draw from the suite's ledger; None where the experiment has no SAE yet."""
     found = group(ledger, "better-training")
     if found is None:
         return None

@@ -12,7 +12,7 @@ _NAMES = {"uniform": "uniform random mask", "euler-square": "overlap at most 1 (
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the suite's ledger; None where the experiment has no SAE yet."""
+    """Draw from the suite's ledger; None where the experiment has no SAE yet."""
     found = group(ledger, "certified-mask")
     if found is None:
         return None

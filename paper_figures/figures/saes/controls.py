@@ -14,7 +14,7 @@ _COLOURS = {"uniform": BLUE, "euler-square": ORANGE, "overlap-limited": PURPLE}
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the suite's ledger; None where the experiment has no SAE yet."""
+    """Draw from the suite's ledger; None where the experiment has no SAE yet."""
     found = group(ledger, "controls")
     if found is None:
         return None

@@ -32,7 +32,7 @@ NOTE = (
 
 
 def draw(*ledgers: Path) -> Drawing | None:
-    """From the suite's ledgers of any models and layers; None where none has a frontier."""
+    """Draw from suites' ledgers of any models and layers; None where none has a frontier."""
     found = [g for g in (group(ledger, "frontier") for ledger in ledgers) if g is not None]
     rows = [row for g in found for row in _rows(g)]
     if not rows:

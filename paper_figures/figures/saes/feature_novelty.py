@@ -20,7 +20,7 @@ NOTE = (
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the experiment's ledger; None where it holds nothing."""
+    """Draw from the experiment's ledger; None where it holds nothing."""
     identity, found = read_ledger(ledger)
     records = records_of(found, NoveltyRecord) if identity.get("kind") == KIND else []
     if not records:

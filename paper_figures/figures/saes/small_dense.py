@@ -31,7 +31,7 @@ _KINDS = (("expander", "expander", BLUE, "o"), ("dense", "dense, fewer features"
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the suite's ledger; None where the experiment has no SAE yet."""
+    """Draw from the suite's ledger; None where the experiment has no SAE yet."""
     found = group(ledger, "small-dense")
     if found is None:
         return None
@@ -67,7 +67,7 @@ def _curve(found: Group, kind: str, x: str) -> list[tuple[float, float]]:
 
 
 def advantage(found: Group, x: str) -> list[Row]:
-    """At each expander SAE: CE recovered there less that of the dense curve, interpolated in log storage."""
+    """CE recovered at each expander SAE less that of the dense curve, interpolated in log storage."""
     dense = _curve(found, "dense", x)
     rows = []
     for place, value in _curve(found, "expander", x):
@@ -78,7 +78,7 @@ def advantage(found: Group, x: str) -> list[Row]:
 
 
 def verdicts(found: Group) -> str:
-    """In words: where which is ahead."""
+    """Where which kind of SAE is ahead, in words."""
     said = []
     for x, label in _COLUMNS:
         rows = [row for row in advantage(found, x) if row["inside"]]

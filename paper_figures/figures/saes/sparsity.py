@@ -35,7 +35,7 @@ _NOTHING = "nothing learned: coordinates"
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the suite's ledger; None where the experiment has no SAE yet."""
+    """Draw from the suite's ledger; None where the experiment has no SAE yet."""
     found = group(ledger, "sparsity")
     if found is None:
         return None

@@ -36,7 +36,7 @@ _FEWER = 60
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the suite's ledger; None where the experiment has no SAE yet."""
+    """Draw from the suite's ledger; None where the experiment has no SAE yet."""
     found = group(ledger, "frontier")
     if found is None:
         return None

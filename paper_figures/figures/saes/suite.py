@@ -93,7 +93,7 @@ class Group:
 
     @property
     def model(self) -> str:
-        """Of the activations, for titles."""
+        """The name of the language model, for titles."""
         return model_name(self.identity["model"])
 
     @property

@@ -19,7 +19,7 @@ _NOTE = (
 
 
 def draw(ledger: Path) -> Drawing | None:
-    """From the suite's ledger; None where the frontier has no sparse SAE yet."""
+    """Draw from the suite's ledger; None where the frontier has no sparse SAE yet."""
     found = group(ledger, "frontier")
     rows = _rows(found) if found is not None else []
     if found is None or not rows:

@@ -10,8 +10,8 @@ import torch
 from conftest import save_tiny_model
 
 from expander_theory import InvalidArgument, InvalidFile
-from sae_bridge.activations import SPLITS, ActivationStore, Harvest, TokenPolicy, estimate, harvest
-from sae_bridge.activations.shards import contexts_per_shard
+from sae_bridge.activations import SPLITS, ActivationStore, Harvest, TokenPolicy, _estimate as estimate, harvest
+from sae_bridge.activations._shards import contexts_per_shard
 from sae_bridge.activations.text import TextSource
 from sae_bridge.commands.harvest import Harvest as Command
 from sae_bridge.models.language_models import LanguageModel, load_language_model
@@ -39,7 +39,7 @@ def again(tiny_store, make, tmp_path):
 @pytest.fixture
 def small_shards(monkeypatch):
     """Eight contexts a shard."""
-    monkeypatch.setattr("sae_bridge.activations.shards._MOST_CONTEXTS", 8)
+    monkeypatch.setattr("sae_bridge.activations._shards._MOST_CONTEXTS", 8)
 
 
 def with_bos(model, *, by_itself):

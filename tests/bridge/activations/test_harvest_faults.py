@@ -77,7 +77,7 @@ assert ended(child(f"{out}/killed")) == 0
 @pytest.fixture
 def again(tiny_store, text_folder, tmp_path, monkeypatch):
     """A new folder, and a function that harvests into it, eight contexts a shard."""
-    monkeypatch.setattr("sae_bridge.activations.shards._MOST_CONTEXTS", 8)
+    monkeypatch.setattr("sae_bridge.activations._shards._MOST_CONTEXTS", 8)
     model, folder = tiny_store[0], tmp_path / "store"
     return folder, lambda model=model: harvest(model, TextSource([str(text_folder)]), WHAT, folder, progress=False)
 

@@ -9,9 +9,9 @@ from hypothesis import given, strategies as st
 
 from expander_theory import InvalidArgument
 from sae_bridge.activations import Harvest, TokenPolicy, harvest
+from sae_bridge.activations._windows import Windows
 from sae_bridge.activations.stream import ActivationStream, LiveStream, StoredStream
 from sae_bridge.activations.text import TextSource
-from sae_bridge.activations.windows import Windows
 from sae_bridge.models.language_models import LanguageModel
 
 WHAT = Harvest(layer=1, context=16, train_contexts=90, held_out_contexts=10)
@@ -33,7 +33,7 @@ def stores(tiny_store, text_folder, tmp_path_factory):
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sae_bridge.activations.shards._MOST_CONTEXTS", 8)
+        patch.setattr("sae_bridge.activations._shards._MOST_CONTEXTS", 8)
         # Contexts share beginnings, so some rows would be equal: every context is shifted by its own amount.
         plain = LanguageModel.activations
         weights = torch.randn(16, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support import oracles
-from support.torch_omp_cases import H, W, dictionary_of, near_tie, planted
+from support.cases.torch_omp_cases import H, W, dictionary_of, near_tie, planted
 
 from expander_theory import (
     InvalidArgument,

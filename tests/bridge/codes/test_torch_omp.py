@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import nnls
-from support.torch_omp_cases import dictionary_of, near_tie, planted
+from support.cases.torch_omp_cases import dictionary_of, near_tie, planted
 
 from expander_theory import (
     DenseDictionary,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.torch_omp_cases import H, W, dictionary_of, planted
+from support.cases.torch_omp_cases import H, W, dictionary_of, planted
 
 from expander_theory import (
     DenseDictionary,

@@ -74,10 +74,10 @@ def test_a_seed_decides_and_tokens_are_drawn_without_repetition(store):
 def test_tables_count_what_is_in_them():
     erc = np.array([0.5, 0.9, 1.1, 1.1, 7.0, np.inf])
     own = np.array([1, 1, 1, 0, 0, 0], bool)
-    found = SupportRecovery(np.array([1, 2, 2, 2, 4, 4]), erc, dict.fromkeys(LAWS, own))
+    found = SupportRecovery(np.array([1, 2, 2, 2, 4, 4]), erc, {"own": own, "signs": own, "gaussian": ~own})
     rows = found.calibration()
-    assert [(r.erc_from, r.erc_to, r.supports, r.own) for r in rows] == [
-        (0, 1, 2, 1.0), (1, 1.25, 2, 0.5), (5, None, 2, 0.0)
+    assert [(r.erc_from, r.erc_to, r.supports, r.own, r.gaussian) for r in rows] == [
+        (0, 1, 2, 1.0, 0.0), (1, 1.25, 2, 0.5, 0.5), (5, None, 2, 0.0, 1.0)
     ]  # fmt: skip
     low, high = rows[0].own_interval
     assert math.isclose(low, 0.025**0.5)
@@ -87,7 +87,7 @@ def test_tables_count_what_is_in_them():
         (2, 3, 1 / 3),
         (4, 2, 0),
     ]
-    assert found.contradictions() == 0
+    assert found.contradictions() == 2  # of the Gaussian codes
     assert SupportRecovery(np.array([1]), np.array([0.5]), {"own": np.array([False])}).contradictions() == 1
     assert json.loads(json.dumps(found.as_fields()))["erc"][-1] is None
 

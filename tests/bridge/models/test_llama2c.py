@@ -6,7 +6,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from expander_theory.base.errors import InvalidFile
-from sae_bridge.models.llama2c import read_llama2c
+from sae_bridge.models._llama2c import read_llama2c
 
 PIECES = [" ", "a", "b", "c", "ab", " a", " ab", "abc", " abc", "é"]
 VOCABULARY = 3 + 256 + len(PIECES)

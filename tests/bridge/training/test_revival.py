@@ -4,9 +4,9 @@ import pytest
 import torch
 from support.streams import MemoryStream
 
+from sae_bridge.training._revival import AUX_WEIGHT, AuxK, Batch, Resample, dead_features
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
-from sae_bridge.training.revival import AUX_WEIGHT, AuxK, Batch, Resample, dead_features
 from sae_bridge.training.training_run import TrainingRun
 
 HOW = Training(d=4, n=64, k=4, steps=400, dead_after=1000)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from scipy.optimize import nnls
-from support import omp_oracle
-from support.omp_cases import DTYPES, H, W, assert_same, codes, every_backend, of_kind
+from support.cases import omp_oracle
+from support.cases.omp_cases import DTYPES, H, W, assert_same, codes, every_backend, of_kind
 
 from expander_theory import (
     Dictionary,

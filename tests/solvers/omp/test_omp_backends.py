@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.linear_model import orthogonal_mp
-from support import omp_oracle
-from support.omp_cases import DTYPES, as_dense, assert_same, backends_of, codes, of_kind
+from support.cases import omp_oracle
+from support.cases.omp_cases import DTYPES, as_dense, assert_same, backends_of, codes, of_kind
 
 from expander_theory import (
     DenseDictionary,
@@ -25,7 +25,7 @@ from expander_theory import (
     sparse_code,
     uniform_mask,
 )
-from expander_theory.solvers.omp.backends import DENSE_DESIGNS, MASKED_DESIGNS, choose_backend, work_estimate
+from expander_theory.solvers.omp._backends import DENSE_DESIGNS, MASKED_DESIGNS, choose_backend, work_estimate
 from expander_theory.solvers.omp.prepared import as_dictionary
 
 BATCHES = [1, 7, 31, 32, 33, 100]

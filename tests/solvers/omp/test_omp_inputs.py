@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse
-from support.omp_cases import DTYPES, H, W, assert_same, codes, every_backend, of_kind
+from support.cases.omp_cases import DTYPES, H, W, assert_same, codes, every_backend, of_kind
 
 from expander_theory import DenseDictionary, Dictionary, InvalidArgument, RecoveryStatus, omp
 from expander_theory._kernels.omp import tile as omp_tile
