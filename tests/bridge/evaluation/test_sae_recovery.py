@@ -13,7 +13,7 @@ from expander_theory import DenseDictionary, InvalidArgument, InvalidFile, unifo
 from expander_theory.solvers.coefficients import exact_recovery_coefficients
 from sae_bridge.codes.coder import Coder
 from sae_bridge.evaluation import recovery as module
-from sae_bridge.evaluation.recovery import LAWS, SupportRecovery, geometry, support_recovery, untrained
+from sae_bridge.evaluation.recovery import SupportRecovery, geometry, support_recovery, untrained
 from sae_bridge.interop import export_saelens
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
