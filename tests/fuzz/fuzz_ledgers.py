@@ -52,7 +52,7 @@ class _Ledger(Format):
 
 
 class _OldLedger(_Ledger):
-    """A ledger of format 2, without checksums."""
+    """A ledger of format 2, without checksums, and with records that do not say what they are."""
 
     guarded = False
 
@@ -62,6 +62,9 @@ class _OldLedger(_Ledger):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         for line in lines:
             del line["crc32"]
+            if line.pop("record", None) == "null":
+                line["null"] = line.pop("name")
+            line.pop("version", None)
         lines[0]["ledger"] = 2
         path.write_text("".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines))
 
