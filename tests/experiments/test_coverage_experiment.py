@@ -64,8 +64,8 @@ def test_curves_are_one_half_at_the_centre_and_blocks_follow_them(name):
         slope = (scenario.rate(k, centre + step) - scenario.rate(k, centre - step)) / (2 * step)
         assert 4 * slope == pytest.approx(scenario.slope, rel=1e-3)
     blocks = [scenario.block(k, centre + 0.5 / scenario.slope, rng) for _ in range(200)]
-    assert {len(block) for block in blocks} == {scenario.column.base.block_size}
-    rate = "".join(blocks).count("1") / (200 * scenario.column.base.block_size)
+    assert {len(block) for block in blocks} == {scenario.ladder.base.block_size}
+    rate = "".join(blocks).count("1") / (200 * scenario.ladder.base.block_size)
     assert rate == pytest.approx(scenario.rate(k, centre + 0.5 / scenario.slope), abs=0.08)
 
 

@@ -109,9 +109,9 @@ class TestCommand:
         assert "ablations on every position" in shown
         assert f"Dead: fire on none of {rows['expander'].seen_tokens:,} tokens" in shown
         (row,) = json.loads((tmp_path / "rows.json").read_text())
-        assert row.baseline == "all"
-        assert row.ce == pytest.approx(rows["expander"].ce, rel=1e-6)
-        assert row.recovered_zero != pytest.approx(rows["expander"].recovered_zero, rel=1e-6)
+        assert row["baseline"] == "all"
+        assert row["ce"] == pytest.approx(rows["expander"].ce, rel=1e-6)
+        assert row["recovered_zero"] != pytest.approx(rows["expander"].recovered_zero, rel=1e-6)
 
     def test_refuses(self, folder, tiny_store, tmp_path):
         store = tiny_store[1].folder
