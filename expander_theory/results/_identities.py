@@ -45,17 +45,6 @@ class _SaeIdentity(TypedDict):
     documents: NotRequired[dict[str, Size]]
 
 
-class _ComparisonOfSaes(TypedDict):
-    model: str
-    layer: Count
-    hook: str
-    activations_sha256: str
-    recipe: NotRequired[dict[str, Any]]
-    context: Size
-    contexts: dict[str, Size]
-    documents: dict[str, Size]
-
-
 class _OnDecoders(TypedDict):
     model: str
     m: Size
@@ -99,7 +88,6 @@ IDENTITY_TYPES: dict[str, Any] = {
     "cost": _CostIdentity,
     "identifiability": _IdentifiabilityIdentity,
     "sae suite": _SaeIdentity,
-    "sae comparison": _ComparisonOfSaes,
     "amortisation": _OnDecoders,
     "novelty": _OnDecoders,
     "recovery": _RecoveryIdentity,

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -291,7 +292,8 @@ def test_the_estimate_of_several_seeds_is_never_narrower_than_the_bootstrap():
 
 def test_the_advantage_is_interpolated_in_log_storage():
     def seeds(kind, storage, value):
-        return {"variant": f"{kind}{storage}", "architecture": kind, "s": storage, "recovered_zero": value}
+        about = {"variant": f"{kind}{storage}", "architecture": kind}
+        return SimpleNamespace(**about, s=storage, recovered_zero=value, recovered_zero_interval=None)
 
     rows = [
         seeds("dense", 10, 0.5),
