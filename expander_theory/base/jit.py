@@ -62,8 +62,9 @@ class _ForgivingCache(FunctionCache):
 
 
 def _warn(problem: str, advice: str = f": {ADVICE}") -> None:
-    if problem not in _said:
-        _said.add(problem)
+    kind = problem.partition(" in ")[0] if advice else problem  # folders differ by package: one line is enough
+    if kind not in _said:
+        _said.add(kind)
         warnings.warn(f"{problem}{advice}", CompileCacheWarning, stacklevel=2)
 
 

@@ -92,8 +92,8 @@ def stored_json(path: Place) -> tuple[Stored | None, Any]:
         raise InvalidFile(path, f"is larger than {_MOST_BYTES} bytes, which no command writes")
     value = parsed(path, place.read_bytes())
     if isinstance(value, dict):
-        kind = "certificate" if value.get("format") == "expander-certificate" else None
-        return kind, value
+        whole = isinstance(value.get("dictionary"), dict) and isinstance(value.get("claims"), list)
+        return "certificate" if value.get("format") == "expander-certificate" and whole else None, value
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         if all({"k", "trials", "successes"} <= row.keys() for row in value):
             return "rates", value

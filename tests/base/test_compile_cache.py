@@ -13,7 +13,7 @@ import numpy as np
 {before}
 from expander_theory import uniform_mask
 mask = uniform_mask(16, 40, 3, seed=0)
-from expander_theory.geometry import column_overlaps
+from expander_theory.dictionaries import column_overlaps
 print("answer", int(column_overlaps(mask).max()))
 """
 NOWHERE = "import numba.core.caching as c; c.CacheImpl._locator_classes = []"

@@ -198,7 +198,7 @@ def test_missing_and_wrong_files(run, tmp_path, dictionary):
     assert "truncated" in run("measure", tmp_path / "short", expect=2).err
     (tmp_path / "text").write_text("hello, this is no dictionary at all")
     assert "truncated or not a file of this project" in run("recover", tmp_path / "text", expect=2).err
-    assert "no such results folder" in run("figures", "--results", tmp_path / "absent", expect=2).err
+    assert "no such results" in run("figures", "--results", tmp_path / "absent", expect=2).err
     (tmp_path / "empty").mkdir()
     assert "no results to draw" in run("figures", "--results", tmp_path / "empty", expect=2).err
     np.save(tmp_path / "h.npy", np.ones(30))

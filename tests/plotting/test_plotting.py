@@ -177,12 +177,13 @@ def test_importing_does_not_load_matplotlib_and_drawing_without_it_says_how_to_i
     code = """
 import sys
 import expander_theory.plotting as plotting
+from expander_theory.base import MissingResource
 assert "matplotlib" not in sys.modules and "pandas" not in sys.modules
 sys.modules["matplotlib"] = sys.modules["pandas"] = None  # as if they were not installed
 for call, extra in ((plotting.plot_recovery_curves, "plot"), (plotting.to_dataframe, "frames")):
     try:
         call([{"k": 1, "low": 0, "high": 1, "rate": 1}])
-    except plotting.axes.optional_module.__globals__["MissingResource"] as error:
+    except MissingResource as error:
         assert f"pip install 'expander-theory[{extra}]'" in str(error), error
     else:
         raise AssertionError(call)

@@ -1,8 +1,11 @@
 """Trains in a process of its own: python train_in_process.py FOLDER [SPLIT]. Two SAEs, checkpoints every 20 steps."""
 
 import sys
+from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.streams import MemoryStream
 
 from sae_bridge.training.parallel import world

@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from expander_theory.base import InvalidFile
 from expander_theory.plotting._inputs import Stored, stored_json
 from expander_theory.plotting.drawings.output import Drawing
 from expander_theory.plotting.drawings.reading import readable
@@ -53,12 +54,21 @@ class Source:
                 paths = sorted(results.glob(pattern))
             else:
                 paths = [results] if results.suffix == Path(pattern).suffix else []
-            paths = [path for path in paths if path.suffix != ".json" or stored_json(path)[0] == self.stored]
+            paths = [path for path in paths if path.suffix != ".json" or self._stores(path, path != results)]
             with readable(paths, f"the figure {self.name}"):
                 drawing = self.draw(*paths) if paths else None
             if drawing is not None:
                 return paths, drawing
         return None
+
+    def _stores(self, path: Path, among_others: bool) -> bool:
+        """Whether a JSON file is what the figure draws; a damaged one in a folder of any files is not ours to judge."""
+        try:
+            return stored_json(path)[0] == self.stored
+        except InvalidFile:
+            if among_others:
+                return False
+            raise
 
 
 Drawings = Mapping[str, tuple[list[Path], Drawing]]

@@ -71,7 +71,7 @@ def _partial_argmax(
 
 
 def by_gather(rows: Tensor, values: Tensor, residual: Tensor, chosen: Tensor, magnitude: bool) -> tuple[Tensor, Tensor]:
-    """See :func:`sae_bridge.kernels.reference.by_gather`; ``residual`` and ``chosen`` contiguous."""
+    """See :func:`sae_bridge.kernels.omp.reference.by_gather`; ``residual`` and ``chosen`` contiguous."""
     (n, d), batch = rows.shape, residual.shape[1]
     groups = min(_MAX_GROUPS, max(1, triton.cdiv(n, _GROUP.value * _PROGRAMS)))
     blocks = triton.cdiv(n, _GROUP.value * groups)

@@ -26,8 +26,8 @@ import os, signal, sys, time
 import torch
 from sae_bridge import shards
 from sae_bridge.activations import Harvest, harvest
-from sae_bridge.language_models import LanguageModel, load_language_model
-from sae_bridge.text import TextSource
+from sae_bridge.models import LanguageModel, load_language_model
+from sae_bridge.activations import TextSource
 
 torch.set_num_threads(1)
 shards._MOST_CONTEXTS = 8
