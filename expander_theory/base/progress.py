@@ -33,15 +33,15 @@ class _Lines:
 
 
 class SweepBar:
-    """The progress line of a sweep: trials done of those expected, trials/s, time left, columns and cells at their end.
+    """The progress line of a sweep: trials done of those expected, trials/s, time left, ladders and cells at their end.
 
-    What a schedule will still ask for is not known: open columns are expected to take as many trials as those at
+    What a schedule will still ask for is not known: open ladders are expected to take as many trials as those at
     their end took on average, and no fewer than they have asked for.
     """
 
-    def __init__(self, columns: int, cells: int, *, show: bool) -> None:
-        self._columns, self._cells = columns, cells
-        self._ended_columns = self._ended_cells = self._ended_trials = self._asked = 0
+    def __init__(self, ladders: int, cells: int, *, show: bool) -> None:
+        self._ladders, self._cells = ladders, cells
+        self._ended_ladders = self._ended_cells = self._ended_trials = self._asked = 0
         live = None if sys.stderr.isatty() else "{desc}: {percentage:3.0f} %, {n_fmt}/{total_fmt} trials, {rate_fmt}, "
         form = live and live + "{elapsed} gone, {remaining} left{postfix}"
         nothing_yet = 1e-9  # no line before the first trials
@@ -55,7 +55,7 @@ class SweepBar:
         self._bar.close()
 
     def plan(self, asked: int, known: int) -> None:
-        """A column asks for more trials, of which some are known from an earlier run."""
+        """A ladder asks for more trials, of which some are known from an earlier run."""
         self._asked += asked
         if not self._bar.disable:
             self._bar.initial += known
@@ -67,15 +67,15 @@ class SweepBar:
         self._bar.update(trials)
 
     def end(self, cells: int, trials: int) -> None:
-        """A column of so many cells has come to its end after so many trials."""
-        self._ended_columns += 1
+        """A ladder of so many cells has come to its end after so many trials."""
+        self._ended_ladders += 1
         self._ended_cells += cells
         self._ended_trials += trials
         self._retarget()
 
     def _retarget(self) -> None:
-        mean = self._ended_trials / max(1, self._ended_columns)
-        still_open = self._columns - self._ended_columns
+        mean = self._ended_trials / max(1, self._ended_ladders)
+        still_open = self._ladders - self._ended_ladders
         self._bar.total = self._ended_trials + max(self._asked - self._ended_trials, round(still_open * mean))
-        ends = f"columns {self._ended_columns}/{self._columns}, cells {self._ended_cells}/{self._cells}"
+        ends = f"ladders {self._ended_ladders}/{self._ladders}, cells {self._ended_cells}/{self._cells}"
         self._bar.set_postfix_str(ends, refresh=False)

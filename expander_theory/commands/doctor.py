@@ -2,16 +2,13 @@
 
 import importlib.metadata
 import platform
+import re
 import sys
 from dataclasses import dataclass
 
 from expander_theory.results import table
 
-_CORE = (
-    *("expander-theory", "numpy", "scipy", "numba", "networkx", "hypothesis", "python-flint"),
-    "safetensors",
-)
-_SAE = ("torch", "transformers", "gguf", "accelerate", "matplotlib", "mwparserfromhell")
+_PACKAGE = "expander-theory"
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class Doctor:
         ]
         place, writable = cache_folder()
         rows.append(("compiled loops", place or "no folder", "ok" if writable else f"not kept: {ADVICE}"))
-        rows += [_package(name, "pip install -e .") for name in _CORE]
-        rows += [_package(name, "pip install -e '.[sae]'") for name in _SAE]
+        rows += [_package(name, f"pip install '{_PACKAGE}'") for name in (_PACKAGE, *_requirements())]
+        rows += [_package(name, f"pip install '{_PACKAGE}[sae]'") for name in _requirements("sae")]
         rows += _above()
         print(f"interpreter: {sys.executable}\n")
         print(table([{"what": what, "found": found, "status": status} for what, found, status in rows]))
@@ -43,6 +40,17 @@ class Doctor:
         print(
             "\nEverything is there." if not missing else f"\n{len(missing)} missing; the status column has the command."
         )
+
+
+def _requirements(*extras: str) -> list[str]:
+    """The names of the packages that an installation with these extras asks for, as its own metadata lists them."""
+    found = []
+    for line in importlib.metadata.requires(_PACKAGE) or []:
+        name, _, marker = line.partition(";")
+        extra = marker.partition("extra ==")[2].strip(" \"'")
+        if extra in extras or not (extras or extra):
+            found.append(re.split(r"[^\w.-]", name.strip())[0])
+    return [name for name in found if name != _PACKAGE]
 
 
 def _package(name: str, command: str) -> tuple[str, str, str]:
@@ -59,5 +67,5 @@ def _above() -> list[tuple[str, str, str]]:
         try:
             rows += entry.load()()
         except ModuleNotFoundError as error:
-            rows.append((entry.name, f"unknown without {error.name}", "run: pip install -e '.[sae]'"))
+            rows.append((entry.name, f"unknown without {error.name}", f"run: pip install '{_PACKAGE}[sae]'"))
     return rows

@@ -32,7 +32,13 @@ from expander_theory.dictionaries.geometry import (
 )
 from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound, paper_eps_count
 from expander_theory.dictionaries.measures import dictionary_measures, expansion_rows, mask_measures
-from expander_theory.dictionaries.random_masks import certified_sparsity, expected_deficit
+from expander_theory.dictionaries.random_masks import (
+    certified_sparsity,
+    expansion_failure,
+    expected_deficit,
+    hall_failure,
+    stopping_set_failure,
+)
 from expander_theory.dictionaries.spectral import spectral_neighbours
 from expander_theory.dictionaries.values import (
     dense_gaussian_dictionary,
@@ -62,12 +68,14 @@ __all__ = [
     "dense_gaussian_dictionary",
     "dictionary_measures",
     "expanding_size",
+    "expansion_failure",
     "expansion_profile",
     "expansion_rows",
     "expected_deficit",
     "flat_dictionary",
     "flatness",
     "gaussian_dictionary",
+    "hall_failure",
     "largest_losses",
     "largest_overlap_sums",
     "least_possible_eps",
@@ -80,4 +88,5 @@ __all__ = [
     "real_array",
     "sign_dictionary",
     "spectral_neighbours",
+    "stopping_set_failure",
 ]

@@ -47,7 +47,7 @@ def estimate_sweep(
     Of each kind (family, solver, policy of dictionaries) the smallest, the largest and a middling cell are timed, small
     ones first. Between them, log(seconds per unit of work) is averaged with weights 1 / distance^2 in
     (log m, log n, log k); the unit is d n (k + 1) for a trial: k passes over a dictionary, and its drawing. Where the
-    schedule bounds the trials of a column alone, its dearest cells are taken to get them.
+    schedule bounds the trials of a ladder alone, its dearest cells are taken to get them.
     """
     tasks = [ladder.task(k) for ladder in ladders for k in ladder.ks]
     costs = _calibrate(tasks, seconds, run)
@@ -66,7 +66,7 @@ def estimate_sweep(
 
 
 def _ladder_blocks(schedule: Schedule, ladder: Ladder) -> int:
-    """Blocks of a column at most."""
+    """Blocks of a ladder at most."""
     if isinstance(schedule, FindBoundary | FitBoundary):
         return -(-schedule.max_trials // ladder.base.block_size)
     return sum(schedule.most(ladder).values())

@@ -88,7 +88,7 @@ def run_sweep(
             require_whole(task, ladder.known[k])
     owner = {task.id: ladder for ladder in rounds for task in ladder.tasks.values()}
     count = sum(len(ladder.tasks) for ladder in rounds)
-    require(len(owner) == count, "columns", f"{len(rounds)} columns", "must not have a task in common")
+    require(len(owner) == count, "ladders", f"{len(rounds)} ladders", "must not have a task in common")
     bar = SweepBar(len(rounds), count, show=progress)
     with bar, open_workers(workers, executor) as crew, Dispatcher(crew, retries, run) as dispatcher:
         _complete(rounds, owner, dispatcher, ledger, bar)

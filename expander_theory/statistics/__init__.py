@@ -13,6 +13,8 @@ from expander_theory.statistics.reference_curves import (
     peeling_threshold,
     thresholding_measurements,
     weak_curve,
+    weak_half_width,
+    weak_sparsity,
     weak_threshold,
 )
 
@@ -36,6 +38,8 @@ __all__ = [
     "thresholding_measurements",
     "variation",
     "weak_curve",
+    "weak_half_width",
+    "weak_sparsity",
     "weak_threshold",
     "wilson_interval",
 ]

@@ -50,16 +50,6 @@ def _lower_root(x: Floats, total: Floats, allowed: Floats) -> Floats:
     return np.where(x > 0, expit(t), 0.0)
 
 
-def excludes_half(successes: ArrayLike, trials: ArrayLike, *, level: float = 0.95) -> NDArray[np.bool_]:
-    """Whether :func:`confidence_sequence` leaves out 1/2, without finding its ends: M(1/2) >= 1/(1 - level).
-
-    Raises:
-        InvalidArgument: counts that are not whole or out of range, or level outside (0, 1).
-    """
-    x, total = _checked_counts(successes, trials, level)
-    return _log_mixture(x, total) + total * math.log(2) >= -math.log(1 - level)
-
-
 def _log_mixture(x: Floats, total: Floats) -> Floats:
     """Log of the probability of one sequence of outcomes under the Beta(1/2, 1/2) mixture."""
     return betaln(x + 0.5, total - x + 0.5) - math.log(math.pi)

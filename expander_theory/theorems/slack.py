@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from expander_theory.base import require
@@ -62,10 +62,6 @@ class Slack:
     def status(self) -> str:
         """ "holds", "fails", or "undecided" (only bounds are known, or the margin is within rounding)."""
         return "holds" if self.met else "fails" if self.violated else "undecided"
-
-    def noted(self, how: str) -> Slack:
-        """This margin with another note."""
-        return replace(self, how=how)
 
     def __str__(self) -> str:
         if self.low == self.high:

@@ -151,7 +151,7 @@ class PhaseBoundary:
     out: Path = Path("results/boundary")
     """Results folder."""
     preset: Literal["quick", "full"] = "full"
-    """full: 40 columns at n = 1024, +-0.005 in k/m, minutes on two cores. quick: 10 columns at n = 256, seconds."""
+    """full: 40 values of m/n, n = 1024, +-0.005 in k/m, minutes on two cores. quick: 10 values, n = 256, seconds."""
     method: Literal["fit", "bracket"] = "fit"
     """fit: a logistic fit. bracket: assumes only that rates fall with k, holds at any time, takes far more trials."""
     fixed: bool = True

@@ -32,7 +32,7 @@ class Scale:
     resolution: float
     """Wanted of the 50 % boundary, in k/m."""
     max_trials: int
-    """Of a column."""
+    """Trials of a ladder at most."""
     rows: int
     """Of the fixed grid: k/m = 1/rows, 2/rows, ..., 1."""
     trials: int
@@ -72,12 +72,12 @@ def _rows(scale: Scale) -> list[int]:
 
 
 def _fixed_ks(scale: Scale, m: int) -> tuple[int, ...]:
-    """Of a column with few rows, neighbouring k/m share a k."""
+    """Of a ladder with few rows, neighbouring k/m share a k."""
     return tuple(dict.fromkeys(max(1, round(m * j / scale.rows)) for j in range(1, scale.rows + 1)))
 
 
-def _compile(columns: Sequence[Ladder]) -> None:
+def _compile(ladders: Sequence[Ladder]) -> None:
     """Leave compiled kernels of all sizes on disk, so that no part's time includes their compilation."""
-    for column in {columns[0], columns[len(columns) // 2], columns[-1]}:
-        for k in {column.ks[0], column.ks[len(column.ks) // 4], column.ks[-1]}:
-            run_block(column.task(k), 0)
+    for ladder in {ladders[0], ladders[len(ladders) // 2], ladders[-1]}:
+        for k in {ladder.ks[0], ladder.ks[len(ladder.ks) // 4], ladder.ks[-1]}:
+            run_block(ladder.task(k), 0)

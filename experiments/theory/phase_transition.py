@@ -28,7 +28,7 @@ def ensembles(grid: PhaseGrid) -> list[Ensemble]:
 
 def run(grid: PhaseGrid, seed: int, workers: int, folder: Path) -> None:
     """Sweep the grid, and record the k that the Babel function certifies for drawn dictionaries."""
-    columns = [
+    ladders = [
         Ladder(
             Task(ensemble, 1, success=Success(early_stop=True), seed=seed),
             tuple(dict.fromkeys(max(1, round(ensemble.m * ratio)) for ratio in grid.k_over_m)),
@@ -37,5 +37,5 @@ def run(grid: PhaseGrid, seed: int, workers: int, folder: Path) -> None:
     ]
     content = {key: value for key, value in asdict(grid).items() if key != "trials"}
     with Ledger(folder / "ledger.jsonl", {"kind": "phase transition", "seed": seed, **content}) as ledger:
-        run_sweep(columns, FixedTrials(grid.trials), ledger, workers=workers)
+        run_sweep(ladders, FixedTrials(grid.trials), ledger, workers=workers)
         run_certificates(ensembles(grid), grid.certified_draws, ledger, seed=seed)

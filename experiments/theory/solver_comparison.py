@@ -40,11 +40,11 @@ def run(scale: Scale, against: Sequence[str], trials: int, seed: int, workers: i
     """Bring OMP and the other solvers to so many trials a cell."""
     require(workers >= 1, "workers", workers, "must be at least 1")
     ensemble = Ensemble("uniform", scale.m, scale.n, scale.d)
-    columns = [
+    ladders = [
         Ladder(Task(ensemble, scale.ks[0], codes=CodeLaw(law), solver=solver, seed=seed), scale.ks)
         for law in scale.laws
         for solver in dict.fromkeys((FIRST, *against))
     ]
     content = {key: value for key, value in asdict(scale).items() if key not in ("against", "trials")}
     with Ledger(folder / "ledger.jsonl", {"kind": "solver comparison", "seed": seed, **content}) as ledger:
-        run_sweep(columns, FixedTrials(trials), ledger, workers=workers)
+        run_sweep(ladders, FixedTrials(trials), ledger, workers=workers)

@@ -34,8 +34,8 @@ SCALES = {
 }
 
 
-def columns(scale: Scale, seed: int) -> list[Ladder]:
-    """One column for each noise level and degree: uniform masks with signs, normal codes."""
+def ladders(scale: Scale, seed: int) -> list[Ladder]:
+    """One ladder for each noise level and degree: uniform masks with signs, normal codes."""
     return [
         Ladder(
             Task(
@@ -56,4 +56,4 @@ def run(scale: Scale, seed: int, workers: int, folder: Path) -> None:
     """Bring every cell to the scale's number of trials."""
     content = {key: value for key, value in asdict(scale).items() if key != "dictionaries"}
     with Ledger(folder / "ledger.jsonl", {"kind": "synthetic study", "seed": seed, **content}) as ledger:
-        run_sweep(columns(scale, seed), FixedTrials(scale.dictionaries * scale.signals), ledger, workers=workers)
+        run_sweep(ladders(scale, seed), FixedTrials(scale.dictionaries * scale.signals), ledger, workers=workers)

@@ -271,7 +271,17 @@ def test_version(run):
 
 def test_doctor(run):
     text = run("doctor").out
-    for word in ("python", "cores", "memory", "torch", "numba", "GPU", "default model", "default text"):
+    for word in (
+        "python",
+        "cores",
+        "expander-theory",
+        "numba",
+        "python-flint",
+        "torch",
+        "matplotlib",
+        "jinja2",
+        "default model",
+    ):
         assert word in text
 
 

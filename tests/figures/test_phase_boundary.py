@@ -143,7 +143,7 @@ def test_costs_cover_every_trial_and_are_reported(folders, capsys):
         report = figure.report(folder / "ledger.jsonl")
         share = int(rows[0]["trials"]) / int(rows[1]["trials"])
         assert f"of the fixed grid: {share:.2f} of its trials" in report
-        assert "of 4 columns" in report
+        assert "of 4 ladders" in report
 
 
 def test_a_run_that_was_killed_leaves_no_share_of_time(folders, tmp_path):
@@ -233,7 +233,7 @@ def test_columns_without_a_boundary_are_told_apart(tmp_path):
         for ends, known in (((0.3, 0.296, 0.304), "+-0.005"), ((math.nan,) * 3, "no"))
     ]
     text = figure.agreement({"resolution": 0.005}, rows)
-    assert "+-0.005 in k/m in 1 of 2 columns" in text
+    assert "+-0.005 in k/m in 1 of 2 ladders" in text
     assert "not so well in 1" in text
     assert "fixed grid" not in text
     assert np.isnan(figure._column(rows, "low")[1])

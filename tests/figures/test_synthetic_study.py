@@ -15,7 +15,7 @@ from expander_theory.results.ledger import Ledger, read_ledger
 from expander_theory.simulation.cells import blocks_of, tasks_of
 from experiments.commands.theory import SyntheticStudy
 from experiments.theory import synthetic_study as experiment
-from experiments.theory.synthetic_study import SCALES, Scale, columns
+from experiments.theory.synthetic_study import SCALES, Scale, ladders
 from paper_figures.figures.theory import synthetic_study as figure
 
 TINY = Scale(64, 128, degrees=(4, 16), ks=(2, 8, 24), sigmas=(0.0, 0.05), signals=5, dictionaries=40)
@@ -44,7 +44,7 @@ def test_the_full_study_is_the_paper_s():
     assert full.sigmas == (0, 0.01, 0.05)
     assert full.signals * full.dictionaries >= 1000
     assert quick == replace(full, dictionaries=quick.dictionaries)
-    for column in columns(full, 0):
+    for column in ladders(full, 0):
         task = column.base
         assert task.block_size % task.signals_per_dictionary == 0
         assert (task.ensemble.values, task.codes.law, task.solver, task.precision) == (

@@ -75,7 +75,7 @@ class Report(Format):
         path.write_text(json.dumps(certify(sign_dictionary(polynomial_mask(q=3, d=2), seed=0), progress=False)))
 
     def read(self):
-        from paper_figures.report.report import _certificates
+        from paper_figures.report.page import _certificates
 
         _certificates(self.place)
 

@@ -187,7 +187,7 @@ def test_progress_in_a_log_is_whole_lines(tmp_path, capsys):
         run_sweep(COLUMNS, FixedTrials(60), ledger)  # all known
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("sweep: 100 %, 1050/1050 trials, ")
-    assert first.endswith("columns 3/3, cells 14/14")
+    assert first.endswith("ladders 3/3, cells 14/14")
     assert second.startswith("sweep: 100 %, 1050/1050 trials, ")
     list(progress_bar(range(3), desc="count"))
     assert "\r" not in capsys.readouterr().err
@@ -199,7 +199,7 @@ def test_progress_on_a_terminal_is_one_line(tmp_path, capsys, monkeypatch):
         run_sweep(COLUMNS, FixedTrials(60), ledger)
     text = capsys.readouterr().err
     assert text.count("\n") == 1
-    assert "columns 3/3, cells 14/14" in text
+    assert "ladders 3/3, cells 14/14" in text
     assert "1050/1050" in text
 
 

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 KIND = "phase boundary"
 
 _ABOUT = {
-    "fit": "Search: a logistic fit of each column (Firth-penalised), stopped once its 97.5 % profile interval is "
+    "fit": "Search: a logistic fit of each ladder (Firth-penalised), stopped once its 97.5 % profile interval is "
     "narrow enough, which in simulations leaves it 95 % at the time of stopping.",
     "bracket": "Search: the rate is at least 1/2 at the lower end and at most 1/2 at the upper one, with 95 % "
     "confidence at all times at once, if rates do not rise with k; the centre is the middle.",
@@ -62,14 +62,14 @@ def report(ledger: Path) -> str:
 
 
 def boundary_rows(identity: Mapping[str, Any], records: Sequence[Any]) -> list[Row]:
-    """One row a column with trials: its boundary from the search, and from the fixed grid (None if it was not run)."""
+    """One row a ladder with trials: its boundary from the search, and from the fixed grid (None if it was not run)."""
     blocks = blocks_of(records)
     searched, fixed = (_columns(_cells(identity, records, part)) for part in _PARTS)
     rows = []
     for m, group in sorted(searched.items()):
-        column = Ladder(group[0].task, tuple(range(1, m + 1)))
+        ladder = Ladder(group[0].task, tuple(range(1, m + 1)))
         seen = {c.task.k: [block.outcome for _, block in sorted(blocks[c.task.id].items())] for c in group}
-        centre, low, high, status = _searched(identity, column, seen)
+        centre, low, high, status = _searched(identity, ladder, seen)
         rows.append(
             {
                 **{"m": m, "m/n": m / identity["n"], "k/m at 50 %": centre, "low": low, "high": high},
@@ -97,14 +97,14 @@ def _columns(group: Sequence[Cell]) -> dict[int, list[Cell]]:
 
 
 def _searched(
-    identity: Mapping[str, Any], column: Ladder, seen: Mapping[int, Sequence[str]]
+    identity: Mapping[str, Any], ladder: Ladder, seen: Mapping[int, Sequence[str]]
 ) -> tuple[float, float, float, str]:
     """Centre and ends in k/m of what the search knows, NaN where it knows nothing, and its status."""
-    effort, m = (identity["resolution"], identity["max_trials"]), column.base.ensemble.m
+    effort, m = (identity["resolution"], identity["max_trials"]), ladder.base.ensemble.m
     if identity["method"] == "fit":
-        fit = FitBoundary(*effort).boundary(column, seen)
+        fit = FitBoundary(*effort).boundary(ladder, seen)
         return (fit.centre, fit.low, fit.high, fit.status) if fit else (math.nan, math.nan, math.nan, "open")
-    bracket = FindBoundary(*effort).bracket(column, seen)
+    bracket = FindBoundary(*effort).bracket(ladder, seen)
     low, high = (math.nan if k is None else k / m for k in (bracket.low_k, bracket.high_k))
     return (low + high) / 2, low, high, bracket.status
 
@@ -140,7 +140,7 @@ def cost_rows(identity: Mapping[str, Any], records: Sequence[Any]) -> list[Row]:
             rows.append(
                 {
                     "part": part,
-                    "columns": len(_columns(group)),
+                    "ladders": len(_columns(group)),
                     "cells": len(group),
                     "trials": sum(cell.trials for cell in group),
                     "trials timed": sum(run.trials for run in runs),
@@ -153,12 +153,12 @@ def cost_rows(identity: Mapping[str, Any], records: Sequence[Any]) -> list[Row]:
 
 
 def agreement(identity: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """How many columns are resolved, how well, and how the two boundaries differ."""
+    """How many ladders are resolved, how well, and how the two boundaries differ."""
     resolution = f"+-{identity['resolution']:g}"
     counts = {known: sum(row["known"] == known for row in rows) for known in (resolution, "+-1 k", "no")}
     halves = [(row["high"] - row["low"]) / 2 for row in rows if row["known"] != "no"]
     text = (
-        f"Boundary known within {resolution} in k/m in {counts[resolution]} of {len(rows)} columns; within one k, "
+        f"Boundary known within {resolution} in k/m in {counts[resolution]} of {len(rows)} ladders; within one k, "
         f"where whole k allow no better, in {counts['+-1 k']}; not so well in {counts['no']}. "
         f"Median half-width {np.median(halves or math.nan):.2g}."
     )
@@ -171,7 +171,7 @@ def agreement(identity: Mapping[str, Any], rows: Sequence[Row]) -> str:
     meet, off = (low <= fixed_high) & (fixed_low <= high), centre - fixed_centre
     return (
         f"{text} The fixed grid's fit has median half-width {np.median(fixed_high - fixed_low) / 2:.2g}; the two "
-        f"intervals meet in {meet.sum()} of {len(both)} columns; search less fixed grid: {off.mean():+.2g} on average, "
+        f"intervals meet in {meet.sum()} of {len(both)} ladders; search less fixed grid: {off.mean():+.2g} on average, "
         f"{math.sqrt((off**2).mean()):.2g} in root mean square, at most {np.abs(off).max():.2g}."
     )
 
@@ -213,7 +213,7 @@ def _heat_map(axis: Any, identity: Mapping[str, Any], fixed: Sequence[Cell]) -> 
 
 
 def _interval(axis: Any, identity: Mapping[str, Any], rows: Sequence[Row], part: str, colour: str, label: str) -> None:
-    ends = {name: _column(rows, f"{part}{name}") for name in _ENDS}  # NaN where a column has no boundary
+    ends = {name: _column(rows, f"{part}{name}") for name in _ENDS}  # NaN where a ladder has no boundary
     boundary = [
         {"m": row["m"], "n": identity["n"], **{name: ends[name][place] for name in _ENDS}}
         for place, row in enumerate(rows)

@@ -10,7 +10,7 @@ import torch
 from conftest import save_tiny_model
 
 from expander_theory import InvalidArgument, InvalidFile
-from sae_bridge.activations import SPLITS, ActivationStore, Harvest, TokenPolicy, _estimate as estimate, harvest
+from sae_bridge.activations import SPLITS, ActivationStore, Harvest, TokenPolicy, estimate, harvest
 from sae_bridge.activations._shards import contexts_per_shard
 from sae_bridge.activations.text import TextSource
 from sae_bridge.commands.harvest import Harvest as Command

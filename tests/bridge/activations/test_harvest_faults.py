@@ -24,7 +24,7 @@ WHAT = Harvest(layer=1, context=16, train_contexts=90, held_out_contexts=10)
 PROGRAM = """
 import os, signal, sys, time
 import torch
-from sae_bridge import shards
+from sae_bridge.activations import _shards as shards
 from sae_bridge.activations import Harvest, harvest
 from sae_bridge.models import LanguageModel, load_language_model
 from sae_bridge.activations import TextSource
