@@ -25,7 +25,7 @@ from experiments.bench.machine import describe
 from experiments.bench.omp_peers import ours
 from experiments.bench.sae_cuda import copy_rate, device_clock, device_name, device_peak
 from experiments.bench.sizes import SIZES, Problem, make_problem
-from sae_bridge.codes import Correlation, TensorDictionary, exact_products, torch_omp
+from sae_bridge.pursuits import Correlation, TensorDictionary, exact_products, torch_omp
 
 LEGEND = """Limit: 2 m n k flop a signal at the rate of a product, or n d k entries of residual at the rate of a copy,
 which caches can exceed."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from expander_theory.base import require
-from sae_bridge.codes.tensor_dictionary import TensorDictionary
 from sae_bridge.kernels.checks import require_features
 from sae_bridge.kernels.omp.nonnegative import nonnegative_least_squares
+from sae_bridge.pursuits import TensorDictionary
 
 DEPENDENT = 1e-9
 """Directions of W_S whose squared singular value is below this share of the largest count as dependent."""

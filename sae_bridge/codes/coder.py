@@ -17,8 +17,7 @@ from expander_theory.base import require, require_choice
 from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Dictionary
 from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp
 from sae_bridge.codes._support_fit import fit_on_support
-from sae_bridge.codes.tensor_dictionary import TensorDictionary
-from sae_bridge.codes.torch_omp import torch_omp
+from sae_bridge.pursuits import TensorDictionary, torch_omp
 from sae_bridge.sae import SparseAutoencoder, ops, storable
 
 

@@ -57,12 +57,17 @@ class RawSAE:
 
 
 @torch.no_grad()
-def in_raw_units(sae: SparseAutoencoder) -> RawSAE:
+def in_raw_units(sae: SparseAutoencoder, *, pursuits: bool = False) -> RawSAE:
     """Fold an SAE's scale; divisions are in float64.
 
+    Args:
+        pursuits: whether the format has encoders that are pursuits (their b_enc is zero).
+
     Raises:
-        InvalidArgument: NaN or infinite values, or a scale that is not positive.
+        InvalidArgument: NaN or infinite values, a scale that is not positive, or an encoder that the format lacks.
     """
+    pursuit = pursuits or sae.pursuit is None
+    require(pursuit, "sae.encoder", repr(sae.encoding), "must be one step: of the formats only native has pursuits")
     for name, value in sae.state_dict().items():
         require(bool(torch.isfinite(value).all()), f"sae.{name}", "NaN or infinite", "must be finite")
     scale = float(sae.scale)

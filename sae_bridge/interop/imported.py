@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,7 @@ class ImportedSAE(nn.Module):
     """
 
     rows = None
+    encoding: Literal["untied"] = "untied"
     scale: Tensor
     threshold: Tensor
 

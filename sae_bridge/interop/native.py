@@ -12,13 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from sae_lens import SAE, SAEConfig, register_sae_class  # pyright: ignore[reportMissingImports]
 from sae_lens.registry import SAE_CLASS_REGISTRY  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn
 
-from sae_bridge.interop.native_files import ARCHITECTURE, DIGITS, checked_mask, digits_of, rows_of
-from sae_bridge.sae import BATCH_TOPK_SHARE, ops
+from expander_theory.masks import Mask
+from sae_bridge.interop.native_files import ARCHITECTURE, DIGITS, FREE, checked_mask, digits_of, rows_of
+from sae_bridge.sae import BATCH_TOPK_SHARE, PURSUITS, Pursuit, ops
 
 _UNIT = 1e-2  # 16-bit columns are that far from unit norm
 
@@ -30,11 +32,13 @@ class ExpanderLensConfig(SAEConfig):
     Attributes:
         k, activation, selection: see :class:`sae_bridge.sae.SparseAutoencoder`.
         d: nonzeros per column.
+        encoder: "free" (values of its own), "omp" or "omp_nonnegative": a pursuit on the decoder.
         mask_recipe, mask_sha256: how the mask was made, and its hash, checked on loading.
     """
 
     k: int = 32
     d: int = 8
+    encoder: str = FREE
     activation: str = "topk"
     selection: str = "signed"
     mask_recipe: str = ""
@@ -48,17 +52,21 @@ class ExpanderLensConfig(SAEConfig):
 class ExpanderLensSAE(SAE[ExpanderLensConfig]):
     """An expander SAE as SAELens's tools take it.
 
-    Parameters ``encoder`` and ``weight`` (n, d), ``b_enc`` (n,), ``b_dec`` (m,); buffers ``rows`` (n, d) int32 and
-    ``threshold`` ().
+    Parameters ``weight`` (n, d), ``encoder`` (n, d) where it is no pursuit, ``b_enc`` (n,), ``b_dec`` (m,); buffers
+    ``rows`` (n, d) int32 and ``threshold`` (). A pursuit has no scores before its codes: hooks on
+    ``hook_sae_acts_pre`` are not called.
     """
 
     rows: Tensor
     threshold: Tensor
+    _known_mask: Mask | None = None
 
     def initialize_weights(self) -> None:
         n, d, here = self.cfg.d_sae, self.cfg.d, {"dtype": self.dtype, "device": self.device}
         self.weight = nn.Parameter(torch.full((n, d), d**-0.5, **here))
-        self.encoder = nn.Parameter(torch.full((n, d), d**-0.5, **here))
+        self.pursuit = Pursuit(PURSUITS[self.cfg.encoder][0]) if self.cfg.encoder in PURSUITS else None
+        if self.pursuit is None:
+            self.encoder = nn.Parameter(torch.full((n, d), d**-0.5, **here))
         self.b_enc = nn.Parameter(torch.zeros(n, **here))
         self.b_dec = nn.Parameter(torch.zeros(self.cfg.d_in, **here))
         self.register_buffer("threshold", torch.zeros((), **here))
@@ -70,7 +78,9 @@ class ExpanderLensSAE(SAE[ExpanderLensConfig]):
         tokens = sae_in.reshape(-1, self.cfg.d_in)
         by_magnitude = self.cfg.selection == "magnitude"
         most = min(self.cfg.d_sae, BATCH_TOPK_SHARE * self.cfg.k) if self.cfg.activation == "batch_topk" else self.cfg.k
-        if self.hook_sae_acts_pre.has_hooks():
+        if self.pursuit is not None:
+            acts, indices = self.pursuit(tokens, self.weight, self.rows, self._mask(), self.cfg.k)
+        elif self.hook_sae_acts_pre.has_hooks():
             scores = self.hook_sae_acts_pre(self._scores(tokens).reshape(*sae_in.shape[:-1], self.cfg.d_sae))
             scores = scores.reshape(len(tokens), self.cfg.d_sae)
             indices = (scores.abs() if by_magnitude else scores).topk(most, dim=1).indices
@@ -95,13 +105,19 @@ class ExpanderLensSAE(SAE[ExpanderLensConfig]):
 
     @property
     def W_enc(self) -> Tensor:
-        """E^T, (m, n), built from the stored values; changes to it are lost."""
-        return self._dense(self.encoder).T
+        """E^T, (m, n), built from the stored values (the decoder's for a pursuit); changes to it are lost."""
+        return self._dense(self.weight if self.pursuit is not None else self.encoder).T
 
     @property
     def W_dec(self) -> Tensor:
         """The decoder, (n, m), built from the stored values; changes to it are lost."""
         return self._dense(self.weight)
+
+    def _mask(self) -> Mask:
+        rows = self.rows.cpu().numpy()
+        if self._known_mask is None or not np.array_equal(rows, self._known_mask.rows):
+            self._known_mask = Mask(self.cfg.d_in, rows)
+        return self._known_mask
 
     def _dense(self, values: Tensor) -> Tensor:
         return values.new_zeros(self.cfg.d_sae, self.cfg.d_in).scatter(1, self.rows.long(), values)
@@ -125,7 +141,8 @@ class ExpanderLensSAE(SAE[ExpanderLensConfig]):
 
     @torch.no_grad()
     def fold_activation_norm_scaling_factor(self, scaling_factor: float) -> None:
-        self.encoder *= scaling_factor
+        if self.pursuit is None:
+            self.encoder *= scaling_factor
         self.weight /= scaling_factor
         self.b_dec /= scaling_factor
         self.cfg.normalize_activations = "none"

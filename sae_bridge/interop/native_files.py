@@ -19,11 +19,13 @@ from expander_theory.masks import Mask
 from sae_bridge.interop._folders import CONFIGURATION, Part, positive, write_folder
 from sae_bridge.interop._metadata import fields_of_saelens, saelens_metadata
 from sae_bridge.interop._raw import in_raw_units
-from sae_bridge.sae import ExpanderSAE, SparseAutoencoder
+from sae_bridge.sae import PURSUITS, Encoder, ExpanderSAE, SparseAutoencoder
 
 ARCHITECTURE = "expander"
 WEIGHTS = "sae_weights.safetensors"
 DIGITS = "rows_base_256"
+FREE = "free"
+"""The encoder of a configuration whose encoder has values of its own."""
 
 _UNIT = 1e-2  # columns that were cast to 16 bits are that far from unit norm
 
@@ -38,7 +40,7 @@ def export_native(
     """Write an expander SAE as a SAELens folder of d n decoder values, for ``SAE.load_from_disk``.
 
     Who loads it imports :mod:`sae_bridge.interop.native` first, which registers the class. The scale is folded: codes
-    are the SAE's own divided by s. A tied encoder is written out.
+    are the SAE's own divided by s. A tied encoder is written out; a pursuit has no values and is named.
 
     Args:
         fields: training fields, as ``load_sae`` gives them, for the metadata.
@@ -47,13 +49,14 @@ def export_native(
     Raises:
         InvalidArgument: a dense SAE, or NaN values.
     """
-    raw = in_raw_units(sae)
+    raw = in_raw_units(sae, pursuits=True)
     mask = raw.mask
     require(mask is not None, "sae", type(sae).__name__, "must be an ExpanderSAE; export a dense one as topk")
     assert mask is not None
     about = {
         "architecture": ARCHITECTURE,
         **{"d_in": raw.m, "d_sae": raw.n, "k": raw.k, "d": mask.d},
+        **{"encoder": sae.encoding if sae.encoding in PURSUITS else FREE},
         **{"activation": sae.activation, "selection": sae.selection},
         **{"mask_recipe": mask.recipe, "mask_sha256": mask.sha256},
         **{"dtype": str(raw.weight.dtype).removeprefix("torch."), "device": "cpu"},
@@ -61,7 +64,7 @@ def export_native(
         "metadata": saelens_metadata(fields or {}, model_name) | {"codes_divided_by": raw.scale},
     }
     tensors = {
-        "encoder": raw.encoder,
+        **({} if sae.encoding in PURSUITS else {"encoder": raw.encoder}),
         "weight": raw.weight,
         "b_enc": raw.b_enc,
         "b_dec": raw.b_dec,
@@ -72,7 +75,7 @@ def export_native(
 
 
 def import_native(folder: Path, about: dict[str, Any]) -> tuple[ExpanderSAE, dict[str, Any]]:
-    """The SAE of such a folder (with s = 1 and an untied encoder), and its training fields as far as known.
+    """The SAE of such a folder, and its training fields as far as known; s is 1 and its encoder untied, or a pursuit.
 
     Raises:
         InvalidFile: damaged, an altered mask, or columns that are not of unit norm.
@@ -81,16 +84,26 @@ def import_native(folder: Path, about: dict[str, Any]) -> tuple[ExpanderSAE, dic
     part = Part(folder / WEIGHTS)
     rows = rows_of(part.take_stored(DIGITS, n, d, _digits(m)))
     mask = checked_mask(folder, m, rows.numpy(), about.get("mask_recipe"), about.get("mask_sha256"))
-    shapes: dict[str, tuple[int, ...]] = {"encoder": (n, d), "weight": (n, d), "b_enc": (n,), "b_dec": (m,)}
+    encoder = about.get("encoder", FREE)
+    if encoder not in (FREE, *PURSUITS):
+        raise InvalidFile(folder / CONFIGURATION, f"has the encoder {encoder!r}; known: {', '.join((FREE, *PURSUITS))}")
+    shapes: dict[str, tuple[int, ...]] = {"weight": (n, d), "b_enc": (n,), "b_dec": (m,)}
+    if encoder == FREE:
+        shapes["encoder"] = (n, d)
     tensors = {name: part.take(name, *shape) for name, shape in {**shapes, "threshold": ()}.items()}
     part.finish()
+    if encoder != FREE and bool(tensors["b_enc"].any()):
+        raise InvalidFile(part.path, f"holds a b_enc that is not zero, which the encoder {encoder!r} does not have")
     if not about.get("apply_b_dec_to_input", True):
+        if encoder != FREE:
+            raise InvalidFile(folder / CONFIGURATION, "does not apply b_dec to the input, as its pursuit has to")
         tensors["b_enc"] = tensors["b_enc"] + (tensors["encoder"] * tensors["b_dec"][rows.long()]).sum(dim=1)
     norms = torch.linalg.vector_norm(tensors["weight"].double(), dim=1)
     if float((norms - 1).abs().max()) > _UNIT:
         raise InvalidFile(folder, "holds decoder columns that are not of unit norm")
     try:
-        sae = ExpanderSAE(mask, k, encoder="warm", activation=about["activation"], selection=about["selection"])
+        how: Encoder = "warm" if encoder == FREE else encoder
+        sae = ExpanderSAE(mask, k, encoder=how, activation=about["activation"], selection=about["selection"])
     except (InvalidArgument, KeyError) as error:
         raise InvalidFile(folder / CONFIGURATION, f"damaged: {error}") from None
     sae = sae.to(tensors["weight"].dtype)

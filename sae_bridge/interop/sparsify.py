@@ -44,6 +44,7 @@ def export_sparsify(
     Raises:
         InvalidArgument: BatchTopK or selection by magnitude, which sparsify does not have; no hookpoint; NaN values.
     """
+    raw = in_raw_units(sae)
     require(
         sae.activation == "topk", "sae.activation", repr(sae.activation), "must be 'topk': sparsify has no threshold"
     )
@@ -55,7 +56,6 @@ def export_sparsify(
         raise InvalidArgument("hookpoint", None, "must be given: the training fields name no layer and hook")
     plain = name not in (".", "..") and "/" not in name and "\\" not in name
     require(plain, "hookpoint", repr(name), "must be a module's name, such as 'layers.3'")
-    raw = in_raw_units(sae)
     about = {
         **{"activation": "topk", "expansion_factor": max(1, raw.n // raw.m), "normalize_decoder": True},
         **{"num_latents": raw.n, "k": raw.k, "multi_topk": False, "skip_connection": False, "transcode": False},

@@ -1,17 +1,21 @@
 """Sparse autoencoders with expander or dense decoders, their files, storage, pruned and null ones."""
 
 from sae_bridge.sae import ops
-from sae_bridge.sae.null import coordinate_null
+from sae_bridge.sae.nulls import coordinate_null, mean_null, principal_null, untrained_null
 from sae_bridge.sae.pruning import pruned
+from sae_bridge.sae.pursuit import Pursuit
 from sae_bridge.sae.sae import (
     BATCH_TOPK_SHARE,
+    PURSUITS,
     Activation,
     Encoder,
+    Encoding,
     ExpanderSAE,
     Selection,
     SparseAutoencoder,
     TopKSAE,
     load_sae,
+    resolved_selection,
     storable,
 )
 from sae_bridge.sae.sae_files import CONFIGURATION, KIND, WEIGHTS, is_sae_folder
@@ -21,18 +25,25 @@ __all__ = [
     "BATCH_TOPK_SHARE",
     "CONFIGURATION",
     "KIND",
+    "PURSUITS",
     "WEIGHTS",
     "Activation",
     "Encoder",
+    "Encoding",
     "ExpanderSAE",
+    "Pursuit",
     "Selection",
     "SparseAutoencoder",
     "TopKSAE",
     "coordinate_null",
     "is_sae_folder",
     "load_sae",
+    "mean_null",
     "ops",
+    "principal_null",
     "pruned",
+    "resolved_selection",
     "storable",
     "storage",
+    "untrained_null",
 ]

@@ -9,15 +9,15 @@ import torch
 
 from expander_theory.base import require
 from expander_theory.masks import Mask
-from sae_bridge.sae.sae import ExpanderSAE, Selection, SparseAutoencoder
+from sae_bridge.sae.sae import Encoder, ExpanderSAE, Selection, SparseAutoencoder
 
 
 @torch.no_grad()
 def pruned(sae: SparseAutoencoder, d: int) -> ExpanderSAE:
     """The SAE on the mask of the d largest magnitudes of each decoder column, with those values at unit norm.
 
-    Scale and biases are the dense one's; the encoder is tied. As it is, it has lost what was pruned: train it on with
-    ``Training(start=...)`` ("pruned and retuned" in the paper's code).
+    Scale and biases are the dense one's; the encoder is tied, or the pursuit that it was. As it is, it has lost what
+    was pruned: train it on with ``Training(start=...)`` ("pruned and retuned" in the paper's code).
 
     Raises:
         InvalidArgument: a sparse SAE, or d out of range.
@@ -27,7 +27,8 @@ def pruned(sae: SparseAutoencoder, d: int) -> ExpanderSAE:
     weight = sae.weight.detach().cpu().numpy()
     rows = np.sort(np.argsort(-np.abs(weight), axis=1, kind="stable")[:, :d], axis=1).astype(np.int32)
     mask, how = Mask(sae.m, rows, f"pruned to the {d} largest of each column"), cast(Selection, sae.selection)
-    kept = ExpanderSAE(mask, sae.k, selection=how)
+    encoder: Encoder = "tied" if sae.encoding == "untied" else sae.encoding
+    kept = ExpanderSAE(mask, sae.k, encoder=encoder, selection=how)
     kept.weight.copy_(torch.from_numpy(np.take_along_axis(weight, rows, axis=1)))
     kept.normalise_columns()
     for name in ("b_enc", "b_dec", "scale"):

@@ -6,6 +6,10 @@ with unit-l2 columns w_j, E = W^T (tied) or free values on the same support (unt
 E||s h||^2 = m. ``act`` keeps the k largest scores of a token and then takes ReLU ("signed", the convention of Gao et
 al. 2024), or the k largest magnitudes with their signs ("magnitude"); BatchTopK (Bussmann et al. 2024) keeps the B k
 largest of a batch of B tokens in training, and in evaluation what exceeds a threshold learned on the way.
+
+Or the encoder is a pursuit: ``code`` is the k-sparse code of s h - b_dec that OMP finds on the decoder itself, with
+signs ("omp") or under code >= 0 ("omp_nonnegative"). There are no encoder values then, and no b_enc: the codes are
+constants for the gradient, which is right because they are least squares (see :mod:`sae_bridge.sae.pursuit`).
 """
 
 from __future__ import annotations
@@ -25,11 +29,19 @@ from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Diction
 from expander_theory.masks import Mask
 from sae_bridge.sae import ops
 from sae_bridge.sae._initial import initial_weight
+from sae_bridge.sae.pursuit import Pursued, Pursuit
 from sae_bridge.sae.sae_files import read_sae, write_sae
 
-Encoder = Literal["tied", "warm", "random"]
+Encoder = Literal["tied", "warm", "random", "omp", "omp_nonnegative"]
 Activation = Literal["topk", "batch_topk"]
 Selection = Literal["signed", "magnitude"]
+Encoding = Literal["tied", "untied", "omp", "omp_nonnegative"]
+
+PURSUITS: dict[str, tuple[Pursued, Selection]] = {
+    "omp": ("magnitude", "magnitude"),
+    "omp_nonnegative": ("nonnegative", "signed"),
+}
+"""Encoders that are pursuits: how OMP selects atoms, and the selection of such an SAE: whether codes have signs."""
 
 BATCH_TOPK_SHARE = 8
 """BatchTopK gives one token at most this many times k features; the rest of the batch gets them."""
@@ -40,15 +52,18 @@ class SparseAutoencoder(nn.Module, ABC):
     """What both architectures share.
 
     Parameters: ``weight`` (n, d) or (n, m), row j the stored values of decoder column j; ``encoder`` of the same shape,
-    or None where the encoder is tied; ``b_enc`` (n,); ``b_dec`` (m,). Buffers: ``scale``, the factor s; ``threshold``,
+    or None where the encoder is tied or a pursuit; ``b_enc`` (n,), zero and not trained where it is a pursuit;
+    ``b_dec`` (m,). Buffers: ``scale``, the factor s; ``threshold``,
     what a BatchTopK code must exceed in evaluation.
 
     Args:
         weight: initial decoder values, scaled to unit columns here.
         m, k: activation width and sparsity.
-        encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start.
+        encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start; "omp" and
+            "omp_nonnegative": a pursuit on the decoder.
         start: values of a random encoder.
-        activation, selection: see the module.
+        activation, selection: see the module; None is "signed", or what the pursuit has: "magnitude" for "omp" and
+            "signed" (codes >= 0) for "omp_nonnegative".
         pursuit_steps: rounds in which a code is found, each of k / pursuit_steps features, from what the earlier ones
             left (with the same encoder): 1 is the usual encoder, k is matching pursuit with one atom a step.
 
@@ -68,14 +83,19 @@ class SparseAutoencoder(nn.Module, ABC):
         encoder: Encoder,
         start: Callable[[], Tensor],
         activation: Activation,
-        selection: Selection,
+        selection: Selection | None,
         pursuit_steps: int = 1,
     ) -> None:
         super().__init__()
         require(1 <= k <= weight.shape[0], "k", k, f"must be between 1 and n = {weight.shape[0]}")
         require_choice("encoder", encoder, get_args(Encoder))
         require_choice("activation", activation, get_args(Activation))
-        require_choice("selection", selection, get_args(Selection))
+        selection = resolved_selection(encoder, selection)
+        if encoder in PURSUITS:
+            limit = min(m, weight.shape[0])
+            require(k <= limit, "k", k, f"must be at most min(m, n) = {limit} for the encoder {encoder!r}")
+            require(activation == "topk", "activation", repr(activation), f"must be 'topk' for the encoder {encoder!r}")
+            require(pursuit_steps == 1, "pursuit_steps", pursuit_steps, f"must be 1 for the encoder {encoder!r}")
         batch_magnitude = activation == "batch_topk" and selection == "magnitude"
         require(not batch_magnitude, "selection", repr(selection), "must be 'signed' for batch_topk")
         stepwise = pursuit_steps >= 1 and k % pursuit_steps == 0 and (pursuit_steps == 1 or activation == "topk")
@@ -89,7 +109,9 @@ class SparseAutoencoder(nn.Module, ABC):
         self.register_buffer("threshold", weight.new_zeros(()))
         self.normalise_columns()
         self.encoder = None
-        if encoder != "tied":
+        self.pursuit = Pursuit(PURSUITS[encoder][0]) if encoder in PURSUITS else None
+        self.b_enc.requires_grad_(self.pursuit is None)
+        if encoder in ("warm", "random"):
             first = self.weight.detach().clone() if encoder == "warm" else _unit(start())
             self.encoder = nn.Parameter(first)
         self.gather: Callable[[Tensor], Tensor] = _identity
@@ -111,6 +133,13 @@ class SparseAutoencoder(nn.Module, ABC):
         return int(self.weight.count_nonzero())
 
     @property
+    def encoding(self) -> Encoding:
+        """What the encoder is: "tied", "untied", or the pursuit's name."""
+        if self.pursuit is not None:
+            return "omp" if self.pursuit.selection == "magnitude" else "omp_nonnegative"
+        return "tied" if self.encoder is None else "untied"
+
+    @property
     def encoder_weight(self) -> Tensor:
         """Row j holds the stored values of row j of E; the decoder's where the encoder is tied."""
         return self.weight if self.encoder is None else self.encoder
@@ -124,8 +153,10 @@ class SparseAutoencoder(nn.Module, ABC):
 
         K is k, or up to 8 k for BatchTopK. With several pursuit steps a feature may come twice; its acts add up.
         """
+        if self.pursuit is not None:
+            return self.pursuit(x, self.weight, self.rows, None if x.is_cuda else self.mask, self.k)
         if self.pursuit_steps > 1:
-            return self._pursuit(x)
+            return self._in_steps(x)
         batch_topk = self.activation == "batch_topk"
         most = min(self.n, BATCH_TOPK_SHARE * self.k) if batch_topk else self.k
         acts, indices = ops.encode(
@@ -138,7 +169,7 @@ class SparseAutoencoder(nn.Module, ABC):
             acts = torch.where(acts > least, acts, 0)
         return acts, indices
 
-    def _pursuit(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _in_steps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         found, left = [], x
         magnitude = self.selection == "magnitude"
         for step in range(self.pursuit_steps):
@@ -250,7 +281,7 @@ class SparseAutoencoder(nn.Module, ABC):
             "n": self.n,
             "d": self.weight.shape[1],
             "k": self.k,
-            "encoder": "tied" if self.encoder is None else "untied",
+            "encoder": self.encoding,
             "activation": self.activation,
             "selection": self.selection,
             **({"pursuit_steps": self.pursuit_steps} if self.pursuit_steps > 1 else {}),
@@ -282,7 +313,7 @@ class TopKSAE(SparseAutoencoder):
         seed: int = 0,
         encoder: Encoder = "tied",
         activation: Activation = "topk",
-        selection: Selection = "signed",
+        selection: Selection | None = None,
         pursuit_steps: int = 1,
     ) -> None:
         require(m >= 1, "m", m, "must be at least 1")
@@ -322,7 +353,7 @@ class ExpanderSAE(SparseAutoencoder):
         seed: int = 0,
         encoder: Encoder = "tied",
         activation: Activation = "topk",
-        selection: Selection = "signed",
+        selection: Selection | None = None,
         pursuit_steps: int = 1,
     ) -> None:
         def values(purpose: str) -> Tensor:
@@ -365,8 +396,11 @@ def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[st
         InvalidFile: missing, truncated, altered, newer than this release, or not an SAE.
     """
     about, mask, arrays, fields = read_sae(folder)
-    encoder: Encoder = "tied" if about["encoder"] == "tied" else "warm"
-    how: dict[str, Any] = {"encoder": encoder, "activation": about["activation"], "selection": about["selection"]}
+    encoder: Encoder = "warm" if about["encoder"] == "untied" else about["encoder"]
+    selection: Selection | None = about["selection"]
+    if fields.get("codes") == "omp":  # of an earlier release, which said so beside the SAE and not in it
+        encoder, selection = "omp", None
+    how: dict[str, Any] = {"encoder": encoder, "activation": about["activation"], "selection": selection}
     how["pursuit_steps"] = about.get("pursuit_steps", 1)
     k = about["k"]
     try:
@@ -380,6 +414,21 @@ def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[st
         sae = sae.double()
     sae.load_state_dict({**({} if mask is None else {"rows": sae.state_dict()["rows"]}), **stored})
     return sae.eval(), fields
+
+
+def resolved_selection(encoder: str, selection: Selection | None) -> Selection:
+    """How an SAE with this encoder selects, where None leaves it to the encoder.
+
+    Raises:
+        InvalidArgument: no selection, or one that the pursuit does not have.
+    """
+    own = PURSUITS[encoder][1] if encoder in PURSUITS else None
+    if selection is None:
+        return own or "signed"
+    require_choice("selection", selection, get_args(Selection))
+    signs = "has signs" if encoder == "omp" else "has codes >= 0"
+    require(own in (None, selection), "selection", repr(selection), f"must be {own!r}: the encoder {encoder!r} {signs}")
+    return selection
 
 
 def _unit(weight: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class _About(TypedDict):
     n: Size
     d: Size
     k: Size
-    encoder: Literal["tied", "untied"]
+    encoder: Literal["tied", "untied", "omp", "omp_nonnegative"]
     activation: Literal["topk", "batch_topk"]
     selection: Literal["signed", "magnitude"]
     pursuit_steps: NotRequired[Size]

@@ -11,7 +11,7 @@ from sae_bridge.sae.sae import SparseAutoencoder
 def storage(sae: SparseAutoencoder, decoder_values: int | None = None) -> dict[str, Any]:
     """Counts and bytes of one SAE.
 
-    - ``parameters``: decoder values, those of an untied encoder, and both biases;
+    - ``parameters``: decoder values, those of an untied encoder, and the biases: b_dec, and b_enc where it is trained;
     - ``bytes_float32``: parameters as float32, supports as int32 (what this project saves);
     - ``bytes_packed``: parameters as bfloat16, supports in ceil(log2 m) bits an index: what they need when packed;
     - ``bytes_seeded``: parameters as bfloat16 and no supports: a random mask is drawn again from its seed, a designed
@@ -22,7 +22,8 @@ def storage(sae: SparseAutoencoder, decoder_values: int | None = None) -> dict[s
     """
     values = sae.decoder_values if decoder_values is None else decoder_values
     own = 0 if sae.encoder is None else int(sae.encoder.count_nonzero())
-    parameters = values + own + sae.n + sae.m
+    bias = sae.n if sae.pursuit is None else 0
+    parameters = values + own + bias + sae.m
     indices = 0 if sae.mask is None else values
     bits = math.ceil(math.log2(sae.m)) if sae.m > 1 else 1
     return {

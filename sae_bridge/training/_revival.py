@@ -135,7 +135,7 @@ class Resample(DeadFeatures):
             sae.encoder[dead] = 0.2 * columns
         sae.b_enc[dead] = 0
         for parameter in (sae.weight, sae.encoder, sae.b_enc):
-            if parameter is not None:
+            if parameter is not None and parameter.requires_grad:
                 for moment in ("exp_avg", "exp_avg_sq"):
                     optimiser.state[parameter][moment][dead] = 0
 

@@ -10,13 +10,22 @@ from typing import Any, Literal
 from expander_theory.base import require, require_choice, require_seed
 from expander_theory.masks import load_mask, uniform_mask
 from expander_theory.results import stored_sha256
-from sae_bridge.sae import WEIGHTS, Activation, Encoder, ExpanderSAE, Selection, SparseAutoencoder, TopKSAE, load_sae
+from sae_bridge.sae import (
+    WEIGHTS,
+    Activation,
+    Encoder,
+    ExpanderSAE,
+    Selection,
+    SparseAutoencoder,
+    TopKSAE,
+    load_sae,
+    resolved_selection,
+)
 
 Centre = Literal["mean", "geometric_median"]
 Revival = Literal["auxk", "resample", "none"]
 Precision = Literal["float32", "bfloat16"]
-CodeSource = Literal["encoder", "omp"]
-_NEWER = ("codes", "pursuit_steps", "rank", "mean_degree")
+_NEWER = ("pursuit_steps", "rank", "mean_degree")
 
 
 @dataclass(frozen=True)
@@ -28,9 +37,11 @@ class Training:
         n: features.
         k: active features per token (on average, for BatchTopK).
         mask: a saved mask to use instead of a uniform random one (then d and n are the mask's).
-        encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start.
+        encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start; "omp" or
+            "omp_nonnegative": the SAE's codes are those of a pursuit on its decoder, in training and ever after.
         activation: "topk" or "batch_topk".
-        selection: "signed" keeps the largest scores, then ReLU; "magnitude" the largest magnitudes with their signs.
+        selection: "signed" keeps the largest scores, then ReLU; "magnitude" the largest magnitudes with their signs;
+            None is "signed", or what a pursuit has.
         steps: optimiser steps.
         learning_rate: peak rate of Adam (betas 0.9 and 0.999).
         scale_rate: decoder and encoder values move at sqrt(m / d) times the rate. A unit column on d rows has entries
@@ -49,8 +60,6 @@ class Training:
         precision: "bfloat16" runs dense products under autocast; parameters and moments stay float32.
         seed: of the mask and the initial weights; the order of the data is the stream's.
         start: a saved SAE to go on from, instead of random weights; the architecture, d, n and k are then its own.
-        codes: "encoder", or "omp": each step fits the decoder to OMP codes, found on it and taken as constants
-            (dictionary learning with OMP in the loop); such an SAE has to be used with OMP, its encoder learns nothing.
         pursuit_steps: see :class:`sae_bridge.sae.SparseAutoencoder`.
         rank: keep the dense decoder at this rank, by a projection after every step.
         mean_degree: make the mask irregular: column j keeps Binomial(m, mean_degree / m) of its d rows, at least one.
@@ -62,7 +71,7 @@ class Training:
     mask: Path | None = None
     encoder: Encoder = "tied"
     activation: Activation = "topk"
-    selection: Selection = "signed"
+    selection: Selection | None = None
     steps: int = 500
     learning_rate: float = 4e-3
     scale_rate: bool = True
@@ -75,7 +84,6 @@ class Training:
     precision: Precision = "float32"
     seed: int = 0
     start: Path | None = None
-    codes: CodeSource = "encoder"
     pursuit_steps: int = 1
     rank: int | None = None
     mean_degree: float | None = None
@@ -93,9 +101,8 @@ class Training:
             ("precision", Precision),
         ):
             require_choice(name, getattr(self, name), choices.__args__)
-        require_choice("codes", self.codes, ("encoder", "omp"))
-        tied = self.codes == "encoder" or self.encoder == "tied"
-        require(tied, "encoder", repr(self.encoder), "must be 'tied' with codes = 'omp', where no encoder is trained")
+        require_choice("encoder", self.encoder, Encoder.__args__)
+        resolved_selection(self.encoder, self.selection)
         bounded = self.rank is None or (self.rank >= 1 and self.d is None)
         require(bounded, "rank", self.rank, "must be at least 1, and None on a mask")
         loose = self.mean_degree is None or (self.mean_degree > 0 and self.d is not None)
@@ -142,6 +149,7 @@ class Training:
     def identity(self) -> dict[str, Any]:
         """What decides the result, JSON-able; a saved mask by its content."""
         content = {key: value for key, value in asdict(self).items() if key not in ("mask", "start")}
+        content["selection"] = resolved_selection(self.encoder, self.selection)
         for name in _NEWER:  # so that results from before they were there are still known
             if content[name] == getattr(Training, name):
                 del content[name]

@@ -184,7 +184,8 @@ class _Loop:
     def _log(self, name: str, step: int, numbers: dict[str, float]) -> None:
         ledger = self.ledgers[name]
         if ledger is not None and step > max((record.step for record in ledger.of(StepRecord)[-1:]), default=-1):
-            ledger.append(StepRecord(step, numbers["fvu"], numbers["l0"], int(numbers["dead"]), numbers["seconds"]))
+            numbers = {**numbers, "dead": int(numbers["dead"])}
+            ledger.append(StepRecord(step=step, **numbers))  # type: ignore[arg-type]
         for report in self.reports:
             report(name, step, numbers)
 

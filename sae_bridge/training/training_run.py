@@ -15,9 +15,9 @@ from torch import Tensor
 
 from expander_theory.base import InvalidFile, require
 from expander_theory.results import Count, Nonnegative, Positive, canonical_json, diff, read_arrays, typed, write_arrays
+from sae_bridge.evaluation import weighted_effective_degree
 from sae_bridge.training._centre import geometric_median
 from sae_bridge.training._constraints import constraint
-from sae_bridge.training._in_loop import pursuit_codes
 from sae_bridge.training._revival import Batch, dead_features
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
@@ -77,13 +77,19 @@ class TrainingRun:
         self.seconds = 0.0
         self.reference: float | None = None
         self.measured: dict[str, Tensor] = {}
+        self.codes: tuple[Tensor, Tensor] = (torch.empty(0, 1), torch.empty(0, 1, dtype=torch.int64))
 
     def _optimiser(self) -> torch.optim.Adam:
         sae, how = self.sae, self.how
         factor = math.sqrt(sae.m / sae.weight.shape[1]) if how.scale_rate else 1.0
         values = [p for p in (sae.weight, sae.encoder) if p is not None]
-        rates = ((values, factor * how.learning_rate), ([sae.b_enc, sae.b_dec], how.learning_rate))
+        biases = [p for p in (sae.b_enc, sae.b_dec) if p.requires_grad]
+        rates = ((values, factor * how.learning_rate), (biases, how.learning_rate))
         return torch.optim.Adam([{"params": p, "lr": rate, "peak": rate} for p, rate in rates], fused=True)
+
+    def _trained(self) -> list[tuple[str, Tensor]]:
+        """The parameters that have moments, by name: a pursuit's b_enc has none."""
+        return [(name, parameter) for name, parameter in self.sae.named_parameters() if parameter.requires_grad]
 
     def advance(self, h: Tensor) -> None:
         """One optimiser step on this process's activations h (B, m)."""
@@ -93,7 +99,7 @@ class TrainingRun:
             group["lr"] = group["peak"] * how.rate_at(self.step)
         with torch.autocast(h.device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
             x = sae.centred(h)
-            acts, indices = sae.code(x) if how.codes == "encoder" else pursuit_codes(sae, x)
+            acts, indices = sae.code(x)
             residual = sae.combine(acts, indices, trusted=True) - x
             error = residual.square().sum() / len(h)
             loss = error / sae.m
@@ -111,14 +117,17 @@ class TrainingRun:
         sae.follow_threshold(acts)
         self.dead.after_step(sae, self.optimiser, self.step, Batch(x, acts, indices, residual), world)
         self.measured = {"error": error.detach(), "active": (acts.detach() != 0).sum() / len(h)}
+        self.codes = (acts.detach(), indices)
         self.step += 1
         self.seconds += time.perf_counter() - begun
 
     def numbers(self) -> dict[str, float]:
-        """FVU and L0 of the last batch, features that count as dead now, and the seconds that steps have taken."""
+        """FVU, L0 and weighted effective degree of the last batch, features that are dead now, seconds of the steps."""
         error, active = (float(self.world.mean(self.measured[name].clone())) for name in ("error", "active"))
         fvu = error / (float(self.sae.scale) ** 2 * self.variance)
-        return {"fvu": fvu, "l0": active, "dead": self.dead.dead(), "seconds": round(self.seconds, 3)}
+        found = {"fvu": fvu, "l0": active, "dead": self.dead.dead(), "seconds": round(self.seconds, 3)}
+        degree = weighted_effective_degree(self.sae.weight, *self.codes)
+        return found if math.isnan(degree) else {**found, "effective_degree": degree}
 
     def exploded(self, fvu: float) -> bool:
         """Whether the FVU of the last step means that the run has diverged: NaN, or growth against its own past.
@@ -144,7 +153,7 @@ class TrainingRun:
         arrays: dict[str, np.ndarray] = {"dead.counts": self.dead.counts.cpu().numpy()}
         for name, value in self.sae.state_dict().items():
             arrays[name] = value.cpu().numpy()
-        for name, parameter in self.sae.named_parameters():
+        for name, parameter in self._trained():
             for moment in _MOMENTS:
                 arrays[f"{name}.{moment}"] = self.optimiser.state[parameter][moment].cpu().numpy()
         progress: _Progress = {
@@ -181,7 +190,7 @@ class TrainingRun:
         self.step = self.checkpointed = progress["step"]
         self.seconds, self.variance = progress["seconds"], progress["variance"]
         self.reference = progress["reference"]
-        for name, parameter in self.sae.named_parameters():
+        for name, parameter in self._trained():
             moments = {moment: stored[f"{name}.{moment}"] for moment in _MOMENTS}
             # Where fused Adam keeps its count: beside the parameter.
             count = torch.tensor(float(self.step), device=parameter.device)
@@ -190,7 +199,7 @@ class TrainingRun:
     def _checked(self, path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """A checkpoint's arrays as tensors, if they are what this run's would be: kernels believe them."""
         expected = {"dead.counts": self.dead.counts, **self.sae.state_dict()}
-        for name, parameter in self.sae.named_parameters():
+        for name, parameter in self._trained():
             expected |= {f"{name}.{moment}": parameter for moment in _MOMENTS}
         if arrays.keys() != expected.keys():
             raise InvalidFile(path, f"damaged: lacks or adds {', '.join(sorted(arrays.keys() ^ expected.keys()))}")

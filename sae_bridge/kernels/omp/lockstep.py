@@ -129,7 +129,7 @@ class DenseAtoms:
 
 @dataclass(frozen=True)
 class Found:
-    """One entry a signal: see :class:`sae_bridge.codes.torch_omp.TorchRecovery`; ``indices`` (B, k)."""
+    """One entry a signal: see :class:`sae_bridge.pursuits.torch_omp.TorchRecovery`; ``indices`` (B, k)."""
 
     indices: Tensor
     coefficients: Tensor

@@ -98,8 +98,8 @@ def test_more_pursuit_steps_fit_better(tmp_path):
 
 def test_omp_in_the_loop_learns_a_better_dictionary_for_omp(tmp_path):
     plain = run(tmp_path / "plain", HOW, steps=300)
-    looped = run(tmp_path / "looped", replace(HOW, codes="omp", revival="none"), steps=300)
-    assert fvu(looped, "omp") < fvu(plain, "omp")
+    looped = run(tmp_path / "looped", replace(HOW, encoder="omp", revival="none"), steps=300)
+    assert fvu(looped) < fvu(plain, "omp")
     h = MemoryStream().sample(32)
     found = omp(looped.dictionary(), looped.centred(h).detach().double().numpy(), 4)
     _, indices = Coder(looped)(h, "omp")
@@ -116,8 +116,11 @@ def test_omp_in_the_loop_learns_a_better_dictionary_for_omp(tmp_path):
         ({"mean_degree": 3.0, "d": None}, "mean_degree = 3.0"),
         ({"mean_degree": 5.0}, "mean_degree = 5.0: must be positive and at most d = 4"),
         ({"mean_degree": 3.0, "revival": "resample"}, "revival = 'resample': would break"),
-        ({"codes": "mp"}, "codes = 'mp'"),
-        ({"codes": "omp", "encoder": "warm"}, "encoder = 'warm': must be 'tied'"),
+        ({"encoder": "mp"}, "encoder = 'mp'"),
+        ({"encoder": "omp", "selection": "signed"}, "selection = 'signed': must be 'magnitude'"),
+        ({"encoder": "omp_nonnegative", "selection": "magnitude"}, "selection = 'magnitude': must be 'signed'"),
+        ({"encoder": "omp", "activation": "batch_topk"}, "activation = 'batch_topk': must be 'topk'"),
+        ({"encoder": "omp", "pursuit_steps": 2}, "pursuit_steps = 2: must be 1"),
     ],
 )
 def test_mistakes(tmp_path, wrong, says):
@@ -126,7 +129,7 @@ def test_mistakes(tmp_path, wrong, says):
 
 
 def test_recipes_without_the_newer_fields_are_known_as_before():
-    assert not {"codes", "rank", "start", "pursuit_steps", "mean_degree"} & set(HOW.identity())
+    assert not {"rank", "start", "pursuit_steps", "mean_degree"} & set(HOW.identity())
     assert replace(HOW, pursuit_steps=2).identity()["pursuit_steps"] == 2
 
 

@@ -14,9 +14,9 @@ from expander_theory import (
     sign_dictionary,
     uniform_mask,
 )
-from sae_bridge.codes.tensor_dictionary import TensorDictionary
-from sae_bridge.codes.torch_omp import torch_omp
 from sae_bridge.kernels.omp import reference as omp_reference
+from sae_bridge.pursuits.tensor_dictionary import TensorDictionary
+from sae_bridge.pursuits.torch_omp import torch_omp
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
 

@@ -56,6 +56,17 @@ class TensorDictionary(Immutable):
                 object.__setattr__(self, name, tensor.clone(memory_format=torch.contiguous_format))
 
     @classmethod
+    def trusted(cls, m: int, values: Tensor, rows: Tensor | None) -> TensorDictionary:
+        """One of tensors that were checked before, as a decoder's are: neither checked again nor copied.
+
+        The checks read values back from a CUDA device, which would wait for it in every step of a training.
+        """
+        own = object.__new__(cls)
+        for name, value in (("m", m), ("values", values.detach()), ("rows", rows)):
+            object.__setattr__(own, name, value)
+        return own
+
+    @classmethod
     def of(cls, dictionary: AnyDictionary, like: Tensor) -> TensorDictionary:
         """A numpy dictionary on the device and in the dtype of ``like``."""
         values = torch.tensor(dictionary.values, dtype=like.dtype, device=like.device)

@@ -17,9 +17,9 @@ from torch import Tensor
 from expander_theory.base import InvalidArgument, MissingResource, require, require_choice, require_int
 from expander_theory.dictionaries import AnyDictionary
 from expander_theory.solvers import Recovery
-from sae_bridge.codes.tensor_dictionary import TensorDictionary, require_floating
 from sae_bridge.kernels.omp import reference as omp_reference
 from sae_bridge.kernels.omp.lockstep import Correlate, DenseAtoms, Limits, MaskedAtoms, pursue
+from sae_bridge.pursuits.tensor_dictionary import TensorDictionary, require_floating
 
 Selection = Literal["magnitude", "signed", "nonnegative"]
 Correlation = Literal["auto", "product", "gather", "triton"]

@@ -18,8 +18,8 @@ from expander_theory import (
     uniform_mask,
 )
 from expander_theory.base.errors import MissingResource
-from sae_bridge.codes.torch_omp import torch_omp
 from sae_bridge.kernels.omp import reference as omp_reference
+from sae_bridge.pursuits.torch_omp import torch_omp
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -17,9 +17,9 @@ from expander_theory import (
     sparse_code,
     uniform_mask,
 )
-from sae_bridge.codes.torch_omp import torch_omp
 from sae_bridge.kernels.omp import reference as omp_reference
 from sae_bridge.kernels.omp.nonnegative import nonnegative_least_squares
+from sae_bridge.pursuits.torch_omp import torch_omp
 
 SIZES = [(64, 256, 4, 6), (96, 300, 7, 8), (128, 512, 12, 14), (60, 100, 16, 30)]
 
