@@ -9,8 +9,6 @@ from .activations import (
 from .codes import (
     METHODS as METHODS,
     Coder as Coder,
-    TensorDictionary as TensorDictionary,
-    torch_omp as torch_omp,
 )
 from .evaluation import (
     amortisation_gap as amortisation_gap,
@@ -33,14 +31,21 @@ from .models import (
     load_language_model as load_language_model,
     sample_text as sample_text,
 )
+from .pursuits import (
+    TensorDictionary as TensorDictionary,
+    torch_omp as torch_omp,
+)
 from .sae import (
     ExpanderSAE as ExpanderSAE,
     SparseAutoencoder as SparseAutoencoder,
     TopKSAE as TopKSAE,
     coordinate_null as coordinate_null,
     load_sae as load_sae,
+    mean_null as mean_null,
+    principal_null as principal_null,
     pruned as pruned,
     storage as storage,
+    untrained_null as untrained_null,
 )
 from .training import (
     Training as Training,

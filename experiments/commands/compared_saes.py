@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 class Frontier(Compares):
     """Claim: d traces a storage-fidelity frontier. Also the ratio to dense at m/d near 293.
 
-    Beside the SAEs stands the coordinate null, a code that has learned nothing: the k largest coordinates of h less its
-    mean. It is measured at every k that the preset has.
+    Beside the SAEs stand codes that have learned nothing, first the k largest coordinates of h less its mean.
     """
 
     group: ClassVar[str] = "frontier"
@@ -29,14 +28,6 @@ class Frontier(Compares):
 
         setting = suite.setting
         return [(architecture(setting.recipe, d), seed) for d, seed in product(setting.degrees, setting.seeds)]
-
-    @staticmethod
-    def nulls(suite: SAESuite) -> list[int]:
-        from sae_bridge.suites import small_dense
-
-        setting, m = suite.setting, suite.store.m
-        smaller = {small_dense(setting.recipe, m, d).training.k for d in setting.sparse_degrees}
-        return sorted({*setting.ks, setting.recipe.k, *smaller})
 
 
 @dataclass(frozen=True)

@@ -63,15 +63,10 @@ class Compares(OnSAEs):
         """Variants and seeds, in the order of figures."""
         raise NotImplementedError
 
-    @staticmethod
-    def nulls(suite: SAESuite) -> list[int]:
-        """Numbers of active features at which the coordinate null is measured."""
-        return []
-
     @classmethod
     def compare(cls, suite: SAESuite) -> list[EvaluationRecord]:
-        """Train and evaluate them, with their nulls."""
-        return suite.compare(cls.group, cls.members(suite), cls.nulls(suite))
+        """Train and evaluate them, beside their nulls."""
+        return suite.compare(cls.group, cls.members(suite))
 
     def run(self) -> None:
         from expander_theory.plotting import draw_named

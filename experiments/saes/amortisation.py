@@ -1,4 +1,7 @@
-"""Claim: part of the gap is encoder amortisation. Codes by every method on frozen decoders, at the same k."""
+"""Claim: part of the gap is encoder amortisation. Codes by every method on frozen decoders, at the same k.
+
+Beside them stands the coordinate null, a code that has learned nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _IN_MODEL = ("encoder", "least_squares", "mp", "omp", "omp_nonnegative")
 def run(suite: SAESuite) -> None:
     """Measure what the ledger does not hold yet."""
     from expander_theory.base import progress_bar
-    from expander_theory.results import AmortisationRecord, Ledger
+    from expander_theory.results import AmortisationRecord, Ledger, NullRecord
     from sae_bridge.evaluation import amortisation_gap
     from sae_bridge.suites import architecture, file_name, sparsities
 
@@ -27,6 +30,10 @@ def run(suite: SAESuite) -> None:
     identity = {"kind": "amortisation", "setting": setting.name, "activations_sha256": suite.store.sha256}
     about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
     with Ledger(suite.out / "amortisation" / "ledger.jsonl", identity | about) as ledger:
+        beside = {record.name for record in ledger.of(NullRecord)}
+        for null in suite.measured_nulls(variant.training.k for variant, _ in members):
+            if null.name not in beside:
+                ledger.append(null)
         done = {record.name for record in ledger.of(AmortisationRecord)}
         todo = [member for member in members if file_name(*member) not in done]
         for variant, seed in progress_bar(todo, unit="SAE", desc="inference", show=bool(todo)):

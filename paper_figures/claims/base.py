@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from expander_theory.plotting import readable
+from expander_theory.plotting import estimate, readable
 from expander_theory.results import read_ledger
-from paper_figures.figures.saes.suite import Group, Row, group
+from paper_figures.figures.saes.suite import Group, Member, Row, group, shown
 
 PAPER = "Expander Sparse Autoencoders (arXiv 2607.01799)"
 OURS = "beyond the paper"
 
-Verdict = Literal["supported", "partly", "not supported", "not run"]
+Verdict = Literal["supported", "partly", "not supported", "no better than the null", "not run"]
+NO_BETTER: Verdict = "no better than the null"
+"""What holds to the letter, but of a code that has learned nothing just as well."""
 Records = tuple[Row, list[Any]]
 
 
@@ -75,6 +77,24 @@ def suite_group(results: Path, name: str) -> Group | None:
     """The SAEs of an experiment; None where it was not run."""
     path = results / "saes" / "ledger.jsonl"
     return group(path, name) if path.is_file() else None
+
+
+def is_below_null(seeds: Sequence[Member]) -> bool:
+    """Whether the CE is clearly less than that of the coordinate null at the same k; False where that is unknown."""
+    return estimate(seeds, "ce_above_null")[2] < 0
+
+
+def unlearned(found: Group) -> Verdict:
+    """The verdict on what holds to the letter and is not below the null; without a null nothing is said of it."""
+    return "not supported" if found.null is None else NO_BETTER
+
+
+def null_in_words(found: Group) -> str:
+    """What the coordinate null scores at the setting's own k."""
+    if found.null is None:
+        return "the coordinate null was not measured: `expander experiment frontier` adds it"
+    measures = f"CE recovered {shown([found.null], 'recovered_zero')}, FVU {shown([found.null], 'fvu')}"
+    return f"coordinate null (nothing learned), k = {found.null.k}: {measures}"
 
 
 def training_scale(found: Group) -> str:

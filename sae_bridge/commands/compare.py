@@ -54,9 +54,11 @@ class Compare:
         )
         suite = SAESuite(setting, self.out, str(checked_device(self.device)))
         members = [(architecture(setting.recipe, d), seed) for seed in setting.seeds for d in setting.degrees]
-        records = suite.compare("frontier", members, [setting.recipe.k])
+        records = suite.compare("frontier", members)
         print(table([_row(record, setting) for record in records]))
-        print(f"\n{_note(records, suite.null(setting.recipe.k))}")
+        print("\nCodes of the same k that have learned nothing, or next to nothing:\n")
+        print(table([_null_row(null) for null in suite.nulls()]))
+        print(f"\n{_note(records)}")
 
 
 def _row(record: EvaluationRecord, setting: Setting) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def _row(record: EvaluationRecord, setting: Setting) -> dict[str, Any]:
         "OMP >= 0: FVU": record.omp_nonnegative_fvu,
         "OMP: CE recovered": with_interval(record, "omp_recovered_zero"),
         "OMP: delta CE": record.omp_delta,
+        "eff. degree": record.collapse and record.collapse.effective_degree,
         "train s": record.train_seconds,
         "train MB": _TRAINED_BYTES * record.parameters / 1e6,
     }
@@ -91,23 +94,29 @@ _TRAINED_BYTES = 16
 """Of one float32 parameter with its gradient and Adam's two moments: what training holds besides the batch."""
 
 
-def _note(records: Sequence[EvaluationRecord], null: NullRecord | None) -> str:
-    """What the table means, in words, and what a code that has learned nothing scores."""
+def _null_row(null: NullRecord) -> dict[str, Any]:
+    """A code without learning as a row of its table."""
     from expander_theory.results import with_interval
+
+    return {
+        "code": null.label,
+        "values from data": null.decoder_values,
+        "FVU": null.fvu,
+        "CE recovered (zero)": with_interval(null, "recovered_zero"),
+        "delta CE": with_interval(null, "delta"),
+        "L0": null.l0,
+    }
+
+
+def _note(records: Sequence[EvaluationRecord]) -> str:
+    """What the table means, in words."""
     from sae_bridge.evaluation import conventions
 
     first = records[0]
-    beside = (
-        ""
-        if null is None
-        else (
-            f"A code that has learned nothing ({null.label}): FVU {with_interval(null, 'fvu')}, CE recovered "
-            f"{with_interval(null, 'recovered_zero')}. "
-        )
-    )
     return (
-        f"{beside}{conventions(first.positions, first.baseline, first.resample)} Dead: on none of "
+        f"{conventions(first.positions, first.baseline, first.resample)} Dead: on none of "
         f"{first.seen_tokens:,} tokens. OMP: codes of the same k by orthogonal matching pursuit on the same "
         "decoder, signs free, and under codes >= 0. Rate: each architecture's own, from the recorded sweep, where "
-        "there is one. Train s: optimiser steps alone. Train MB: parameters, gradients and moments."
+        "there is one. Eff. degree: mean of 1 / sum w^4 over unit columns, weighted by the energy that they carry; 1 "
+        "is one-hot. Train s: optimiser steps alone. Train MB: parameters, gradients and moments."
     )

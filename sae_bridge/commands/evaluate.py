@@ -1,15 +1,24 @@
 """``expander sae eval``."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from expander_theory.results import Collapse
+    from sae_bridge.activations import ActivationStore
+    from sae_bridge.evaluation import AnySAE, Null
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Evaluate trained SAEs on held-out text. FVU, L0, dead features, CE-loss recovered and KL, in one table."""
+    """Evaluate trained SAEs on held-out text. FVU, L0, dead features, CE-loss recovered and KL, in one table.
+
+    Beside them stand codes of the same k that have learned nothing, which a trained SAE has to beat: the k largest
+    coordinates of h less its mean, k principal coordinates, OMP on an untrained mask of the same degree, the mean.
+    """
 
     activations: tyro.conf.Positional[Path]
     """Folder written by `expander sae harvest`."""
@@ -31,6 +40,8 @@ class Evaluate:
     """Accept SAEs that were trained on other text, or that do not say on which activations."""
     other_place: bool = False
     """Accept also SAEs of another layer, hook or language model than these activations'."""
+    nulls: Literal["all", "coordinates", "none"] = "all"
+    """Which codes without learning are evaluated too; each takes a run of the model over the held-out text."""
     k: int | None = None
     """For imported SAEs with thresholds, which do not say it."""
     force: bool = False
@@ -42,7 +53,7 @@ class Evaluate:
         from expander_theory.results import fields_of, require_new, table, table_row, write_json
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes
-        from sae_bridge.evaluation import DENSE_SHARE, conventions, evaluation_rows
+        from sae_bridge.evaluation import DENSE_SHARE, collapse, conventions, evaluation_rows, mean_activation
         from sae_bridge.models import load_language_model
 
         if self.out is not None:
@@ -57,8 +68,10 @@ class Evaluate:
             k=self.k,
         )
         model = load_language_model(self.model or store.description["model"], device=self.device)
+        nulls = {null.label: null for null in self._nulls(store, [sae for sae, _ in saes.values()])}
+        beside = {label: null.build().to(self.device) for label, null in nulls.items()}
         rows = evaluation_rows(
-            {folder: sae for folder, (sae, _) in saes.items()},
+            {**{folder: sae for folder, (sae, _) in saes.items()}, **beside},
             model,
             store,
             positions=self.positions,
@@ -66,12 +79,52 @@ class Evaluate:
             resample=self.resample,
             training_tokens=self.training_tokens,
         )
-        print(table([table_row(row) for row in rows]))
+        rows = [
+            replace(row, architecture="null", decoder_values=nulls[row.name].learned) if row.name in nulls else row
+            for row in rows
+        ]
+        mean = mean_activation(store, "train")
+        found = {folder: collapse(sae, store, mean=mean) for folder, (sae, _) in saes.items() if sae.k <= store.m}
+        print(table([{**table_row(row), **_shown(found.get(row.name))} for row in rows]))
+        for folder in (folder for folder, measured in found.items() if measured.collapsed):
+            print(f"\n{folder}: {_COLLAPSED}")
         first = rows[0]
         print(f"\n{conventions(first.positions, first.baseline, first.resample)}")
         print(
             f"Dead: fire on none of {first.seen_tokens:,} tokens; dense: on more than {DENSE_SHARE:.0%} "
-            f"of {first.tokens:,} held-out tokens."
+            f"of {first.tokens:,} held-out tokens. Eff. degree: mean of 1 / sum w^4 over unit columns, weighted by the "
+            "energy that they carry (1: one-hot). On largest: share of active features whose main row is one of the "
+            "token's k largest coordinates. Cos to null: of its residual with the coordinate null's."
         )
         if self.out is not None:
-            write_json(self.out, [fields_of(row) for row in rows])
+            more = [asdict(found[row.name]) if row.name in found else None for row in rows]
+            write_json(self.out, [fields_of(row) | {"collapse": own} for row, own in zip(rows, more, strict=True)])
+
+    def _nulls(self, store: "ActivationStore", saes: "list[AnySAE]") -> "list[Null]":
+        """The nulls of every k that an SAE has; untrained ones of their sizes."""
+        from sae_bridge.evaluation import NULL_KINDS, Nulls
+
+        nulls, found = Nulls(store), []
+        kinds = {"all": NULL_KINDS, "coordinates": NULL_KINDS[:1], "none": ()}[self.nulls]
+        for k in sorted({sae.k for sae in saes}):
+            of_k = {(sae.n, sae.weight.shape[1]): sae for sae in saes if sae.k == k}
+            masks = [getattr(sae, "mask", None) for sae in of_k.values()]
+            sizes = [sae.n if mask is None else mask for sae, mask in zip(of_k.values(), masks, strict=True)]
+            found += nulls.at(k, kinds, sizes)
+        return found
+
+
+_COLLAPSED = (
+    "its decoder has collapsed to coordinates: where it is used, its columns are one-hot, on the token's largest "
+    "coordinates, so that it does what the coordinate null does (compare their FVU and CE). More steps do not help; a "
+    "pursuit as the encoder does (`expander sae train --encoder omp`)."
+)
+
+
+def _shown(measured: "Collapse | None") -> dict[str, float | None]:
+    """The collapse diagnostic as columns of the table."""
+    return {
+        "eff. degree": measured and measured.effective_degree,
+        "on largest": measured and measured.on_largest_coordinates,
+        "cos to null": measured and measured.residual_cosine,
+    }

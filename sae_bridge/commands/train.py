@@ -35,12 +35,14 @@ class Train:
     """Features (columns)."""
     k: int = 32
     """Active features per token."""
-    encoder: Literal["tied", "warm", "random"] = "tied"
-    """tied to the decoder; warm: free, started at its transpose; random: free, with its own start."""
+    encoder: Literal["tied", "warm", "random", "omp", "omp_nonnegative"] = "tied"
+    """tied to the decoder; warm: free, started at its transpose; random: free, with its own start; omp: orthogonal
+    matching pursuit on the decoder, in training and ever after; omp_nonnegative: the same with codes >= 0."""
     activation: Literal["topk", "batch_topk"] = "topk"
     """k features for each token, or k a token on average over a batch."""
-    selection: Literal["signed", "magnitude"] = "signed"
-    """The largest scores, then ReLU; or the largest magnitudes with their signs."""
+    selection: Literal["signed", "magnitude"] | None = None
+    """signed: the largest scores, then ReLU; magnitude: the largest magnitudes with their signs. Default: signed, or
+    what the pursuit has."""
     steps: int = 500
     """Optimiser steps."""
     batch: int = 1024

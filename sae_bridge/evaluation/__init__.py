@@ -1,23 +1,32 @@
 """What a trained SAE is worth: reconstruction, fidelity of the model, features, recovery, intervals."""
 
-from sae_bridge.evaluation.evaluate import evaluation_row, evaluation_rows, replacement, require_trained_on
+from sae_bridge.evaluation.collapse import collapse, effective_degrees, weighted_effective_degree
+from sae_bridge.evaluation.evaluate import AnySAE, evaluation_row, evaluation_rows, replacement, require_trained_on
 from sae_bridge.evaluation.features import collisions, firing_summary, novelty
 from sae_bridge.evaluation.inference import amortisation_gap
 from sae_bridge.evaluation.intervals import Bootstrap
 from sae_bridge.evaluation.losses import Losses, Positions, conventions
 from sae_bridge.evaluation.model_fidelity import measure_losses
+from sae_bridge.evaluation.nulls import NULL_KINDS, Null, NullKind, Nulls, principal_directions
 from sae_bridge.evaluation.reconstruction import DENSE_SHARE, CodeFunction, mean_activation, reconstruction
 from sae_bridge.evaluation.recovery import geometry, paper_ratios, support_recovery, untrained
 
 __all__ = [
     "DENSE_SHARE",
+    "NULL_KINDS",
+    "AnySAE",
     "Bootstrap",
     "CodeFunction",
     "Losses",
+    "Null",
+    "NullKind",
+    "Nulls",
     "Positions",
     "amortisation_gap",
+    "collapse",
     "collisions",
     "conventions",
+    "effective_degrees",
     "evaluation_row",
     "evaluation_rows",
     "firing_summary",
@@ -26,9 +35,11 @@ __all__ = [
     "measure_losses",
     "novelty",
     "paper_ratios",
+    "principal_directions",
     "reconstruction",
     "replacement",
     "require_trained_on",
     "support_recovery",
     "untrained",
+    "weighted_effective_degree",
 ]

@@ -80,7 +80,7 @@ def evaluation_row(name: str, sae: AnySAE, kept: Reconstruction, to_model: Fidel
         n=sae.n,
         d=sae.weight.shape[1],
         k=sae.k,
-        encoder="tied" if sae.encoder is None else "untied",
+        encoder=sae.encoding,
         activation=sae.activation,
         selection=sae.selection,
         decoder_values=sae.decoder_values,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from sae_bridge.codes import Coder
 from sae_bridge.evaluation import (
     CodeFunction,
     Losses,
+    Null,
     amortisation_gap,
+    collapse,
     collisions,
     evaluation_row,
     firing_summary,
@@ -34,7 +36,7 @@ from sae_bridge.evaluation import (
     replacement,
 )
 from sae_bridge.models import LanguageModel
-from sae_bridge.sae import SparseAutoencoder, coordinate_null, load_sae, storage
+from sae_bridge.sae import SparseAutoencoder, load_sae, storage
 from sae_bridge.suites.presets import Setting
 from sae_bridge.suites.variants import Variant
 from sae_bridge.training import METRICS
@@ -53,6 +55,7 @@ class Measuring:
 
     def __init__(self, setting: Setting, model: LanguageModel, store: ActivationStore, known: Losses | None) -> None:
         self.setting, self.model, self.store, self.known = setting, model, store, known
+        self._mean = mean_activation(store, "train")
 
     def saes(
         self, saes: Mapping[str, tuple[Variant, int, SparseAutoencoder]], folder: Path
@@ -66,32 +69,27 @@ class Measuring:
         Returns:
             The losses, with the clean and ablated ones, and a record of each SAE.
         """
-        coders = {
-            name: _by_omp(sae)
-            for name, (variant, _, sae) in saes.items()
-            if variant.training.codes == "omp"  # its encoder has learned nothing
-        }
-        changes = {name: replacement(sae, coders.get(name)) for name, (*_, sae) in saes.items()}
+        changes = {name: replacement(sae) for name, (*_, sae) in saes.items()}
         if self.setting.pursued:
             changes |= {_pursued(name): replacement(sae, _by_omp(sae)) for name, (*_, sae) in saes.items()}
         losses = self._losses(changes)
-        return losses, [self._record(name, *saes[name], losses, coders.get(name), folder / name) for name in saes]
+        return losses, [self._record(name, *saes[name], losses, folder / name) for name in saes]
 
-    def nulls(self, nulls: Mapping[str, int]) -> tuple[Losses, list[NullRecord]]:
-        """Measure the coordinate null at numbers k of active features, by name: no training, one evaluation."""
-        mean = mean_activation(self.store, "train").float()
-        codes = {name: coordinate_null(mean, k).to(self.model.device) for name, k in nulls.items()}
-        losses = self._losses({name: replacement(null) for name, null in codes.items()})
+    def nulls(self, nulls: Sequence[Null]) -> tuple[Losses, list[NullRecord]]:
+        """Measure codes that have learned nothing: no training, one evaluation."""
+        codes = {null.name: null.build().to(self.model.device) for null in nulls}
+        losses = self._losses({name: replacement(code) for name, code in codes.items()})
         records = []
-        for name, null in codes.items():
-            kept = reconstruction(null, self.store, training_tokens=0, progress=False)
-            measured = vars(evaluation_row(name, null, kept, losses.fidelity(name)))
+        for null in nulls:
+            kept = reconstruction(codes[null.name], self.store, training_tokens=0, progress=False)
+            measured = vars(evaluation_row(null.name, codes[null.name], kept, losses.fidelity(null.name)))
             records.append(
                 NullRecord(
-                    **{**measured, "architecture": "null", "decoder_values": 0},
-                    label=f"coordinate null, k = {null.k}",
+                    **{**measured, "architecture": "null", "decoder_values": null.learned},
+                    label=null.label,
                     activations_sha256=self.store.sha256,
-                    ce_by_context=_by_context(losses, name),
+                    ce_by_context=_by_context(losses, null.name),
+                    code=None if null.kind == "coordinates" else null.kind,
                 )
             )
         return losses, records
@@ -106,10 +104,9 @@ class Measuring:
         seed: int,
         sae: SparseAutoencoder,
         losses: Losses,
-        codes: CodeFunction | None,
         folder: Path,
     ) -> EvaluationRecord:
-        kept = reconstruction(sae, self.store, codes=codes, progress=False)
+        kept = reconstruction(sae, self.store, progress=False)
         methods = PURSUITS if self.setting.pursued else PURSUITS[:1]
         coded = {row.method: row for row in amortisation_gap(sae, self.store, methods=methods, progress=False)}
         measured = vars(evaluation_row(name, sae, kept, losses.fidelity(name)))
@@ -126,6 +123,7 @@ class Measuring:
             geometry=DecoderGeometry(**geometry(sae.dictionary()), **_ratios(sae.dictionary(), sae.k, seed)),
             firing=FiringRates(**firing_summary(sae, self.store)),
             collisions=None if sae.mask is None else Collisions(**collisions(sae, self.store)),
+            collapse=collapse(sae, self.store, mean=self._mean),
             **_training(folder),
         )
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from expander_theory.base import InvalidFile, progress_bar
-from expander_theory.masks import save_mask
+from expander_theory.masks import save_mask, uniform_mask
 from expander_theory.results import (
     BaselinesRecord,
     EvaluationRecord,
@@ -25,7 +25,7 @@ from expander_theory.results import (
     read_records,
 )
 from sae_bridge.activations import ActivationStore, StoredStream, TextSource, harvest
-from sae_bridge.evaluation import Losses, conventions
+from sae_bridge.evaluation import Losses, Null, Nulls, conventions
 from sae_bridge.models import LanguageModel, load_language_model
 from sae_bridge.sae import SparseAutoencoder, is_sae_folder, load_sae, pruned
 from sae_bridge.suites._measuring import Measuring
@@ -96,6 +96,23 @@ class SAESuite:
         """What was measured of the coordinate null at k active features."""
         return next((record for record in self._records(NullRecord) if record.name == null_name(k)), None)
 
+    def nulls(self) -> list[NullRecord]:
+        """What was measured of codes without learning, at the setting's own k."""
+        return [record for record in self._records(NullRecord) if record.k == self.setting.recipe.k]
+
+    def measured_nulls(self, ks: Iterable[int]) -> list[NullRecord]:
+        """The coordinate null at each k, measured where the ledger does not hold it yet; k > m is left out.
+
+        Raises:
+            InvalidFile: the ledger holds results of other activations, whose clean losses differ from these.
+        """
+        ks, identity = sorted(set(ks)), self._identity()
+        if any(self.null(k) is None for k in ks if k <= self.store.m):
+            elsewhere = self._is_of_another_machine(identity)
+            with Ledger(self.ledger_path, read_ledger(self.ledger_path)[0] if elsewhere else identity) as ledger:
+                self._measure_nulls(ks, ledger, elsewhere)
+        return [found for k in ks if (found := self.null(k)) is not None]
+
     def sae(self, variant: Variant, seed: int) -> SparseAutoencoder:
         """A trained SAE."""
         return load_sae(self.out / "sae" / file_name(variant, seed))[0].to(self.device)
@@ -159,23 +176,22 @@ class SAESuite:
 
     # ---- evaluation
 
-    def compare(self, group: str, members: Iterable[Member], nulls: Iterable[int] = ()) -> list[EvaluationRecord]:
+    def compare(self, group: str, members: Iterable[Member]) -> list[EvaluationRecord]:
         """Train and evaluate the members of an experiment; returns their records, in their order.
 
         The ledger gets a record of each SAE that it does not hold yet, and one for each member that names the group.
-        SAEs that it holds are not trained again.
+        SAEs that it holds are not trained again. Beside them stand codes that have learned nothing: the coordinate
+        null at every k that a member has, which each member is compared with, and the other nulls at the setting's k.
 
         Args:
             group: name of the experiment.
             members: what it compares.
-            nulls: numbers of active features for which the coordinate null is measured too, and every member of such a
-                k set beside it.
 
         Raises:
             InvalidFile: the ledger holds results of other activations, unless only nulls are missing: these may be
                 added on another machine, whose activations differ in their last digits, if its clean losses agree.
         """
-        members, nulls = list(dict.fromkeys(members)), sorted(set(nulls))
+        members = list(dict.fromkeys(members))
         known = {record.name for record in self._records(EvaluationRecord)}
         self.train(m for m in members if file_name(*m) not in known)
         identity = self._identity()
@@ -188,9 +204,8 @@ class SAESuite:
             for start in range(0, len(todo), _TOGETHER):
                 self._evaluate(todo[start : start + _TOGETHER], ledger)
             _join(group, members, ledger)
-            if nulls:
-                self._measure_nulls(nulls, ledger, elsewhere)
-            self._pair(members, nulls, ledger)
+            self._measure_nulls({variant.training.k for variant, _ in members}, ledger, elsewhere)
+            self._pair(members, ledger)
             records = {record.name: record for record in ledger.of(EvaluationRecord)}
         return [records[file_name(*m)] for m in members]
 
@@ -229,10 +244,10 @@ class SAESuite:
         for record in records:
             ledger.append(record)
 
-    def _measure_nulls(self, ks: Sequence[int], ledger: Ledger, elsewhere: bool) -> None:
-        """The coordinate null at every k that the ledger does not hold yet."""
+    def _measure_nulls(self, ks: Iterable[int], ledger: Ledger, elsewhere: bool) -> None:
+        """The nulls that the ledger does not hold yet."""
         have = {record.name for record in ledger.of(NullRecord)}
-        todo = {null_name(k): k for k in ks if null_name(k) not in have and k <= self.store.m}
+        todo = [null for null in self._nulls(sorted(ks)) if null.name not in have]
         if not todo:
             return
         known = self.baselines()
@@ -242,7 +257,14 @@ class SAESuite:
         for record in records:
             ledger.append(record)
 
-    def _pair(self, members: Sequence[Member], nulls: Sequence[int], ledger: Ledger) -> None:
+    def _nulls(self, ks: Iterable[int]) -> list[Null]:
+        """The coordinate null at every k; all nulls at the setting's own, untrained masks of the frontier's sizes."""
+        recipe, nulls = self.setting.recipe, Nulls(self.store)
+        found = [null for k in ks if k != recipe.k for null in nulls.at(k, ("coordinates",))]
+        masks = [uniform_mask(self.store.m, recipe.n, d, seed=recipe.seed) for d in self.setting.sparse_degrees]
+        return [*found, *nulls.at(recipe.k, masks=(*masks, recipe.n))]
+
+    def _pair(self, members: Sequence[Member], ledger: Ledger) -> None:
         """Each SAE against others of the same seed, and against the null of its k.
 
         The others are the dense one, the plain ones of its degree and of the smallest, the first of the experiment.
@@ -258,8 +280,7 @@ class SAESuite:
             for variant, seed in members
             for other in (*shared, architecture(base, variant.training.d))
         ]
-        if nulls:
-            pairs += [(file_name(variant, seed), null_name(variant.training.k)) for variant, seed in members]
+        pairs += [(file_name(variant, seed), null_name(variant.training.k)) for variant, seed in members]
         append_pairs(ledger, known, pairs)
 
     def _require_same_text(self, known: Losses, found: Losses) -> None:

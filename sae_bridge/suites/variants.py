@@ -124,5 +124,5 @@ def better_training(base: Training, d: int) -> list[Variant]:
         other("batch-topk", "BatchTopK", activation="batch_topk"),
         other(f"pursuit{rounds}", f"{rounds} pursuit steps", pursuit_steps=rounds),
         other(f"pursuit{how.k}", f"{how.k} pursuit steps", pursuit_steps=how.k),
-        other("omp", "OMP in the loop, and as encoder", codes="omp"),
+        other("omp", "OMP in the loop, and as encoder", encoder="omp"),
     ]

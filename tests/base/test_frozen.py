@@ -9,7 +9,7 @@ import torch
 
 from expander_theory import DenseDictionary, Mask, gaussian_dictionary, omp, sparse_code, uniform_mask
 from expander_theory.solvers.omp.prepared import Prepared
-from sae_bridge.codes.tensor_dictionary import TensorDictionary
+from sae_bridge.pursuits.tensor_dictionary import TensorDictionary
 
 MASK = uniform_mask(30, 80, 4, seed=0)
 W = gaussian_dictionary(MASK, seed=0)

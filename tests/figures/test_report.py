@@ -21,6 +21,7 @@ from expander_theory.simulation.trials import Ensemble, Task
 from paper_figures.claims import CLAIMS
 from paper_figures.report.report import write_report, written_report
 
+NO_BETTER = "no better than the null"
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 
 
@@ -78,7 +79,7 @@ def test_the_frontier_rises(tmp_path, low, high, expected):
 
 @pytest.mark.parametrize(
     ("null", "expected"),
-    [(0.5, "supported"), (0.8, "partly"), (0.85, "partly"), (0.95, "not supported"), (None, "not supported")],
+    [(0.5, "supported"), (0.8, "partly"), (0.85, "partly"), (0.95, NO_BETTER), (None, "not supported")],
 )
 def test_a_frontier_that_has_learned_nothing_is_none(tmp_path, null, expected):
     found = verdict(suite(tmp_path, {"frontier": frontier(0.8, 0.9)}, null=null), "frontier")
@@ -89,21 +90,25 @@ def test_a_frontier_that_has_learned_nothing_is_none(tmp_path, null, expected):
         assert "clearly below that of the coordinate null: 64" in said
 
 
-@pytest.mark.parametrize(("null", "expected"), [(0.5, "supported"), (0.805, "not supported"), (None, "not supported")])
+@pytest.mark.parametrize(("null", "expected"), [(0.5, "supported"), (0.805, NO_BETTER), (None, "not supported")])
 def test_a_headline_that_a_null_has_too_is_none(tmp_path, null, expected):
     found = verdict(suite(tmp_path, {"frontier": frontier(0.81)}, null=null), "84 % at 293x")
     assert found.verdict == expected
     assert ("not measured" in found.numbers[1]) == (null is None)
 
 
-@pytest.mark.parametrize("name", ["storage_frontier", "small_dense", "sparsity"])
+_NULL_FIGURES = ("storage_frontier", "small_dense", "sparsity", "controls", "better_training", "certified_mask")
+
+
+@pytest.mark.parametrize("name", _NULL_FIGURES)
 def test_figures_draw_the_null_as_a_dashed_line(tmp_path, name):
     dense = [
         ("dense", record("dense", 0, 0.95)),
         ("d = 8", record("d8", 0, 0.8, d=8)),
         ("dense, n = 16", record("dense-n16", 0, 0.6, n=16)),
     ]
-    groups = {"frontier": dense, "small-dense": dense, "sparsity": dense}
+    names = ("frontier", "small-dense", "sparsity", "controls", "better-training", "certified-mask")
+    groups = dict.fromkeys(names, dense)
     for null in (0.625, None):
         folder = tmp_path / str(null)
         _, drawing = figure_sources()[name].found(suite(folder, groups, null=null))
@@ -113,7 +118,7 @@ def test_figures_draw_the_null_as_a_dashed_line(tmp_path, name):
         rows = [row for row in drawing.data[name] if row["architecture"] == "null"]
         assert len(rows) == (null is not None)
         if null:
-            assert any(0.625 in np.asarray(line.get_ydata()) for line in dashed)
+            assert any(0.625 in np.asarray((line.get_ydata(), line.get_xdata())) for line in dashed)
             assert rows[0]["recovered_zero"] == 0.625
             assert "coordinate null" in drawing.data_files()[f"tables/{name}.md"].decode()
 
@@ -235,6 +240,30 @@ def test_a_certified_mask_is_free_if_it_is_surely_not_much_worse(tmp_path, desig
         members.append(("d = 8", record("d8", seed, 0.85, d=8)))
         members.append(("d = 8, overlap <= 1", record("euler-d8", seed, value, d=8, family="euler-square")))
     assert verdict(suite(tmp_path, {"certified-mask": members}), "certified masks").verdict == expected
+
+
+@pytest.mark.parametrize(("null", "expected"), [(0.5, "supported"), (0.9, NO_BETTER), (None, "not supported")])
+def test_what_a_null_has_too_is_no_finding(tmp_path, null, expected):
+    """Records of controls, masks and recipes, which would be supported, beside nulls that score less or more."""
+    controls = [("d = 8", record("d8", 0, 0.85, d=8))]
+    controls.append(("clustered (paper)", record("clustered-d8", 0, 0.7, d=8, family="clustered")))
+    masks = [("d = 8", record("d8", 0, 0.85, d=8))]
+    masks.append(("d = 8, overlap <= 1", record("euler-d8", 0, 0.85, d=8, family="euler-square")))
+    recipes = [("d = 8", record("d8", 0, 0.85, d=8)), ("long", record("d8-long", 0, 0.86, d=8))]
+    recipes.append(("dense", record("dense", 0, 0.86)))
+    groups = {"controls": controls, "certified-mask": masks, "better-training": recipes}
+    folder = suite(tmp_path, groups, null=null)
+    for name in ("controls", "certified masks", "better training"):
+        assert verdict(folder, name).verdict == expected, name
+
+
+def test_the_null_of_each_model_is_in_the_comparison_of_models(tmp_path):
+    folder = suite(tmp_path, {"frontier": frontier(0.8, 0.9)}, null=0.76)
+    _, drawing = figure_sources()["cross_model"].found(folder)
+    (null,) = [row for row in drawing.data["cross_model"] if row["source"] == "coordinate null"]
+    assert null["ratio"] == pytest.approx(0.76 / 0.95)
+    dotted = [line for line in drawing.figures["cross_model"].axes[0].lines if line.get_linestyle() == ":"]
+    assert any(null["ratio"] in np.asarray(line.get_ydata()) for line in dotted)
 
 
 @pytest.mark.parametrize(("small", "expected"), [(0.9, "supported"), (0.5, "not supported")])

@@ -6,7 +6,7 @@ import torch
 
 from expander_theory import InvalidArgument, gaussian_dictionary, matching_pursuit, omp, sparse_code, topk, uniform_mask
 from expander_theory.solvers import SOLVERS
-from sae_bridge.codes.torch_omp import torch_omp
+from sae_bridge.pursuits.torch_omp import torch_omp
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE, load_sae
 from sae_bridge.training._centre import geometric_median
 

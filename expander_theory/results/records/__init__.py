@@ -15,6 +15,7 @@ from expander_theory.results.records.decoders import (
     RecoveryRecord,
 )
 from expander_theory.results.records.evaluation import (
+    Collapse,
     Collisions,
     DecoderGeometry,
     EvaluationRecord,
@@ -61,6 +62,7 @@ __all__ = [
     "CertificateRecord",
     "CertifiedRate",
     "CertifiedRecord",
+    "Collapse",
     "Collisions",
     "CostRecord",
     "CoverageRecord",

@@ -10,6 +10,7 @@ from expander_theory.results.typed import Count, Nonnegative, Size
 
 Positions = Literal["kept", "all"]
 Resample = Literal["documents", "contexts"]
+NullCode = Literal["coordinates_nonnegative", "principal", "leading", "untrained", "mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Measurement:
         n: features.
         d: nonzeros of a decoder column.
         k: active features that the SAE is made for.
-        encoder: "tied" or "untied".
+        encoder: "tied", "untied", "omp" or "omp_nonnegative".
         activation: what follows the encoder, such as "topk".
         selection: how its active features are chosen.
         decoder_values: free values of the decoder.
@@ -171,6 +172,39 @@ class Collisions:
     duplicates_largest: float
 
 
+COLLAPSED_DEGREE, COLLAPSED_SHARE = 1.5, 0.75
+"""A decoder has collapsed to coordinates if its weighted effective degree is below the first, and more than the second
+of its active features sit on the token's largest coordinates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapse:
+    """How much of an SAE is the coordinate null of the same k, on held-out tokens; None where no feature is active.
+
+    Attributes:
+        effective_degree: mean of 1 / sum_i w_ij^4 over unit columns, each weighted by the energy that it carries: 1 for
+            one-hot columns, d for flat ones.
+        effective_degree_of_columns: the same without weights, over all columns.
+        peak: mean of max_i w_ij^2, weighted by energy.
+        on_largest_coordinates: share of active features whose largest entry lies on one of the token's k largest
+            coordinates of h less its mean.
+        residual_cosine: of h - h_hat with what the null leaves, over all tokens; None where one leaves nothing.
+    """
+
+    effective_degree: float | None
+    effective_degree_of_columns: float
+    peak: float | None
+    on_largest_coordinates: float | None
+    residual_cosine: float | None
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the decoder has collapsed to coordinates, by the rule of :data:`COLLAPSED_DEGREE`."""
+        return (self.effective_degree or COLLAPSED_DEGREE) < COLLAPSED_DEGREE and (
+            self.on_largest_coordinates or 0.0
+        ) > COLLAPSED_SHARE
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord(Measurement, Record):
     """Everything that a suite knows about one trained or pruned SAE.
@@ -197,6 +231,7 @@ class EvaluationRecord(Measurement, Record):
         omp_overlap: mean share of k that OMP's code shares with the encoder's.
         omp_delta: ``delta`` with OMP's codes in the model.
         omp_recovered_zero: ``recovered_zero`` with OMP's codes in the model.
+        collapse: how much of it is the coordinate null.
     """
 
     KIND: ClassVar[str] = "evaluation"
@@ -223,14 +258,18 @@ class EvaluationRecord(Measurement, Record):
     omp_delta: float | None = None
     omp_recovered_zero: float | None = None
     omp_recovered_zero_interval: Interval = None
+    collapse: Collapse | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NullRecord(Measurement, Record):
-    """A code that nothing was trained for: the k largest coordinates of the centred activation.
+    """A code that nothing was trained for.
 
     Attributes:
         label: in figures.
+        code: "coordinates_nonnegative" (the k largest positive coordinates of the centred activation), "principal" (the
+            k largest principal coordinates), "leading" (the first k), "untrained" (random values on a mask, OMP),
+            "mean"; None for the coordinate null: the k largest coordinates.
         activations_sha256: content hash of the activations that it was measured on.
         ce_by_context: cross-entropy of each held-out context, summed over its predictions.
     """
@@ -239,6 +278,7 @@ class NullRecord(Measurement, Record):
     label: str
     activations_sha256: str
     ce_by_context: tuple[float, ...]
+    code: NullCode | None = None
 
     @property
     def variant(self) -> str:

@@ -19,6 +19,7 @@ class StepRecord(Record):
         l0: mean number of active features on it.
         dead: features that count as dead now.
         seconds: that steps have taken so far.
+        effective_degree: of the columns, weighted by the energy that they carry on the last batch: 1 is one-hot.
     """
 
     KIND: ClassVar[str] = "step"
@@ -27,6 +28,7 @@ class StepRecord(Record):
     l0: float
     dead: Count
     seconds: Nonnegative
+    effective_degree: float | None = None
 
 
 @dataclass(frozen=True)

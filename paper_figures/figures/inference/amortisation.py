@@ -8,11 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from expander_theory.plotting import METHODS, TWO_COLUMNS, Drawing, Table, panels
-from expander_theory.results import AmortisationRecord, read_ledger, records_of
-from paper_figures.figures.saes.suite import model_name
+from expander_theory.results import AmortisationRecord, NullRecord, read_ledger, records_of
+from paper_figures.figures.saes.suite import NOTHING, NULL_STYLE, model_name
 from paper_figures.published import INFERENCE
 
 KIND = "amortisation"
+NULL = "coordinate null"
+"""The method of the rows of the null."""
 LABELS = {
     "encoder": "encoder (tied TopK)",
     "least_squares": "least squares on its support",
@@ -22,12 +24,14 @@ LABELS = {
     "gomp": "gOMP",
     "niht": "NIHT, 100 steps",
     "cosamp": "CoSaMP, 10 steps",
+    NULL: NOTHING,
 }
 NOTE = (
     "Held-out tokens, at most k features each, the decoder as trained. FVU, CE recovered (zero ablation) with 95 % "
     "bootstrap over documents. overlap: |S and S_encoder| / k. With free signs (all but the encoder and OMP under "
     "codes >= 0) the class of codes is larger than the encoder's, so that the whole difference bounds what "
-    "amortisation costs; OMP under codes >= 0 is in the encoder's class."
+    "amortisation costs; OMP under codes >= 0 is in the encoder's class. The coordinate null "
+    "has learned nothing: it keeps the k largest coordinates of h less its mean."
 )
 _SHOWN = ("encoder", "least_squares", "mp", "omp_nonnegative", "omp")
 _MEASURES = (("fvu", "FVU"), ("recovered_zero", "CE loss recovered"))
@@ -39,14 +43,16 @@ def draw(ledger: Path) -> Drawing | None:
     records = records_of(found, AmortisationRecord) if identity.get("kind") == KIND else []
     if not records:
         return None
+    nulls = {record.k: record for record in records_of(found, NullRecord)}
     decoders = [record for record in records if record.variant == record.variant.split("-k")[0]]
     decoders.sort(key=lambda record: -record.d)
-    rows = [row for record in records for row in flat(record)]
+    rows = [row for record in records for row in flat(record)] + [flat_null(null) for null in nulls.values()]
     table = Table(
         "Encoder against slower inference on the same decoder", [_shown(row) for row in rows], f"{NOTE} {INFERENCE}"
     )
-    figures = {"amortisation": _figure(identity, decoders)} if decoders else {}
+    figures = {"amortisation": _figure(identity, decoders, nulls)} if decoders else {}
     data = [row for record in decoders for row in flat(record)]
+    data += [flat_null(nulls[k]) for k in sorted({record.k for record in decoders} & nulls.keys())]
     return Drawing(figures, {"amortisation": data}, {"amortisation": table})
 
 
@@ -61,6 +67,15 @@ def flat(record: AmortisationRecord) -> list[dict[str, Any]]:
             out[f"{name}_low"], out[f"{name}_high"] = getattr(row, f"{name}_interval") or (None, None)
         rows.append(out | {"l0": row.l0, "nonnegative": row.nonnegative, "seconds": row.seconds})
     return rows
+
+
+def flat_null(null: NullRecord) -> dict[str, Any]:
+    """The coordinate null as such a row."""
+    out: dict[str, Any] = {"name": null.name, "label": null.label, "d": 1, "k": null.k, "seed": None, "method": NULL}
+    for name in ("fvu", "relative_error", "overlap", "recovered_zero", "delta"):
+        out[name] = getattr(null, name, None)
+        out[f"{name}_low"], out[f"{name}_high"] = getattr(null, f"{name}_interval", None) or (None, None)
+    return out | {"l0": null.l0, "nonnegative": False, "seconds": None}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +95,8 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _figure(identity: dict[str, Any], decoders: list[AmortisationRecord]) -> Figure:
+def _figure(identity: dict[str, Any], decoders: list[AmortisationRecord], nulls: dict[int, NullRecord]) -> Figure:
+    null = nulls.get(decoders[0].k)
     figure, axes = panels(2, TWO_COLUMNS / 2, 2.7)
     for axis, (name, label) in zip(axes, _MEASURES, strict=True):
         for place, record in enumerate(decoders):
@@ -93,10 +109,14 @@ def _figure(identity: dict[str, Any], decoders: list[AmortisationRecord]) -> Fig
                 bars = None if low is None else [[row[name] - low], [high - row[name]]]
                 x = place + 0.14 * (shift - (len(_SHOWN) - 1) / 2)
                 axis.errorbar([x], [row[name]], yerr=bars, fmt="o", color=METHODS[method], ms=3.5, capsize=1.5, lw=0.9)
+        if null is not None and getattr(null, name) is not None:
+            axis.axhline(getattr(null, name), **NULL_STYLE)
         axis.set_xticks(range(len(decoders)), [r.label.replace("d = ", "") for r in decoders], size=8)
         axis.set(ylabel=label, xlabel="$d$")
     for method in _SHOWN:
         axes[0].plot([], [], "o", color=METHODS[method], ms=4, label=LABELS[method])
+    if null is not None:
+        axes[0].plot([], [], label=LABELS[NULL], **NULL_STYLE)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     size = f"$m = {identity['m']}$, $n = {identity['n']}$, $k = {decoders[0].k}$"
     figure.suptitle(f"{model_name(identity['model'])}: {size}", fontsize=9)

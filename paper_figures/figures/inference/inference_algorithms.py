@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from expander_theory.plotting import METHODS, TWO_COLUMNS, Drawing, panels
-from expander_theory.results import AmortisationRecord, read_ledger, records_of
-from paper_figures.figures.inference.amortisation import KIND, LABELS, flat
-from paper_figures.figures.saes.suite import model_name
+from expander_theory.results import AmortisationRecord, NullRecord, read_ledger, records_of
+from paper_figures.figures.inference.amortisation import KIND, LABELS, NULL, flat, flat_null
+from paper_figures.figures.saes.suite import NULL_STYLE, model_name
 
 
 def draw(ledger: Path) -> Drawing | None:
@@ -23,17 +23,22 @@ def draw(ledger: Path) -> Drawing | None:
         return None
     order = sorted(groups, key=lambda label: -groups[label][0].d)
     figure, axes = panels(len(order), TWO_COLUMNS / min(3, len(order)), 2.5, sharey=True)
-    data = []
+    nothing = [flat_null(null) for null in sorted(records_of(records, NullRecord), key=lambda null: null.k)]
+    data = list(nothing)
     for axis, label in zip(axes, order, strict=True):
         rows = [row for record in groups[label] for row in flat(record)]
         data += rows
-        for method in LABELS:
+        for method in (name for name in LABELS if name != NULL):
             line = [row for row in rows if row["method"] == method]
             k, mean = [row["k"] for row in line], [row["relative_error"] for row in line]
             axis.plot(k, mean, color=METHODS[method], marker="o", ms=3, lw=1.1, label=LABELS[method])
             ends = [(row["relative_error_low"], row["relative_error_high"]) for row in line]
             if line and all(low is not None for low, _ in ends):
                 axis.fill_between(k, *zip(*ends, strict=True), color=METHODS[method], alpha=0.15, lw=0)
+        at = [row for row in nothing if row["k"] in {row["k"] for row in rows}]
+        if at:
+            error = [row["relative_error"] for row in at]
+            axis.plot([row["k"] for row in at], error, label=LABELS[NULL], **NULL_STYLE)
         axis.set(title=label, xlabel="$k$")
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")

@@ -8,13 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from expander_theory.plotting import BLUE, TWO_COLUMNS, estimate, panels
-from paper_figures.figures.saes.suite import Group, Member, measure
+from paper_figures.figures.saes.suite import Group, Member, measure, null_label, null_line
 
 MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"), ("dead_share", "dead features"))
 
 
 def rows_of_bars(found: Group, colour: Callable[[Member], Any], reference: str) -> Figure:
-    """A panel for each measure, a row for each variant; the reference's value as a line through all of them."""
+    """A panel for each measure, a row for each variant; the reference's value and the null's as lines."""
     variants = list(found.variants())
     figure, axes = panels(len(MEASURES), TWO_COLUMNS / len(MEASURES), 0.9 + 0.19 * len(variants), sharey=True)
     for axis, (name, label) in zip(axes, MEASURES, strict=True):
@@ -30,10 +30,14 @@ def rows_of_bars(found: Group, colour: Callable[[Member], Any], reference: str) 
                 )
             if variant == reference:
                 axis.axvline(mean, color=BLUE, lw=0.7, ls=":")
+        null_line(axis, found, name, upright=True)
         axis.set_xlabel(label)
         axis.grid(axis="y", lw=0.3, alpha=0.6)
         axis.margins(x=0.12)
     axes[0].set_yticks(range(len(variants)), [seeds[0].label for _, seeds in variants], size=7.5)
     axes[0].invert_yaxis()
+    if found.null is not None:
+        null_label(axes[0], found)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", frameon=False)
     figure.suptitle(found.place, fontsize=9)
     return figure

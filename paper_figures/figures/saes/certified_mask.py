@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from expander_theory.plotting import FAMILIES, Drawing, Table, bar, panels
-from paper_figures.figures.saes.suite import INTERVALS, data_rows, group, table_rows
+from paper_figures.figures.saes.suite import (
+    INTERVALS,
+    NULL,
+    data_rows,
+    group,
+    null_label,
+    null_line,
+    null_rows,
+    table_rows,
+)
 
 _MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"))
 _NAMES = {"uniform": "uniform random mask", "euler-square": "overlap at most 1 (Latin squares)"}
@@ -24,12 +33,18 @@ def draw(ledger: Path) -> Drawing | None:
             family = seeds[0].family
             x = degrees.index(seeds[0].d) + (0.12 if family != "uniform" else -0.12)
             bar(axis, x, seeds, name, FAMILIES[family], "s" if family != "uniform" else "o")
+        null_line(axis, found, name)
         axis.set_xticks(range(len(degrees)), [str(d) for d in degrees])
         axis.set(xlabel="$d$", ylabel=label, xlim=(-0.6, len(degrees) - 0.4))
     for family, text in _NAMES.items():
         axes[0].plot([], [], "s" if family != "uniform" else "o", color=FAMILIES[family], ms=4.5, label=text)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    null_label(axes[0], found)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(found.place, fontsize=9)
     title = "Certified masks against random ones"
-    table = Table(title, table_rows(found), f"{found.note} {INTERVALS}")
-    return Drawing({"certified_mask": figure}, {"certified_mask": data_rows(found.rows)}, {"certified_mask": table})
+    table = Table(title, [*table_rows(found), *null_rows(found)], f"{found.note} {INTERVALS} {NULL}")
+    return Drawing(
+        {"certified_mask": figure},
+        {"certified_mask": data_rows(found.with_null)},
+        {"certified_mask": table},
+    )

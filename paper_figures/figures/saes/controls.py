@@ -7,7 +7,7 @@ from typing import Any
 
 from expander_theory.plotting import BLACK, BLUE, GREY, ORANGE, PURPLE, RED, Drawing, Table
 from paper_figures.figures.saes.bars import rows_of_bars
-from paper_figures.figures.saes.suite import INTERVALS, Member, data_rows, group, table_rows
+from paper_figures.figures.saes.suite import INTERVALS, NULL, Member, data_rows, group, null_rows, table_rows
 from paper_figures.published import CONTROLS
 
 _COLOURS = {"uniform": BLUE, "euler-square": ORANGE, "overlap-limited": PURPLE}
@@ -24,10 +24,14 @@ def draw(ledger: Path) -> Drawing | None:
         f"{found.note} {INTERVALS} All but the last three have as many decoder values as the expander "
         "(irregular: on average; factored: in its factors). Identical in groups: 16 columns share a support. "
         "Clustered: disjoint blocks of d rows. Every one at its own learning rate; pruned ones at the expander's. "
-        f"{CONTROLS}"
+        f"{NULL} {CONTROLS}"
     )
-    table = Table("Controls", table_rows(found), note)
-    return Drawing({"controls": figure}, {"controls": data_rows(found.rows)}, {"controls": table})
+    table = Table("Controls", [*table_rows(found), *null_rows(found)], note)
+    return Drawing(
+        {"controls": figure},
+        {"controls": data_rows(found.with_null)},
+        {"controls": table},
+    )
 
 
 def _colour(row: Member) -> Any:

@@ -17,6 +17,7 @@ from paper_figures.figures.saes.suite import (
     data_rows,
     group,
     measure,
+    null_label,
     null_line,
     null_rows,
     table_rows,
@@ -46,15 +47,13 @@ def draw(ledger: Path) -> Drawing | None:
             axis.plot([], [], marker, color=colour, ms=4.5, label=name)
         null_line(axis, found, "recovered_zero")
         axis.set(xscale="log", xlabel=label)
-    if found.null is not None:
-        axes[0].plot([], [], "--", color="0.35", lw=1, label="nothing learned: coordinates")
+    null_label(axes[0], found)
     axes[0].set_ylabel("CE loss recovered")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(found.place, fontsize=9)
     note = f"{found.note} {INTERVALS} {BYTES} {verdicts(found)} {NULL}"
     table = Table("Small dense SAEs at matched storage", [*table_rows(found), *null_rows(found)], note)
-    plotted = [*found.rows, *([found.null] if found.null else [])]
-    return Drawing({"small_dense": figure}, {"small_dense": data_rows(plotted)}, {"small_dense": table})
+    return Drawing({"small_dense": figure}, {"small_dense": data_rows(found.with_null)}, {"small_dense": table})
 
 
 def _curve(found: Group, kind: str, x: str) -> list[tuple[float, float]]:

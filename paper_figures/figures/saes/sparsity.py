@@ -12,6 +12,7 @@ from expander_theory.plotting import BLACK, TWO_COLUMNS, Drawing, Rows, Table, d
 from expander_theory.results import Measurement
 from paper_figures.figures.saes.suite import (
     INTERVALS,
+    NOTHING,
     NULL,
     Group,
     Member,
@@ -29,9 +30,6 @@ _PANELS = (
     ("dead_share", "dead features"),
     ("median_rate", "median firing rate"),
 )
-
-
-_NOTHING = "nothing learned: coordinates"
 
 
 def draw(ledger: Path) -> Drawing | None:
@@ -79,7 +77,7 @@ def _over_k(found: Group) -> Figure:
         null = [row for row in found.nulls.values() if measure(row, name) is not None]
         if null:
             axis.plot(
-                [row.k for row in null], [measure(row, name) for row in null], "--", color="0.35", lw=1, label=_NOTHING
+                [row.k for row in null], [measure(row, name) for row in null], "--", color="0.35", lw=1, label=NOTHING
             )
         axis.set_ylabel(label)
         axis.margins(y=0.12)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from expander_theory.plotting import BLACK, BLUE, TWO_COLUMNS, Drawing, Table, estimate, grid, plot_frontier
 from paper_figures.figures.saes.suite import (
     INTERVALS,
+    NOTHING,
     NULL,
     Group,
     data_rows,
@@ -54,7 +55,7 @@ def draw(ledger: Path) -> Drawing | None:
         Line2D([], [], color="0.4", marker=".", lw=0, label="seeds; bars: 95 %"),
     ]
     if found.null is not None:
-        handles.append(Line2D([], [], color="0.35", ls="--", lw=1, label="nothing learned: coordinates"))
+        handles.append(Line2D([], [], color="0.35", ls="--", lw=1, label=NOTHING))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     figure.suptitle(found.place, fontsize=9)
     note = f"{found.note} {INTERVALS} {BYTES} Each architecture at its own learning rate, from a sweep. {NULL}"
@@ -62,8 +63,7 @@ def draw(ledger: Path) -> Drawing | None:
         "storage_frontier": Table("Storage-fidelity frontier", [*table_rows(found), *null_rows(found)], note),
         "headline_ratio": _headline(found),
     }
-    plotted = [*found.rows, *([found.null] if found.null else [])]
-    return Drawing({"storage_frontier": figure}, {"storage_frontier": data_rows(plotted)}, tables)
+    return Drawing({"storage_frontier": figure}, {"storage_frontier": data_rows(found.with_null)}, tables)
 
 
 def _headline(found: Group) -> Table:

@@ -79,17 +79,24 @@ class Group:
         rows: its SAEs, in its order.
         note: conventions of the cross-entropies.
         nulls: the coordinate null, by k.
+        others: the other codes that have learned nothing, or next to nothing, at the setting's own k.
     """
 
     identity: Row
     rows: list[Member]
     note: str
     nulls: Mapping[int, NullRecord] = field(default_factory=dict)
+    others: Sequence[NullRecord] = ()
 
     @property
     def null(self) -> NullRecord | None:
         """The coordinate null at the setting's own k, if it was measured."""
         return self.nulls.get(self.identity["recipe"]["k"])
+
+    @property
+    def with_null(self) -> list[Measurement]:
+        """The SAEs, and the coordinate null at the setting's own k."""
+        return [*self.rows, *([self.null] if self.null else [])]
 
     @property
     def model(self) -> str:
@@ -135,8 +142,10 @@ def group(ledger: Path, name: str) -> Group | None:
         if member.member in evaluated
     ]
     note = next((record.note for record in records_of(records, BaselinesRecord)), "")
-    nulls = {record.k: record for record in records_of(records, NullRecord)}
-    return Group(identity, rows, note, dict(sorted(nulls.items()))) if rows else None
+    measured = records_of(records, NullRecord)
+    nulls = {record.k: record for record in measured if record.code is None}
+    others = [record for record in measured if record.code is not None]
+    return Group(identity, rows, note, dict(sorted(nulls.items())), others) if rows else None
 
 
 def _member(
@@ -235,24 +244,38 @@ NULL = (
     "Dashed: the coordinate null, a code that has learned nothing (h less its mean, of which the k largest coordinates "
     "are kept)."
 )
+NOTHING = "nothing learned: coordinates"
+"""The coordinate null in legends."""
 
 
 def null_rows(found: Group, ks: Sequence[int] | None = None) -> list[Row]:
-    """Rows of :func:`table_rows` for the coordinate null, by default at the setting's own k."""
-    chosen = [found.identity["recipe"]["k"]] if ks is None else ks
+    """Rows of :func:`table_rows` for the coordinate null at some k; by default for all nulls at the setting's own."""
+    chosen = [found.null] if ks is None else [found.nulls.get(k) for k in ks]
+    chosen += found.others if ks is None else []
     measures = {"FVU": "fvu", "CE recovered (zero)": "recovered_zero", "delta CE": "delta"}
     return [
         {
             "SAE": row.label,
-            **{"n": row.n, "d": row.d, "k": row.k, "decoder values": 0, "KB packed": None, "seeds": None},
+            **{"n": row.n, "d": row.d, "k": row.k, "decoder values": row.decoder_values},
+            **{"KB packed": None, "seeds": None},
             **{title: shown([row], name) for title, name in measures.items()},
             **{"of dense's recovery": "", "CE above the null's": "", "dead": "", "OMP: FVU": ""},
         }
-        for row in (found.nulls[k] for k in chosen if k in found.nulls)
+        for row in chosen
+        if row is not None
     ]
 
 
-def null_line(axis: Any, found: Group, name: str) -> None:
-    """The coordinate null at the setting's own k, as a dashed line."""
+NULL_STYLE: dict[str, Any] = {"color": "0.35", "ls": "--", "lw": 1, "zorder": 0}
+
+
+def null_line(axis: Any, found: Group, name: str, *, upright: bool = False) -> None:
+    """The coordinate null at the setting's own k, as a dashed line; upright where the measure is on the x axis."""
     if found.null is not None and measure(found.null, name) is not None:
-        axis.axhline(measure(found.null, name), color="0.35", ls="--", lw=1, zorder=0)
+        (axis.axvline if upright else axis.axhline)(measure(found.null, name), **NULL_STYLE)
+
+
+def null_label(axis: Any, found: Group) -> None:
+    """The legend's entry for :func:`null_line`."""
+    if found.null is not None:
+        axis.plot([], [], label=NOTHING, **NULL_STYLE)

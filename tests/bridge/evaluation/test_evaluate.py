@@ -108,7 +108,12 @@ class TestCommand:
         assert "recovered (zero)" in shown
         assert "ablations on every position" in shown
         assert f"Dead: fire on none of {rows['expander'].seen_tokens:,} tokens" in shown
-        (row,) = json.loads((tmp_path / "rows.json").read_text())
+        row, *nulls = json.loads((tmp_path / "rows.json").read_text())
+        assert row["collapse"]["effective_degree"] >= 1
+        assert {null["architecture"] for null in nulls} == {"null"}
+        assert sum(null["name"].startswith("coordinate null, k = ") for null in nulls) == 1
+        assert all(null["name"] in shown and null["collapse"] is None for null in nulls)
+        assert "eff. degree" in shown
         assert row["baseline"] == "all"
         assert row["ce"] == pytest.approx(rows["expander"].ce, rel=1e-6)
         assert row["recovered_zero"] != pytest.approx(rows["expander"].recovered_zero, rel=1e-6)

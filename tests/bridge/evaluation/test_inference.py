@@ -10,8 +10,8 @@ from expander_theory import DenseDictionary, InvalidArgument, uniform_mask
 from expander_theory.solvers import matching_pursuit
 from sae_bridge.codes._support_fit import fit_on_support
 from sae_bridge.codes.coder import METHODS, Coder, decoder_of
-from sae_bridge.codes.tensor_dictionary import TensorDictionary
 from sae_bridge.evaluation.inference import amortisation_gap, common_features
+from sae_bridge.pursuits.tensor_dictionary import TensorDictionary
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
 M, N, K = 32, 64, 5

@@ -8,8 +8,8 @@ from expander_theory import InvalidArgument, Recovery, gaussian_dictionary, omp,
 from expander_theory.simulation.problems import PlantedCodes
 from expander_theory.simulation.trials import signals_of
 from sae_bridge.codes._support_fit import fit_on_support
-from sae_bridge.codes.tensor_dictionary import TensorDictionary
 from sae_bridge.kernels import cpu
+from sae_bridge.pursuits.tensor_dictionary import TensorDictionary
 from sae_bridge.sae import ops
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 

@@ -1,0 +1,99 @@
+"""Whether a decoder has collapsed to coordinates: columns that are one-hot where it matters.
+
+A one-step tied encoder counts a coordinate twice that two chosen columns share; training removes the overlap by making
+columns one-hot, and what is left is the coordinate null (:func:`sae_bridge.sae.coordinate_null`). Medians over columns
+do not show it, because most columns hardly ever fire: these measures weight a column by the energy that it carries.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from expander_theory.base import require
+from expander_theory.results import Collapse
+from sae_bridge.activations import ActivationStore
+from sae_bridge.codes import Autoencoder
+from sae_bridge.evaluation.reconstruction import mean_activation
+from sae_bridge.sae import coordinate_null
+
+_TOKENS = 4096
+
+
+@torch.no_grad()
+def effective_degrees(weight: Tensor) -> Tensor:
+    """1 / sum_i w_ij^4 of each column scaled to unit norm, (n,): 1 for a one-hot column, d for a flat one on d rows.
+
+    Args:
+        weight: values of the columns, (n, d) or (n, m), without zero columns.
+    """
+    squares = weight.detach().double().square()
+    return squares.sum(dim=1).square() / squares.square().sum(dim=1)
+
+
+@torch.no_grad()
+def weighted_effective_degree(weight: Tensor, acts: Tensor, indices: Tensor) -> float:
+    """The mean effective degree of the columns, each weighted by the energy sum of acts^2 ||w||^2 of its feature.
+
+    Args:
+        weight: values of the columns, (n, d) or (n, m).
+        acts, indices: codes of some tokens, (B, K); zeros are padding.
+
+    Returns:
+        NaN where no feature is active.
+    """
+    squares = weight.detach().double().square().sum(dim=1)
+    energy = feature_energy(acts, indices, len(weight)) * squares
+    return float((energy * effective_degrees(weight)).sum() / energy.sum())
+
+
+def feature_energy(acts: Tensor, indices: Tensor, n: int) -> Tensor:
+    """Sum of acts^2 of each feature, float64 (n,)."""
+    energy = acts.detach().double().square().flatten()
+    return torch.zeros(n, dtype=torch.float64, device=acts.device).index_add_(0, indices.flatten(), energy)
+
+
+@torch.no_grad()
+def collapse(sae: Autoencoder, store: ActivationStore, *, mean: Tensor | None = None) -> Collapse:
+    """Measure on the held-out activations of a store how much of an SAE is the coordinate null of the same k.
+
+    Args:
+        sae: any autoencoder in evaluation mode.
+        mean: of the training activations, (m,); computed where it is None.
+
+    Raises:
+        InvalidArgument: an SAE of another width than the store's, or of k > m: no such null.
+    """
+    require(sae.m == store.m, "sae", f"of width m = {sae.m}", f"must have the activations' width {store.m}")
+    columns = torch.from_numpy(sae.dictionary().to_dense().T)  # (n, m)
+    squares = columns.square()
+    peaks, main = (squares / squares.sum(dim=1, keepdim=True)).max(dim=1)
+    degrees = effective_degrees(columns)
+    like = sae.b_dec.detach()
+    null = coordinate_null((mean_activation(store, "train") if mean is None else mean).float().cpu(), sae.k)
+    null = null.to(like.device, like.dtype)
+    energy = torch.zeros(len(columns), dtype=torch.float64)
+    among = active = 0
+    products = torch.zeros(3, dtype=torch.float64)
+    for part in store.batches("held_out", _TOKENS):
+        h = part.to(like.device, like.dtype)
+        acts, indices = sae.encode(h)
+        _, kept = null.encode(h)
+        own, other = (h - sae.decode(acts, indices)).double(), (h - null.decode(*null.encode(h))).double()
+        products += torch.stack([(own * other).sum(), own.square().sum(), other.square().sum()]).cpu()
+        acts, indices, kept = acts.cpu(), indices.cpu(), kept.cpu()
+        energy += feature_energy(acts, indices, len(columns))
+        largest = torch.zeros(len(h), sae.m, dtype=torch.bool).scatter_(1, kept, True)
+        fired = acts != 0
+        among += int((largest.gather(1, main[indices]) & fired).sum())
+        active += int(fired.sum())
+    energy *= squares.sum(dim=1)
+    total = float(energy.sum())
+    norms = float((products[1] * products[2]).sqrt())
+    return Collapse(
+        effective_degree=float((energy * degrees).sum() / total) if total > 0 else None,
+        effective_degree_of_columns=float(degrees.mean()),
+        peak=float((energy * peaks).sum() / total) if total > 0 else None,
+        on_largest_coordinates=among / active if active else None,
+        residual_cosine=float(products[0]) / norms if norms > 0 else None,
+    )
