@@ -78,8 +78,8 @@ def collapse(sae: Autoencoder, store: ActivationStore, *, mean: Tensor | None = 
     for part in store.batches("held_out", _TOKENS):
         h = part.to(like.device, like.dtype)
         acts, indices = sae.encode(h)
-        _, kept = null.encode(h)
-        own, other = (h - sae.decode(acts, indices)).double(), (h - null.decode(*null.encode(h))).double()
+        kept_acts, kept = null.encode(h)
+        own, other = (h - sae.decode(acts, indices)).double(), (h - null.decode(kept_acts, kept)).double()
         products += torch.stack([(own * other).sum(), own.square().sum(), other.square().sum()]).cpu()
         acts, indices, kept = acts.cpu(), indices.cpu(), kept.cpu()
         energy += feature_energy(acts, indices, len(columns))

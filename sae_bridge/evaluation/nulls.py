@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import torch
@@ -47,22 +48,16 @@ class Nulls:
 
     def __init__(self, store: ActivationStore) -> None:
         self._store = store
-        self._mean: Tensor | None = None
-        self._directions: Tensor | None = None
 
-    @property
+    @cached_property
     def mean(self) -> Tensor:
         """Mean of the training activations, float32 (m,)."""
-        if self._mean is None:
-            self._mean = mean_activation(self._store, "train").float()
-        return self._mean
+        return mean_activation(self._store, "train").float()
 
-    @property
+    @cached_property
     def directions(self) -> Tensor:
         """Principal directions of the training activations as unit rows, by decreasing variance, float32 (m, m)."""
-        if self._directions is None:
-            self._directions = principal_directions(self._store)
-        return self._directions
+        return principal_directions(self._store)
 
     def at(
         self, k: int, kinds: Sequence[NullKind] = NULL_KINDS, masks: Sequence[Mask | int] = (), *, seed: int = 0
