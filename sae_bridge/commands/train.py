@@ -67,6 +67,15 @@ class Train:
     """Tokens without firing after which AuxK counts a feature as dead."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: dense products under autocast; parameters stay float32."""
+    supports: Literal["fixed", "gradient", "momentum", "random"] = "fixed"
+    """Whether masks are learned: columns give up their smallest values for rows of large gradient, in one batch or in
+    the last ten (momentum), or for random rows."""
+    regrow_every: int = 5
+    """Steps between two such moves."""
+    regrow_share: float = 0.3
+    """Share of a column's rows that moves at first; it falls along a cosine."""
+    regrow_until: float = 0.9
+    """Share of the steps after which supports stay."""
     device: str = "cpu"
     """Torch device: cpu (numba kernels) or cuda (Triton kernels)."""
     split: Literal["batch", "saes"] = "batch"
@@ -118,6 +127,7 @@ class Train:
             *("n", "k", "encoder", "activation", "selection", "steps", "learning_rate", "scale_rate", "warm_up"),
             *("final_rate", "clip", "centre", "revival", "dead_after", "precision"),
         )
+        moving = ("supports", "regrow_every", "regrow_share", "regrow_until")
         how = {name: getattr(self, name) for name in shared}
         degrees = self.d or (() if self.dense or self.mask else (8,))
         for name, values in (("d", degrees), ("seed", self.seed), ("mask", self.mask)):
@@ -125,8 +135,9 @@ class Train:
         require(len(self.seed) > 0, "seed", "none", "must name at least one")
         stems = [path.stem for path in self.mask]
         require(len(set(stems)) == len(stems), "mask", stems, "must have different names: they become folders")
+        on_mask = {name: getattr(self, name) for name in moving}
         runs = {
-            f"{label}-seed{seed}": Training(d=d, mask=mask, seed=seed, **how)
+            f"{label}-seed{seed}": Training(d=d, mask=mask, seed=seed, **how, **({} if label == "dense" else on_mask))
             for seed in self.seed
             for label, d, mask in (
                 *([("dense", None, None)] if self.dense else []),

@@ -1,4 +1,4 @@
-"""The four loops of a TopK SAE, on a mask or dense.
+"""The loops of a TopK SAE, on a mask or dense.
 
 Weights are (n, d) with ``rows`` (n, d) on a mask, (n, m) with ``rows = None`` dense: row j of the
 weights is decoder column j. Codes are pairs (acts (B, k), indices (B, k)).
@@ -7,7 +7,10 @@ weights is decoder column j. Codes are pairs (acts (B, k), indices (B, k)).
   decreasing order, and their indices;
 - ``combine(acts, indices, weight, rows, m)``: sum_i acts[:, i] w_{indices[:, i]}, shape (B, m);
 - ``pull(g, indices, weight, rows)``: <w_{indices[b, i]}, g_b>, shape (B, k);
-- ``accumulate(acts, indices, g, weight, rows)``: gradient of <combine, g> in the weights.
+- ``accumulate(acts, indices, g, weight, rows)``: gradient of <combine, g> in the weights;
+- ``missing(acts, indices, g, rows, count)``: where a mask lacks most: for each column the ``count`` rows off its support
+  on which the gradient of <combine, g>, sum_b acts g_b, is largest in magnitude, in decreasing order (n, count) int64,
+  and that gradient (n, count); never as an m x n matrix. Zero where a column has no code, or nothing more to gain.
 
 ``cpu`` (numba), ``cuda`` (Triton) and ``reference`` (plain torch, any device) hold the same functions.
 """

@@ -81,3 +81,35 @@ def accumulate_dense(acts, indices, g, first, stop, out):
                 own, source = out[j, first:stop], g[b, first:stop]
                 for i in range(own.shape[0]):
                     own[i] += a * source[i]
+
+
+@njit(cache=True, nogil=True)
+def missing(acts, order, starts, g, rows, column, best, gained):
+    """For each column the rows off its support on which its gradient is largest, decreasing, the lower row first.
+
+    ``order`` lists the pairs (token, place) by feature; those of column j begin at ``starts[j]``.
+    """
+    k, count = acts.shape[1], best.shape[1]
+    for j in range(rows.shape[0]):
+        column[:] = 0
+        for p in range(starts[j], starts[j + 1]):
+            b, t = order[p] // k, order[p] % k
+            a = acts[b, t]
+            if a != 0:
+                for i in range(column.shape[0]):
+                    column[i] += a * g[b, i]
+        own = 0  # the next row of the support: they increase
+        held = 0
+        for i in range(column.shape[0]):
+            if own < rows.shape[1] and rows[j, own] == i:
+                own += 1
+                continue
+            size = abs(column[i])
+            if held == count and size <= abs(gained[j, count - 1]):
+                continue
+            place = held if held < count else count - 1
+            while place > 0 and abs(gained[j, place - 1]) < size:
+                best[j, place], gained[j, place] = best[j, place - 1], gained[j, place - 1]
+                place -= 1
+            best[j, place], gained[j, place] = i, column[i]
+            held = min(held + 1, count)

@@ -110,6 +110,24 @@ def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: T
     return out
 
 
+def missing(acts: Tensor, indices: Tensor, g: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    _checked(indices, rows, acts)
+    features = indices.flatten().numpy()
+    order = np.argsort(features, kind="stable")
+    starts = np.searchsorted(features[order], np.arange(len(rows) + 1))
+    best = torch.empty(len(rows), count, dtype=torch.int64)
+    gained = torch.empty(len(rows), count, dtype=g.dtype)
+    a, gradient = _arrays(acts, g)
+    r, b, o = _checked_rows(rows, g.shape[1]), best.numpy(), gained.numpy()
+
+    def work(s: slice) -> None:
+        column = np.empty(g.shape[1], gradient.dtype)
+        loops.missing(a, order, starts[s.start : s.stop + 1], gradient, r[s], column, b[s], o[s])
+
+    _run(work, _shares(len(rows), 1))
+    return best, gained
+
+
 def _is_full(indices: Tensor, weight: Tensor) -> bool:
     return _FULL * indices.shape[1] >= len(weight)
 

@@ -41,5 +41,9 @@ def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: T
     return _loops(g).accumulate(acts, indices, g, weight, rows)
 
 
+def missing(acts: Tensor, indices: Tensor, g: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return reference.missing(acts, indices, g, rows, count)
+
+
 def _loops(tensor: Tensor):  # type: ignore[no-untyped-def]
     return reference if _products is None or tensor.dtype == torch.float64 else _products

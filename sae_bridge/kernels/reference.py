@@ -6,6 +6,9 @@ The others are tested against these. They store the (B, n) scores, and (B, k, d)
 import torch
 from torch import Tensor
 
+_COLUMNS = 4096
+"""Columns whose dense gradients are held at a time."""
+
 
 def encode(
     x: Tensor, weight: Tensor, rows: Tensor | None, bias: Tensor, k: int, magnitude: bool = False
@@ -36,6 +39,22 @@ def pull(g: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None) -> Ten
 def accumulate(acts: Tensor, indices: Tensor, g: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
     parts = acts[..., None] * _on_support(g, indices, rows)
     return torch.zeros_like(weight).index_add_(0, indices.flatten(), parts.flatten(0, 1))
+
+
+def missing(acts: Tensor, indices: Tensor, g: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    features, order = indices.flatten().sort(stable=True)
+    values, tokens = acts.flatten()[order], order // indices.shape[1]
+    found: list[tuple[Tensor, Tensor]] = []
+    for first in range(0, len(rows), _COLUMNS):
+        support = rows[first : first + _COLUMNS].long()
+        ends = torch.tensor([first, first + len(support)], device=features.device)
+        start, stop = torch.searchsorted(features, ends).tolist()
+        gradient = g.new_zeros(len(support), g.shape[1])
+        gradient.index_add_(0, features[start:stop] - first, values[start:stop, None] * g[tokens[start:stop]])
+        best = gradient.abs().scatter_(1, support, -1).topk(count, dim=1).indices
+        found.append((best, gradient.gather(1, best)))
+    best, gained = zip(*found, strict=True)
+    return torch.cat(best), torch.cat(gained)
 
 
 def _on_support(g: Tensor, indices: Tensor, rows: Tensor | None) -> Tensor:

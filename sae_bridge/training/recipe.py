@@ -25,7 +25,9 @@ from sae_bridge.sae import (
 Centre = Literal["mean", "geometric_median"]
 Revival = Literal["auxk", "resample", "none"]
 Precision = Literal["float32", "bfloat16"]
+Supports = Literal["fixed", "gradient", "momentum", "random"]
 _NEWER = ("pursuit_steps", "rank", "mean_degree")
+_OF_SUPPORTS = ("supports", "regrow_every", "regrow_share", "regrow_until")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class Training:
         pursuit_steps: see :class:`sae_bridge.sae.SparseAutoencoder`.
         rank: keep the dense decoder at this rank, by a projection after every step.
         mean_degree: make the mask irregular: column j keeps Binomial(m, mean_degree / m) of its d rows, at least one.
+        supports: "fixed", as the mask has them; or learned: at intervals every column gives its smallest values for
+            rows of large gradient ("gradient": RigL, of one batch; "momentum": of the last ten) or random
+            ones ("random": SET).
+        regrow_every: steps between two such moves.
+        regrow_share: share of the d rows that move at first; it falls along a cosine, but never below one row.
+        regrow_until: share of the steps after which supports stay.
     """
 
     d: int | None = 8
@@ -87,6 +95,10 @@ class Training:
     pursuit_steps: int = 1
     rank: int | None = None
     mean_degree: float | None = None
+    supports: Supports = "fixed"
+    regrow_every: int = 5
+    regrow_share: float = 0.3
+    regrow_until: float = 0.9
 
     def __post_init__(self) -> None:
         for name in ("n", "k", "steps", "dead_after"):
@@ -99,6 +111,7 @@ class Training:
             ("centre", Centre),
             ("revival", Revival),
             ("precision", Precision),
+            ("supports", Supports),
         ):
             require_choice(name, getattr(self, name), choices.__args__)
         require_choice("encoder", self.encoder, Encoder.__args__)
@@ -109,6 +122,11 @@ class Training:
         require(loose, "mean_degree", self.mean_degree, "must be positive, and None for a dense SAE")
         fixed = self.revival != "resample" or (self.rank is None and self.mean_degree is None)
         require(fixed, "revival", repr(self.revival), "would break rank or mean_degree")
+        sparse = self.supports == "fixed" or (self.mean_degree is None and (self.d, self.mask) != (None, None))
+        require(sparse, "supports", repr(self.supports), "must be 'fixed' for a dense SAE and with mean_degree")
+        require(self.regrow_every >= 1, "regrow_every", self.regrow_every, "must be at least 1")
+        require(0 < self.regrow_share < 1, "regrow_share", self.regrow_share, "must be in (0, 1)")
+        require(0 < self.regrow_until <= 1, "regrow_until", self.regrow_until, "must be in (0, 1]")
         require_seed(self.seed)
 
     def build(self, m: int) -> SparseAutoencoder:
@@ -150,6 +168,9 @@ class Training:
         """What decides the result, JSON-able; a saved mask by its content."""
         content = {key: value for key, value in asdict(self).items() if key not in ("mask", "start")}
         content["selection"] = resolved_selection(self.encoder, self.selection)
+        if self.supports == "fixed":
+            for name in _OF_SUPPORTS:
+                del content[name]
         for name in _NEWER:  # so that results from before they were there are still known
             if content[name] == getattr(Training, name):
                 del content[name]

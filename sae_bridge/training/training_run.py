@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expander_theory.base import InvalidFile, require
+from expander_theory.base import InvalidArgument, InvalidFile, require
+from expander_theory.masks import Mask
 from expander_theory.results import Count, Nonnegative, Positive, canonical_json, diff, read_arrays, typed, write_arrays
 from sae_bridge.evaluation import weighted_effective_degree
 from sae_bridge.training._centre import geometric_median
 from sae_bridge.training._constraints import constraint
 from sae_bridge.training._revival import Batch, dead_features
+from sae_bridge.training._supports import learned_supports
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
 
@@ -71,6 +73,7 @@ class TrainingRun:
         if self.constrain is not None:
             self.constrain()
             self.sae.normalise_columns()
+        self.supports = learned_supports(how, self.sae)
         self.optimiser = self._optimiser()
         self.dead = dead_features(self.sae, how)
         self.step = self.checkpointed = 0
@@ -115,11 +118,19 @@ class TrainingRun:
             self.constrain()
         sae.normalise_columns()
         sae.follow_threshold(acts)
-        self.dead.after_step(sae, self.optimiser, self.step, Batch(x, acts, indices, residual), world)
+        batch = Batch(x, acts, indices, residual)
+        self.dead.after_step(sae, self.optimiser, self.step, batch, world)
+        if self.supports is not None and self.supports.after_step(sae, self._adam_moments(), self.step, batch, world):
+            sae.normalise_columns()
         self.measured = {"error": error.detach(), "active": (acts.detach() != 0).sum() / len(h)}
         self.codes = (acts.detach(), indices)
         self.step += 1
         self.seconds += time.perf_counter() - begun
+
+    def _adam_moments(self) -> list[Tensor]:
+        """Adam's moments of what lies on the mask."""
+        values = [p for p in (self.sae.weight, self.sae.encoder) if p is not None]
+        return [self.optimiser.state[p][moment] for p in values for moment in _MOMENTS]
 
     def numbers(self) -> dict[str, float]:
         """FVU, L0 and weighted effective degree of the last batch, features that are dead now, seconds of the steps."""
@@ -156,6 +167,8 @@ class TrainingRun:
         for name, parameter in self._trained():
             for moment in _MOMENTS:
                 arrays[f"{name}.{moment}"] = self.optimiser.state[parameter][moment].cpu().numpy()
+        if self.supports is not None:
+            arrays |= self.supports.state()
         progress: _Progress = {
             "identity": self.identity,
             "step": self.step,
@@ -184,6 +197,12 @@ class TrainingRun:
             raise InvalidFile(path, f"belongs to another run: {'; '.join(differences)}; choose another folder")
         if progress["step"] > self.how.steps:
             raise InvalidFile(path, f"step = {progress['step']}: must be at most steps = {self.how.steps}")
+        if self.supports is not None:
+            own = {name: arrays.pop(name) for name in list(arrays) if name.startswith("supports.")}
+            try:
+                self.supports.load(own, progress["step"], self.sae)
+            except InvalidArgument as error:
+                raise InvalidFile(path, f"damaged: {error}") from None
         stored = self._checked(path, arrays)
         self.sae.load_state_dict({name: stored[name] for name in self.sae.state_dict()})
         self.dead.counts = stored["dead.counts"]
@@ -216,7 +235,12 @@ class TrainingRun:
             if name == "scale" and not bool(value > 0):
                 raise InvalidFile(path, f"damaged: its scale is {float(value)}")
             stored[name] = value.to(self.sae.device)
-        if self.sae.rows is not None and not torch.equal(stored["rows"], self.sae.rows):
+        if self.supports is not None:
+            try:
+                Mask(self.sae.m, arrays["rows"])  # the loops believe it
+            except InvalidArgument as error:
+                raise InvalidFile(path, f"damaged: {error}") from None
+        elif self.sae.rows is not None and not torch.equal(stored["rows"], self.sae.rows):
             raise InvalidFile(path, "damaged: its rows are not those of this run's mask")
         return stored
 

@@ -16,6 +16,7 @@ HOW = Training(d=4, n=64, k=4, steps=300, dead_after=2000)
 RUNS = {
     "tied": HOW,
     "dense": Training(d=None, n=64, k=4, steps=300, dead_after=2000),
+    "moving": Training(d=4, n=64, k=4, steps=300, supports="momentum", regrow_every=3, dead_after=2000),
     "free": Training(d=4, n=64, k=4, steps=300, encoder="random", revival="resample", activation="batch_topk"),
 }
 

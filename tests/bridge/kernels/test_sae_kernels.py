@@ -52,6 +52,30 @@ def test_loops_agree_with_explicit_matrices(loops, shape, dtype, dense):
     torch.testing.assert_close(loops.accumulate(acts, indices, g, weight, rows), gradient, **tolerance)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(5, 12, 30, 3, 4), (33, 40, 100, 7, 9), (700, 24, 50, 5, 6)])
+@pytest.mark.parametrize("loops", [cpu, reference])
+def test_what_a_mask_lacks_is_where_the_dense_gradient_is_largest(loops, shape, dtype, monkeypatch):
+    monkeypatch.setattr(reference, "_COLUMNS", 7)  # several blocks, the last one smaller
+    batch, m, n, d, k = shape
+    x, weight, rows, bias = case(*shape, dtype, False)
+    acts, indices = reference.encode(x, weight, rows, bias, k)
+    indices = indices.clamp_max(n - 2)  # the last feature never fires
+    acts[:, -1] = 0  # padding
+    g = torch.randn(batch, m, dtype=dtype, generator=torch.Generator().manual_seed(3))
+    found, gained = loops.missing(acts, indices, g, rows, 5)
+    gradient = torch.zeros(n, m, dtype=torch.float64)
+    for t in range(k):
+        gradient.index_add_(0, indices[:, t], acts[:, t, None].double() * g.double())
+    off = gradient.abs().scatter(1, rows.long(), -1)
+    tolerance = {"atol": 1e-4 if dtype == torch.float32 else 1e-11, "rtol": 1e-4}
+    torch.testing.assert_close(gained.double(), gradient.gather(1, found), **tolerance)
+    torch.testing.assert_close(gained.double().abs(), off.topk(5, dim=1).values, **tolerance)
+    assert not (found[:, :, None] == rows[:, None, :]).any(), "a row of the support"
+    assert all(len(set(row)) == 5 for row in found.tolist())
+    assert not gained[-1].any()
+
+
 def oracle(x, weight, rows, bias, k, magnitude):
     """Exact scores and stable order: indices (B, k) and the scores (B, n)."""
     scores = x.double().numpy() @ full(weight, rows, x.shape[1]).double().numpy().T + bias.double().numpy()
