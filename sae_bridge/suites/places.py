@@ -16,7 +16,7 @@ _HERE = replace(
     harvest=Harvest(context=64, train_contexts=640, held_out_contexts=24, dtype="bfloat16"),
     degrees=(None, 32, 8),
     recipe=Training(n=1152, k=32, steps=200, dead_after=20_000),
-    batch=512,
+    batch=256,
     rate_steps=25,
     seeds=(0,),
     nulls=_NULLS,

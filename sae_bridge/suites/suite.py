@@ -39,6 +39,9 @@ Kind = TypeVar("Kind", bound=Record)
 _TOGETHER = 8
 """SAEs for which the model is run over the held-out text at once: what an interruption can lose."""
 
+_SAMPLED_TOKENS = 256
+"""Of a document that the model writes itself, at most; less where its context is shorter."""
+
 _AGREE = 1e-3
 """Nats a token by which clean losses of one text may differ between machines; rounding makes some 1e-5."""
 
@@ -68,7 +71,8 @@ class SAESuite:
         setting, text = self.setting, self.setting.text
         model = load_language_model(setting.model, device=self.device)
         if setting.sampled:
-            sample_text(model, self.out / "text", documents=setting.sampled)
+            tokens = min(_SAMPLED_TOKENS, model.longest_context or _SAMPLED_TOKENS)
+            sample_text(model, self.out / "text", documents=setting.sampled, tokens=tokens)
             text = (str(self.out / "text"),)
         return model, harvest(model, TextSource(text), setting.harvest, self.out / "activations")
 
