@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expander_theory.results import NullRecord
-from paper_figures.claims.base import NO_BETTER, OURS, Claim, Finding, Verdict, training_scale
+from paper_figures.claims.base import OURS, Claim, Finding, Verdict, training_scale, unlearned
 from paper_figures.figures.saes.against_nulls import beats, lines, places, title
 from paper_figures.figures.saes.suite import Group, Member, shown
 from paper_figures.published import GEOMETRY
@@ -18,7 +18,7 @@ def _beaten(results: Path) -> Finding | None:
     if not plain:
         return None
     won = sum(beats(seeds, place) for place, seeds in plain)
-    verdict: Verdict = "supported" if won == len(plain) else "partly" if won else NO_BETTER
+    verdict: Verdict = "supported" if won == len(plain) else "partly" if won else unlearned(found[0])
     numbers = [f"plain SAEs that beat the null: {won} of {len(plain)}", *map(_in_words, found)]
     return Finding(verdict, (*numbers, GEOMETRY), "; ".join(dict.fromkeys(map(training_scale, found))))
 
