@@ -47,12 +47,12 @@ class Reproduce:
         """Name and work of each stage; the last one returns what is printed."""
         from expander_theory.plotting import Stale, all_drawings, check_all, draw_all
         from experiments.commands import compared_saes
-        from experiments.saes import amortisation, novelty, real_supports
+        from experiments.saes import amortisation, novelty, nulls, real_supports
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
         from paper_figures.report.report import write_report, written_report
         from sae_bridge.models import RESOURCES, fetch
-        from sae_bridge.suites import SAESuite, settings
+        from sae_bridge.suites import SAESuite, places, settings
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
         suite = SAESuite(settings()[self.preset], out)
@@ -77,6 +77,7 @@ class Reproduce:
             ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
             ("activations: harvest", lambda: suite.store),
             *((f"SAEs: {group.replace('-', ' ')}", compare(group)) for group in CLAIMS),
+            ("SAEs: against the null, by model and layer", lambda: nulls.run(places()[self.preset], out / "nulls")),
             ("encoder against slower inference", lambda: amortisation.run(suite)),
             ("recovery on trained decoders", lambda: real_supports.run(suite)),
             ("features and their novelty", lambda: novelty.run(suite)),

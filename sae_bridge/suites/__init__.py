@@ -1,12 +1,14 @@
 """Suites of SAEs: trained once in one setting, each judged once beside its nulls, compared in pairs."""
 
 from sae_bridge.suites.paper import PaperRun, paper_runs, reported
+from sae_bridge.suites.places import places
 from sae_bridge.suites.presets import Setting, comparisons, settings
 from sae_bridge.suites.suite import Member, SAESuite, file_name
 from sae_bridge.suites.variants import (
     Variant,
     architecture,
     better_training,
+    by_omp,
     certified,
     controls,
     has_euler_mask,
@@ -22,12 +24,14 @@ __all__ = [
     "Variant",
     "architecture",
     "better_training",
+    "by_omp",
     "certified",
     "comparisons",
     "controls",
     "file_name",
     "has_euler_mask",
     "paper_runs",
+    "places",
     "reported",
     "settings",
     "small_dense",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sae_bridge.activations import Harvest, TokenPolicy
-from sae_bridge.evaluation import Positions
+from sae_bridge.evaluation import NULL_KINDS, NullKind, Positions
 from sae_bridge.suites.paper import PaperRun, paper_runs, reported
 from sae_bridge.training import Training
 
@@ -40,6 +40,10 @@ class Setting:
         methods: of inference, compared on frozen decoders.
         supports: real supports whose recovery is examined, for each decoder.
         planted_ks, planted_trials: planted codes on each decoder.
+        nulls: kinds of codes without learning that are measured at the recipe's own k.
+        nulls_over_k: those that are measured at every k.
+        sampled: so many documents that the model writes itself are the text, for a model whose training text is not at
+            hand; 0: ``text`` is.
     """
 
     name: str
@@ -63,6 +67,9 @@ class Setting:
     supports: int = 0
     planted_ks: tuple[int, ...] = ()
     planted_trials: int = 0
+    nulls: tuple[NullKind, ...] = NULL_KINDS
+    nulls_over_k: tuple[NullKind, ...] = ("coordinates",)
+    sampled: int = 0
 
     @property
     def sparse_degrees(self) -> tuple[int, ...]:

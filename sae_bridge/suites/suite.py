@@ -26,7 +26,7 @@ from expander_theory.results import (
 )
 from sae_bridge.activations import ActivationStore, StoredStream, TextSource, harvest
 from sae_bridge.evaluation import Losses, Null, Nulls, conventions
-from sae_bridge.models import LanguageModel, load_language_model
+from sae_bridge.models import LanguageModel, load_language_model, sample_text
 from sae_bridge.sae import SparseAutoencoder, is_sae_folder, load_sae, pruned
 from sae_bridge.suites._measuring import Measuring
 from sae_bridge.suites._pairs import append_pairs
@@ -38,6 +38,9 @@ Kind = TypeVar("Kind", bound=Record)
 
 _TOGETHER = 8
 """SAEs for which the model is run over the held-out text at once: what an interruption can lose."""
+
+_SAMPLED_TOKENS = 256
+"""Of a document that the model writes itself, at most; less where its context is shorter."""
 
 _AGREE = 1e-3
 """Nats a token by which clean losses of one text may differ between machines; rounding makes some 1e-5."""
@@ -65,8 +68,13 @@ class SAESuite:
 
     @cached_property
     def _harvested(self) -> tuple[LanguageModel, ActivationStore]:
-        model = load_language_model(self.setting.model, device=self.device)
-        return model, harvest(model, TextSource(self.setting.text), self.setting.harvest, self.out / "activations")
+        setting, text = self.setting, self.setting.text
+        model = load_language_model(setting.model, device=self.device)
+        if setting.sampled:
+            tokens = min(_SAMPLED_TOKENS, model.longest_context or _SAMPLED_TOKENS)
+            sample_text(model, self.out / "text", documents=setting.sampled, tokens=tokens)
+            text = (str(self.out / "text"),)
+        return model, harvest(model, TextSource(text), setting.harvest, self.out / "activations")
 
     @property
     def model(self) -> LanguageModel:
@@ -181,7 +189,7 @@ class SAESuite:
 
         The ledger gets a record of each SAE that it does not hold yet, and one for each member that names the group.
         SAEs that it holds are not trained again. Beside them stand codes that have learned nothing: the coordinate
-        null at every k that a member has, which each member is compared with, and the other nulls at the setting's k.
+        null at every k that a member has, which each member is compared with, and the nulls that the setting names.
 
         Args:
             group: name of the experiment.
@@ -258,11 +266,14 @@ class SAESuite:
             ledger.append(record)
 
     def _nulls(self, ks: Iterable[int]) -> list[Null]:
-        """The coordinate null at every k; all nulls at the setting's own, untrained masks of the frontier's sizes."""
-        recipe, nulls = self.setting.recipe, Nulls(self.store)
-        found = [null for k in ks if k != recipe.k for null in nulls.at(k, ("coordinates",))]
-        masks = [uniform_mask(self.store.m, recipe.n, d, seed=recipe.seed) for d in self.setting.sparse_degrees]
-        return [*found, *nulls.at(recipe.k, masks=(*masks, recipe.n))]
+        """Those of every k; at the setting's own with untrained masks of the frontier's sizes."""
+        setting, nulls = self.setting, Nulls(self.store)
+        recipe = setting.recipe
+        own, *masks = (
+            uniform_mask(self.store.m, recipe.n, d, seed=recipe.seed) for d in (setting.d, *setting.sparse_degrees)
+        )
+        found = [null for k in ks if k != recipe.k for null in nulls.at(k, setting.nulls_over_k, (own,))]
+        return [*found, *nulls.at(recipe.k, setting.nulls, (*masks, recipe.n))]
 
     def _pair(self, members: Sequence[Member], ledger: Ledger) -> None:
         """Each SAE against others of the same seed, and against the null of its k.

@@ -107,6 +107,17 @@ def sparsities(base: Training, degrees: tuple[int | None, ...], ks: tuple[int, .
     return found
 
 
+def by_omp(base: Training, d: int, ks: tuple[int, ...]) -> list[Variant]:
+    """The SAEs of a degree whose encoder is OMP, in training and ever after, over k; at the rate of the plain one."""
+    plain = architecture(base, d)
+    found = []
+    for k in ks:
+        name = f"{plain.name}-omp" if k == base.k else f"{plain.name}-omp-k{k}"
+        recipe = replace(plain.training, k=k, encoder="omp")
+        found.append(Variant(name, f"{plain.label}, OMP in the loop", recipe, rate_of=plain))
+    return found
+
+
 def better_training(base: Training, d: int) -> list[Variant]:
     """What may close the gap at the storage of degree d: more steps, revival, codes from more than one look."""
     plain = architecture(base, d)
