@@ -164,8 +164,8 @@ def _off_the_rows(more: int = 0, off: Callable[[Floats, Floats], Floats] = _won)
 TOPK_6A = Statement(
     "TOPK-6a",
     "For any code z of k nonzeros, r = Wz, and any set K of at most k rows, ||h||^2 - ||h - r||^2 <= T_k(h) + "
-    "sum_{i notin K} (2 h_i r_i - r_i^2), T_k the energy of the k largest coordinates: what is won over them is won off "
-    "the rows on which the columns peak.",
+    "sum_{i notin K} (2 h_i r_i - r_i^2), T_k the energy of the k largest coordinates: what is won over them is won "
+    "off the rows on which the columns peak.",
     _off_the_rows(),
     latex=r"\|h\|^2 - \|h - r\|^2 \le T_k(h) + \sum_{i \notin K} (2 h_i r_i - r_i^2),\quad |K| \le k",
     source="THEORY.md TOPK-6a",

@@ -121,9 +121,9 @@ _ONE_ROW = {"o <= 1": lambda c: nonnegative(1 - c.overlap)}
 TOPK_5 = Statement(
     "TOPK-5",
     "For overlaps of at most 1, unit columns, fixed |h|, independent uniform signs of h, and one step with threshold "
-    "|c_j| > t, E captured <= ((1 + eta) p - p^2) ||h||^2 <= ((1 + eta)/2)^2 ||h||^2, with p = sum_j E g_j^2/||h||^2, g "
-    "the code, and eta the mean of ||w_j||_inf^2 weighted by E g_j^2, or its largest value. So to capture a share f on "
-    "average takes a column with ||w_j||_inf^2 >= 2 sqrt(f) - 1.",
+    "|c_j| > t, E captured <= ((1 + eta) p - p^2) ||h||^2 <= ((1 + eta)/2)^2 ||h||^2, with p = sum_j E g_j^2/||h||^2, "
+    "g the code, and eta the mean of ||w_j||_inf^2 weighted by E g_j^2, or its largest value. So to capture a share f "
+    "on average takes a column with ||w_j||_inf^2 >= 2 sqrt(f) - 1.",
     _capped(),
     _ONE_ROW,
     latex=r"\frac{\mathbb E\,\mathrm{captured}}{\|h\|^2} \le (1 + \eta)p - p^2 \le \Big(\frac{1 + \eta}{2}\Big)^2",

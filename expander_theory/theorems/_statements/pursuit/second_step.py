@@ -98,7 +98,7 @@ def _rounds(shrink: Callable[[Floats], float]) -> Callable[[Case], Slack]:
 STEP_2R = Statement(
     "STEP-2r",
     "If the residual is encoded again on the same S, unit columns, and added to the code, what the code lacks of least "
-    "squares on S shrinks by B^2 or more in every round, B as in STEP-1b.",
+    "squares on S is at most B^2 times as large after every round, B as in STEP-1b.",
     _rounds(lambda inner: crowding(inner) ** 2),
     latex=r"\|P_S h - W g_{t+1}\|^2 \le B^2 \|P_S h - W g_t\|^2,\quad g_{t+1} = g_t + W_S^{\mathsf T}(h - W g_t)",
     source="Richardson iteration, Gershgorin; THEORY.md STEP-2",
@@ -109,8 +109,8 @@ STEP_2R = Statement(
 )
 STEP_2R = STEP_2R.with_mutants(
     STEP_2R.mutant("never worse", "A second round on S never captures less.", conclusion=_rounds(lambda inner: 1.0)),
-    STEP_2R.mutant("mu", "It shrinks by mu^2.", conclusion=_rounds(lambda inner: float(np.abs(inner).max()) ** 2)),
-    STEP_2R.mutant("half", "It shrinks by B^2/4.", conclusion=_rounds(lambda inner: crowding(inner) ** 2 / 4)),
+    STEP_2R.mutant("mu", "mu^2 stands for B^2.", conclusion=_rounds(lambda inner: float(np.abs(inner).max()) ** 2)),
+    STEP_2R.mutant("half", "B^2/4 stands for B^2.", conclusion=_rounds(lambda inner: crowding(inner) ** 2 / 4)),
 )
 
 
