@@ -13,7 +13,9 @@ _MODULES = (
     *("expansion", "probability", "designs", "identifiability", "l1"),
     *("pursuit.omp", "pursuit.omp_flat", "pursuit.omp_noise", "pursuit.omp_limits"),
     "l1_erc",
-    *("pursuit.topk", "amortisation", "pursuit.onestep", "l0_decoding", "trials", "curves"),
+    *("pursuit.topk", "amortisation", "pursuit.onestep"),
+    *("pursuit.capture", "pursuit.second_step", "pursuit.random_signs", "pursuit.gaussian"),
+    *("l0_decoding", "trials", "curves"),
 )
 
 

@@ -7,25 +7,35 @@ import numpy as np
 from expander_theory import Dictionary, Mask
 from expander_theory.theorems._statements import amortisation, l1_erc
 from expander_theory.theorems._statements.pursuit import (
+    capture,
+    gaussian,
     omp,
     omp_flat,
     omp_limits,
     omp_noise,
     onestep,
+    random_signs,
+    second_step,
     topk,
 )
 from expander_theory.theorems.case import Case
 
-MODULES = (omp, omp_flat, omp_noise, omp_limits, l1_erc, topk, amortisation, onestep)
-KNOWN = {v.id: v for module in MODULES for s in module.STATEMENTS for v in (s, *s.mutants)}
+
+def by_id(*modules):
+    """The statements of these modules, and their mutants."""
+    return {v.id: v for module in modules for s in module.STATEMENTS for v in (s, *s.mutants)}
 
 
-def of(mask, values, code=None, *, k=None, noise=None, id=None):
+CAPTURE = by_id(capture, second_step, random_signs, gaussian)
+KNOWN = by_id(omp, omp_flat, omp_noise, omp_limits, l1_erc, topk, amortisation, onestep)
+
+
+def of(mask, values, code=None, *, k=None, noise=None, signal=None, id=None):
     """A case, with unit columns if the statement ``id`` needs them, or if none is named."""
-    x = None if code is None else np.array(code, float)
+    x, e, h = (None if v is None else np.array(v, float) for v in (code, noise, signal))
     k = k or (1 if x is None else int(np.count_nonzero(x)))
-    unit = id is None or "unit" in KNOWN[id].needs
-    return Case(Dictionary(mask, np.array(values, float)), k, x, None if noise is None else np.array(noise), unit=unit)
+    unit = id is None or "unit" in {**KNOWN, **CAPTURE}[id].needs
+    return Case(Dictionary(mask, np.array(values, float)), k, x, e, unit=unit, signal=h)
 
 
 def full(W, code=None, **rest):
