@@ -1,6 +1,7 @@
 """What a trained SAE is worth: reconstruction, fidelity of the model, features, recovery, intervals."""
 
 from sae_bridge.evaluation.collapse import collapse, effective_degrees, weighted_effective_degree
+from sae_bridge.evaluation.cost import encode_microseconds
 from sae_bridge.evaluation.evaluate import AnySAE, evaluation_row, evaluation_rows, replacement, require_trained_on
 from sae_bridge.evaluation.features import collisions, firing_summary, novelty
 from sae_bridge.evaluation.inference import amortisation_gap
@@ -27,6 +28,7 @@ __all__ = [
     "collisions",
     "conventions",
     "effective_degrees",
+    "encode_microseconds",
     "evaluation_row",
     "evaluation_rows",
     "firing_summary",

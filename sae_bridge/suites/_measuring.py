@@ -26,6 +26,7 @@ from sae_bridge.evaluation import (
     amortisation_gap,
     collapse,
     collisions,
+    encode_microseconds,
     evaluation_row,
     firing_summary,
     geometry,
@@ -115,7 +116,7 @@ class Measuring:
             variant=variant.name,
             seed=seed,
             pruned=variant.pruned,
-            family=variant.family or ("dense" if sae.mask is None else "uniform"),
+            family=variant.family or _family(variant, sae),
             ce_by_context=_by_context(losses, name),
             omp_fvu=coded["omp"].fvu,
             omp_fvu_interval=coded["omp"].fvu_interval,
@@ -124,8 +125,16 @@ class Measuring:
             firing=FiringRates(**firing_summary(sae, self.store)),
             collisions=None if sae.mask is None else Collisions(**collisions(sae, self.store)),
             collapse=collapse(sae, self.store, mean=self._mean),
+            encode_microseconds=encode_microseconds(sae, self.store),
+            activations_sha256=self.store.sha256,
             **_training(folder),
         )
+
+
+def _family(variant: Variant, sae: SparseAutoencoder) -> str:
+    if sae.mask is None:
+        return "dense"
+    return "uniform" if variant.training.supports == "fixed" else "learned"
 
 
 def _by_omp(sae: SparseAutoencoder) -> CodeFunction:

@@ -26,6 +26,26 @@ def append_pairs(ledger: Ledger, known: Losses, pairs: Iterable[tuple[str, str]]
             ledger.append(_compared(known, bootstrap, measured[own], measured[other]))
 
 
+def dense_rivals(records: Iterable[EvaluationRecord]) -> dict[str, str]:
+    """For each sparse SAE the dense one of the same seed and encoder that is the smallest of those that take no fewer
+    packed bytes (k, or all its features where it has fewer): what it has to beat at equal storage and equal inference.
+    Those without one are left out.
+    """
+    records = list(records)
+    found = {}
+    for own in records:
+        rivals = [
+            other
+            for other in records
+            if other.architecture == "dense" != own.architecture
+            and (other.seed, other.k, other.encoder) == (own.seed, min(own.k, other.n), own.encoder)
+            and other.bytes_packed >= own.bytes_packed
+        ]
+        if rivals:
+            found[own.name] = min(rivals, key=lambda other: other.bytes_packed).name
+    return found
+
+
 def _compared(
     known: Losses, bootstrap: Bootstrap, own: EvaluationRecord | NullRecord, other: EvaluationRecord | NullRecord
 ) -> PairRecord:

@@ -16,6 +16,29 @@ METHODS = ("encoder", "least_squares", "mp", "omp", "omp_nonnegative", "gomp", "
 
 
 @dataclass(frozen=True)
+class EqualInference:
+    """Sizes of the comparison over storage at equal inference (TopK, OMP).
+
+    Attributes:
+        uniform: degrees of random masks whose SAEs are coded by OMP.
+        learned: degrees of learned supports, coded by OMP.
+        blocks: dense columns and degree of the others, on learned supports, coded by OMP.
+        dense: dense SAEs have as many values as masks of these degrees; coded by TopK, and by OMP.
+        by_topk: how many of ``learned`` and ``blocks``, the first ones, are coded by TopK as well.
+        long: how many of ``learned`` and ``blocks``, the first ones, are coded by OMP after ten times the steps too.
+        seeds: of all of them.
+    """
+
+    uniform: tuple[int, ...] = (8, 2, 32)
+    learned: tuple[int, ...] = (8, 32, 2, 4, 16, 64)
+    blocks: tuple[tuple[int, int], ...] = ((16, 6), (8, 6), (64, 24))
+    dense: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128, 256)
+    by_topk: int = 1
+    long: int = 1
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+@dataclass(frozen=True)
 class Setting:
     """One model, layer and size, and how much is run there.
 
@@ -40,6 +63,7 @@ class Setting:
         methods: of inference, compared on frozen decoders.
         supports: real supports whose recovery is examined, for each decoder.
         planted_ks, planted_trials: planted codes on each decoder.
+        equal_inference: what is compared over storage, with the same inference for all.
         nulls: kinds of codes without learning that are measured at the recipe's own k.
         nulls_over_k: those that are measured at every k.
         sampled: so many documents that the model writes itself are the text, for a model whose training text is not at
@@ -67,6 +91,7 @@ class Setting:
     supports: int = 0
     planted_ks: tuple[int, ...] = ()
     planted_trials: int = 0
+    equal_inference: EqualInference = EqualInference()
     nulls: tuple[NullKind, ...] = NULL_KINDS
     nulls_over_k: tuple[NullKind, ...] = ("coordinates",)
     sampled: int = 0
@@ -115,6 +140,7 @@ QUICK = Setting(
     supports=50,
     planted_ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160),
     planted_trials=25,
+    equal_inference=EqualInference((8,), (8, 2, 32), ((8, 6),), (4, 16, 64), long=0, seeds=(0,)),
 )
 
 FULL = Setting(

@@ -29,7 +29,7 @@ from sae_bridge.evaluation import Losses, Null, Nulls, conventions
 from sae_bridge.models import LanguageModel, load_language_model, sample_text
 from sae_bridge.sae import SparseAutoencoder, is_sae_folder, load_sae, pruned
 from sae_bridge.suites._measuring import Measuring
-from sae_bridge.suites._pairs import append_pairs
+from sae_bridge.suites._pairs import append_pairs, dense_rivals
 from sae_bridge.suites.presets import Setting
 from sae_bridge.suites.variants import Variant, architecture, control_mask
 from sae_bridge.training import Training, best_rates, train
@@ -196,21 +196,20 @@ class SAESuite:
             members: what it compares.
 
         Raises:
-            InvalidFile: the ledger holds results of other activations, unless only nulls are missing: these may be
-                added on another machine, whose activations differ in their last digits, if its clean losses agree.
+            InvalidFile: the ledger holds results of other activations. Those of another machine, which differ in their
+                last digits, may go on with a ledger if the clean losses agree; each record names the activations that
+                it was measured on.
         """
         members = list(dict.fromkeys(members))
         known = {record.name for record in self._records(EvaluationRecord)}
         self.train(m for m in members if file_name(*m) not in known)
         identity = self._identity()
-        elsewhere = all(file_name(*m) in known for m in members) and self._is_of_another_machine(identity)
-        if elsewhere:
-            identity = read_ledger(self.ledger_path)[0]
-        with Ledger(self.ledger_path, identity) as ledger:
+        elsewhere = self._is_of_another_machine(identity)
+        with Ledger(self.ledger_path, read_ledger(self.ledger_path)[0] if elsewhere else identity) as ledger:
             known = {record.name for record in ledger.of(EvaluationRecord)}
             todo = [m for m in members if file_name(*m) not in known]
             for start in range(0, len(todo), _TOGETHER):
-                self._evaluate(todo[start : start + _TOGETHER], ledger)
+                self._evaluate(todo[start : start + _TOGETHER], ledger, elsewhere)
             _join(group, members, ledger)
             self._measure_nulls({variant.training.k for variant, _ in members}, ledger, elsewhere)
             self._pair(members, ledger)
@@ -240,11 +239,15 @@ class SAESuite:
         stored, own = read_ledger(self.ledger_path)[0], json.loads(canonical_json(dict(identity)))
         return stored != own and {**stored, "activations_sha256": own["activations_sha256"]} == own
 
-    def _evaluate(self, members: Sequence[Member], ledger: Ledger) -> None:
+    def _measuring(self, elsewhere: bool) -> Measuring:
+        return Measuring(self.setting, self.model, self.store, None if elsewhere else self.baselines())
+
+    def _evaluate(self, members: Sequence[Member], ledger: Ledger, elsewhere: bool) -> None:
         known = self.baselines()
-        measuring = Measuring(self.setting, self.model, self.store, known)
         saes = {file_name(variant, seed): (variant, seed, self.sae(variant, seed)) for variant, seed in members}
-        losses, records = measuring.saes(saes, self.out / "sae")
+        losses, records = self._measuring(elsewhere).saes(saes, self.out / "sae")
+        if elsewhere and known is not None:
+            self._require_same_text(known, losses)
         if known is None:
             clean = losses.fidelity("clean")
             note = conventions(clean.positions, clean.baseline, clean.resample)
@@ -259,7 +262,7 @@ class SAESuite:
         if not todo:
             return
         known = self.baselines()
-        losses, records = Measuring(self.setting, self.model, self.store, None if elsewhere else known).nulls(todo)
+        losses, records = self._measuring(elsewhere).nulls(todo)
         if elsewhere and known is not None:
             self._require_same_text(known, losses)
         for record in records:
@@ -278,7 +281,8 @@ class SAESuite:
     def _pair(self, members: Sequence[Member], ledger: Ledger) -> None:
         """Each SAE against others of the same seed, and against the null of its k.
 
-        The others are the dense one, the plain ones of its degree and of the smallest, the first of the experiment.
+        The others are the dense one, the plain ones of its degree and of the smallest, the first of the experiment, and
+        the smallest dense one with the same encoder that takes no less storage.
         """
         known = self.baselines()
         if known is None:
@@ -292,6 +296,8 @@ class SAESuite:
             for other in (*shared, architecture(base, variant.training.d))
         ]
         pairs += [(file_name(variant, seed), null_name(variant.training.k)) for variant, seed in members]
+        named = {file_name(variant, seed) for variant, seed in members}
+        pairs += dense_rivals([record for record in ledger.of(EvaluationRecord) if record.name in named]).items()
         append_pairs(ledger, known, pairs)
 
     def _require_same_text(self, known: Losses, found: Losses) -> None:

@@ -232,6 +232,8 @@ class EvaluationRecord(Measurement, Record):
         omp_delta: ``delta`` with OMP's codes in the model.
         omp_recovered_zero: ``recovered_zero`` with OMP's codes in the model.
         collapse: how much of it is the coordinate null.
+        encode_microseconds: what encoding a token takes, in a batch of many, on the machine that measured it.
+        activations_sha256: content hash of the activations that it was measured on, those of the ledger if None.
     """
 
     KIND: ClassVar[str] = "evaluation"
@@ -259,6 +261,8 @@ class EvaluationRecord(Measurement, Record):
     omp_recovered_zero: float | None = None
     omp_recovered_zero_interval: Interval = None
     collapse: Collapse | None = None
+    encode_microseconds: float | None = None
+    activations_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,8 @@ class Planted(MemoryStream):
         self.data = code @ self.atoms
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
-def test_learned_supports_find_planted_ones_which_a_fixed_mask_cannot_have(criterion):
+@pytest.mark.parametrize(("criterion", "share"), [("gradient", 0.75), ("momentum", 0.75), ("random", 0.95)])
+def test_learned_supports_find_planted_ones_which_a_fixed_mask_cannot_have(criterion, share):
     stream = Planted()
 
     def fvu(supports):
@@ -48,7 +48,7 @@ def test_learned_supports_find_planted_ones_which_a_fixed_mask_cannot_have(crite
             one.advance(stream.batch(step))
         return one.numbers()["fvu"]
 
-    assert fvu(criterion) < 0.75 * fvu("fixed")
+    assert fvu(criterion) < share * fvu("fixed")
 
 
 @pytest.mark.parametrize("encoder", ["tied", "random", "omp"])
