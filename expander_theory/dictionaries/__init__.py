@@ -29,8 +29,8 @@ from expander_theory.dictionaries.geometry import (
     flatness,
     overlap_counts,
 )
-from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound, paper_eps_count
 from expander_theory.dictionaries.kinds import AnyDictionary, load_dictionary, without_blocks
+from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound, paper_eps_count
 from expander_theory.dictionaries.measures import dictionary_measures, expansion_rows, mask_measures
 from expander_theory.dictionaries.random_masks import (
     certified_sparsity,

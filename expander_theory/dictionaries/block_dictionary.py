@@ -113,7 +113,7 @@ class BlockDictionary(Immutable):
         """W as an (m, n) ``scipy.sparse.csc_array``."""
         import scipy.sparse
 
-        return scipy.sparse.hstack([self.dense.to_scipy(), self.masked.to_scipy()], format="csc")
+        return scipy.sparse.csc_array(scipy.sparse.hstack([self.dense.to_scipy(), self.masked.to_scipy()]))
 
     def to_dense(self) -> Floats:
         """W as an (m, n) array."""

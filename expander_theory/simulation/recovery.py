@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from expander_theory._kernels.sampling.planted import combine, compare
 from expander_theory.base import Seed, require
-from expander_theory.dictionaries import AnyDictionary, BlockDictionary, Dictionary, Floats
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary, Floats
 from expander_theory.simulation.problems import Noise, PlantedCodes
 from expander_theory.simulation.tasks import Success
 from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp

@@ -3,7 +3,8 @@
 Each loop costs r m vector multiply-adds for r columns, of a register's lanes each.
 """
 
-# See vectors: pyright: reportCallIssue=false, reportRedeclaration=false
+# As in vectors:
+# pyright: reportCallIssue=false, reportRedeclaration=false
 
 import numba
 from llvmlite import ir
@@ -31,9 +32,7 @@ class _Dense:
         self.scalar = ir.FloatType() if self.size == 4 else ir.DoubleType()
         self.vector = ir.VectorType(self.scalar, TILE_BYTES // self.size)
         name = f"llvm.fma.v{self.vector.count}f{8 * self.size}"
-        self.fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(self.vector, [self.vector] * 3), name
-        )
+        self.fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.vector, [self.vector] * 3), name)
 
     def line(self, pointer, index):
         """Where row ``index`` of an array of ``lanes`` columns begins."""

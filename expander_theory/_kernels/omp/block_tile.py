@@ -1,9 +1,9 @@
 """OMP on blocks, tile backend: :mod:`tile` with r dense columns before the masked ones.
 
-The dense columns are correlated with all lanes by a matrix product. Once one of them is chosen, every later step changes
-the whole residual: that part of it is taken from all lanes at once, before the next correlation, by another product.
-Work: n d + 2 r m multiply-adds a step and signal at vector speed, plus the least squares of :mod:`pursuit`, in which a
-dense atom meets every other one.
+The dense columns are correlated with all lanes by a matrix product. Once one of them is chosen, every later step
+changes the whole residual: that part of it is taken from all lanes at once, before the next correlation, by another
+product. Work: (n - r) d + 2 r m multiply-adds a step and signal at vector speed, plus the least squares of
+:mod:`pursuit`, in which a dense atom meets every other one.
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from expander_theory.base import njit
 
 
 class BlockTile(NamedTuple):
-    """A tile; correlations of the dense columns (r, lanes); what the residuals still have to lose of them (r, lanes)."""
+    """A tile; correlations of the dense columns, and what the residuals still have to lose of them, (r, lanes) each."""
 
     tile: Tile
     scores: Any

@@ -4,8 +4,6 @@
 n - r of d. The number of axes tells a kernel, when it is compiled, what it is given: for masks nothing changes.
 """
 
-import numpy as np
-
 from expander_theory.base import njit
 
 
