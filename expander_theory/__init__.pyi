@@ -5,11 +5,13 @@ from .base import (
 )
 from .dictionaries import (
     AnyDictionary as AnyDictionary,
+    BlockDictionary as BlockDictionary,
     DenseDictionary as DenseDictionary,
     Dictionary as Dictionary,
     Ensemble as Ensemble,
     babel as babel,
     babel_certified_k as babel_certified_k,
+    block_gaussian_dictionary as block_gaussian_dictionary,
     coherence as coherence,
     dense_gaussian_dictionary as dense_gaussian_dictionary,
     expansion_profile as expansion_profile,

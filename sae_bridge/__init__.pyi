@@ -36,6 +36,7 @@ from .pursuits import (
     torch_omp as torch_omp,
 )
 from .sae import (
+    BlockSAE as BlockSAE,
     ExpanderSAE as ExpanderSAE,
     SparseAutoencoder as SparseAutoencoder,
     TopKSAE as TopKSAE,

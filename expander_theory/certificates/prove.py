@@ -47,7 +47,7 @@ def certify(
         a JSON value; :func:`write_certificate` stores it.
 
     Raises:
-        InvalidArgument: a dense dictionary, a dynamic range below 1, or a negative time limit.
+        InvalidArgument: a dense or block dictionary, a dynamic range below 1, or a negative time limit.
     """
     if not isinstance(dictionary, Dictionary):
         allowed = "must be a masked dictionary: certificates are about columns with d of m entries"

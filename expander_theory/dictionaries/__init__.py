@@ -1,12 +1,11 @@
-"""Dictionaries: masks with values, dense ones, ensembles of them, and their geometry and expansion."""
+"""Dictionaries: masks with values, dense ones, both as blocks, ensembles, and their geometry and expansion."""
 
+from expander_theory.dictionaries.block_dictionary import BlockDictionary
 from expander_theory.dictionaries.dictionary import (
-    AnyDictionary,
     DenseDictionary,
     Dictionary,
     Floats,
     checked_signals,
-    load_dictionary,
     real_array,
 )
 from expander_theory.dictionaries.ensemble import ENSEMBLE_FAMILIES, Ensemble
@@ -30,6 +29,7 @@ from expander_theory.dictionaries.geometry import (
     flatness,
     overlap_counts,
 )
+from expander_theory.dictionaries.kinds import AnyDictionary, load_dictionary, without_blocks
 from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound, paper_eps_count
 from expander_theory.dictionaries.measures import dictionary_measures, expansion_rows, mask_measures
 from expander_theory.dictionaries.random_masks import (
@@ -41,6 +41,7 @@ from expander_theory.dictionaries.random_masks import (
 )
 from expander_theory.dictionaries.spectral import spectral_neighbours
 from expander_theory.dictionaries.values import (
+    block_gaussian_dictionary,
     dense_gaussian_dictionary,
     flat_dictionary,
     gaussian_dictionary,
@@ -51,6 +52,7 @@ __all__ = [
     "ENSEMBLE_FAMILIES",
     "MARGIN",
     "AnyDictionary",
+    "BlockDictionary",
     "DenseDictionary",
     "Dictionary",
     "Ensemble",
@@ -59,6 +61,7 @@ __all__ = [
     "attack_expansion",
     "babel",
     "babel_certified_k",
+    "block_gaussian_dictionary",
     "certified_sparsity",
     "checked_signals",
     "coherence",
@@ -89,4 +92,5 @@ __all__ = [
     "sign_dictionary",
     "spectral_neighbours",
     "stopping_set_failure",
+    "without_blocks",
 ]

@@ -1,7 +1,7 @@
 """Dictionaries W in R^{m x n}: masked ones that store d n values, and dense ones as the reference.
 
-Both kinds answer the same calls, so solvers, certificates and sweeps take either
-(:data:`AnyDictionary`). Activations are rows: ``h`` has shape (batch, m), codes (batch, n).
+Both kinds answer the same calls, and so do those that are made of both
+(:class:`expander_theory.BlockDictionary`). Activations are rows: ``h`` has shape (batch, m), codes (batch, n).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels.linear.products import correlate, gather, row_norms, scatter
 from expander_theory._kernels.linear.vectors import aligned, lanes_of
-from expander_theory.base import Immutable, InvalidArgument, InvalidFile, require
-from expander_theory.masks import Mask, mask_from
-from expander_theory.results import content_hash, read_arrays, stored_kind, write_arrays
+from expander_theory.base import Immutable, require
+from expander_theory.masks import Mask
+from expander_theory.results import content_hash, write_arrays
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -277,30 +277,6 @@ class DenseDictionary(Immutable):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the values in one hashed safetensors file."""
         write_arrays(path, DENSE_KIND, VERSION, {}, {"columns": self.columns})
-
-
-AnyDictionary = Dictionary | DenseDictionary
-
-
-def load_dictionary(path: str | os.PathLike[str]) -> AnyDictionary:
-    """Load what ``save`` of either kind wrote, and check it.
-
-    Raises:
-        InvalidFile: missing, truncated, altered, newer than this release, or not a dictionary (NaN, a zero column).
-    """
-    kind = stored_kind(path)
-    if kind not in (KIND, DENSE_KIND):
-        raise InvalidFile(path, f"holds {kind!r}, expected a dictionary ({KIND!r} or {DENSE_KIND!r})")
-    fields, arrays = read_arrays(path, kind, VERSION)
-    name = "values" if kind == KIND else "columns"
-    if name not in arrays:
-        raise InvalidFile(path, f"damaged: it holds no {name}")
-    try:
-        if kind == DENSE_KIND:
-            return DenseDictionary(arrays["columns"])
-        return Dictionary(mask_from(path, fields, arrays), arrays["values"])
-    except InvalidArgument as error:
-        raise InvalidFile(path, f"holds no usable dictionary: {error}") from None
 
 
 def _norms(values: Floats) -> Floats:

@@ -20,7 +20,9 @@ from expander_theory.base import (
     require_real,
     unchecked,
 )
-from expander_theory.dictionaries.dictionary import AnyDictionary, Dictionary, load_dictionary
+from expander_theory.dictionaries.block_dictionary import BlockDictionary
+from expander_theory.dictionaries.dictionary import DenseDictionary, Dictionary
+from expander_theory.dictionaries.kinds import AnyDictionary, load_dictionary
 from expander_theory.dictionaries.values import dense_gaussian_dictionary, flat_values, gaussian_values, sign_values
 from expander_theory.masks import MASK_FAMILIES, Mask, build_mask, require_sizes
 
@@ -73,7 +75,7 @@ class Ensemble:
         if self.family in MASK_FAMILIES:
             MASK_FAMILIES[self.family].require(self.m, self.n, self.d)
         if self.family == "file" and not self.sha256:
-            stored = load_dictionary(self.file)
+            stored = _uniform(self.file)
             shapes = ((self.m, self.n, self.d), (stored.m, stored.n, stored.d))
             for name, given, there in zip("mnd", *shapes, strict=True):
                 require(given == there, name, given, f"must be {there}, as in {self.file}")
@@ -84,9 +86,9 @@ class Ensemble:
         """The ensemble of one dictionary, by the file that ``save`` wrote.
 
         Raises:
-            InvalidFile: missing, damaged, not a dictionary, or with NaN.
+            InvalidFile: missing, damaged, not a dictionary, with NaN, or of blocks, which no one d describes.
         """
-        stored = load_dictionary(path)
+        stored = _uniform(path)
         return cls("file", stored.m, stored.n, stored.d, "stored", file=os.fspath(path), sha256=stored.sha256)
 
     @property
@@ -119,6 +121,14 @@ class Ensemble:
         else:
             values = (sign_values if self.values == "signs" else gaussian_values)(mask.rows.shape, rng)
         return unchecked(Dictionary, mask=mask, values=values.astype(dtype, copy=False))
+
+
+def _uniform(path: str | os.PathLike[str]) -> Dictionary | DenseDictionary:
+    """The dictionary of a file, if all columns have d nonzeros."""
+    stored = load_dictionary(path)
+    if isinstance(stored, BlockDictionary):
+        raise InvalidFile(path, "holds a block dictionary; the columns of an ensemble have one number of nonzeros")
+    return stored
 
 
 @lru_cache(maxsize=2)

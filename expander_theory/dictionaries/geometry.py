@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from expander_theory._kernels.expansion.graph import Graph, entries
 from expander_theory._kernels.expansion.pairs import dense_gram_sums, largest_gram_sums, overlap_histograms
 from expander_theory.base import require, require_int
-from expander_theory.dictionaries.dictionary import AnyDictionary, Dictionary, Floats
+from expander_theory.dictionaries.block_dictionary import BlockDictionary
+from expander_theory.dictionaries.dictionary import Dictionary, Floats
+from expander_theory.dictionaries.kinds import AnyDictionary, without_blocks
 from expander_theory.masks import Mask
 
 MARGIN = 1e-9
@@ -20,7 +22,9 @@ MARGIN = 1e-9
 
 
 def flatness(dictionary: AnyDictionary) -> Floats:
-    """C_j = sqrt(d) ||w_j||_inf / ||w_j||_2 in [1, sqrt d] for every column, shape (n,), float64."""
+    """C_j = sqrt(d) ||w_j||_inf / ||w_j||_2 in [1, sqrt d] for every column, shape (n,), float64; d = m where dense."""
+    if isinstance(dictionary, BlockDictionary):
+        return np.concatenate([flatness(dictionary.dense), flatness(dictionary.masked)])
     largest = np.abs(dictionary.values).max(axis=1).astype(np.float64)
     return np.sqrt(dictionary.d) * largest / dictionary.column_norms
 
@@ -28,14 +32,14 @@ def flatness(dictionary: AnyDictionary) -> Floats:
 def babel(dictionary: AnyDictionary, size: int) -> Floats:
     """The Babel function mu_1(1), ..., mu_1(size): the largest sum of k moduli |G_jl|, l != j, in a row of G.
 
-    Columns are taken at unit norm. O(sum_i D_i^2) for a masked dictionary (D_i the row degrees).
+    Columns are taken at unit norm. O(sum_i D_i^2) for a masked dictionary (D_i the row degrees), O(n^2 m) for others.
 
     Raises:
         InvalidArgument: size outside 1..n-1.
     """
     size = require_int("size", size)
     require(1 <= size < dictionary.n, "size", size, f"must be between 1 and n - 1 = {dictionary.n - 1}")
-    unit = dictionary.astype(np.float64).normalised()
+    unit = without_blocks(dictionary.astype(np.float64).normalised())
     if isinstance(unit, Dictionary):
         return largest_gram_sums(entries(unit.mask.rows, unit.values, unit.mask.row_lists), size)
     sums = np.zeros(size)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from expander_theory.dictionaries.dictionary import AnyDictionary
+from expander_theory.dictionaries.block_dictionary import BlockDictionary
 from expander_theory.dictionaries.expansion import expansion_profile
 from expander_theory.dictionaries.geometry import (
     babel,
@@ -15,6 +15,7 @@ from expander_theory.dictionaries.geometry import (
     flatness,
     overlap_counts,
 )
+from expander_theory.dictionaries.kinds import AnyDictionary
 from expander_theory.masks import Mask
 
 
@@ -39,11 +40,13 @@ def dictionary_measures(dictionary: AnyDictionary) -> dict[str, Any]:
     """Flatness, coherence, the first values of the Babel function, and the k that they certify for OMP."""
     flat = flatness(dictionary)
     sums = babel(dictionary, min(4, dictionary.n - 1)) if dictionary.n > 1 else np.zeros(1)
+    parts = (dictionary.dense, dictionary.masked) if isinstance(dictionary, BlockDictionary) else (dictionary,)
     return {
         "m": dictionary.m,
         "n": dictionary.n,
-        "d": dictionary.d,
-        "decoder values": int(dictionary.values.size),
+        **({"dense columns r": parts[0].n} if len(parts) == 2 else {}),
+        "d": parts[-1].d,
+        "decoder values": sum(int(part.values.size) for part in parts),
         "flatness C, mean": float(flat.mean()),
         "flatness C, largest": float(flat.max()),
         "coherence mu": float(sums[0]),

@@ -1,4 +1,4 @@
-"""Random unit-norm dictionaries: values on a mask, and the dense Gaussian reference."""
+"""Random unit-norm dictionaries: values on a mask, the dense Gaussian reference, and both side by side."""
 
 import math
 
@@ -6,7 +6,9 @@ import numpy as np
 
 from expander_theory._kernels.sampling.planted import scale_to_unit
 from expander_theory.base import Seed, generator, require, require_int
+from expander_theory.dictionaries.block_dictionary import BlockDictionary
 from expander_theory.dictionaries.dictionary import DenseDictionary, Dictionary, Floats
+from expander_theory.dictionaries.kinds import AnyDictionary
 from expander_theory.masks import Mask
 
 
@@ -49,6 +51,29 @@ def dense_gaussian_dictionary(m: int, n: int, *, seed: Seed) -> DenseDictionary:
     require(m >= 1, "m", m, "must be at least 1")
     require(n >= 1, "n", n, "must be at least 1")
     return DenseDictionary(generator(seed, "dense").standard_normal((n, m))).normalised()
+
+
+def block_gaussian_dictionary(mask: Mask, r: int, *, seed: Seed) -> AnyDictionary:
+    """Independent standard normal values, in all m rows of the first r columns and on the mask in the others, columns
+    scaled to unit l2 norm.
+
+    Args:
+        mask: supports of n columns; those of the first r are not used.
+        r: dense columns, 0..n; r = 0 is :func:`gaussian_dictionary`, r = n :func:`dense_gaussian_dictionary`.
+        seed: of the values.
+
+    Raises:
+        InvalidArgument: r out of range.
+    """
+    r = require_int("r", r)
+    require(0 <= r <= mask.n, "r", r, f"must be between 0 and n = {mask.n}")
+    if r == 0:
+        return gaussian_dictionary(mask, seed=seed)
+    dense = dense_gaussian_dictionary(mask.m, r, seed=seed)
+    if r == mask.n:
+        return dense
+    rest = Mask(mask.m, mask.rows[r:], f"{mask.recipe}, without its first {r} columns" if mask.recipe else "")
+    return BlockDictionary(dense, gaussian_dictionary(rest, seed=seed))
 
 
 def sign_values(shape: tuple[int, int], rng: np.random.Generator) -> Floats:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory._kernels.sampling.planted import combine, compare
 from expander_theory.base import Seed, require
-from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary, Floats
 from expander_theory.simulation.problems import Noise, PlantedCodes
 from expander_theory.simulation.tasks import Success
 from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp
@@ -113,7 +114,8 @@ def recovered(dictionary: AnyDictionary | Prepared, codes: Floats, k: int, solve
 
 
 def signals_of(dictionary: AnyDictionary, codes: PlantedCodes) -> NDArray[np.float64]:
-    """W x of planted codes, (batch, m), in float64 whatever the dictionary's dtype; O(k d) a code, O(k m) dense.
+    """W x of planted codes, (batch, m), in float64 whatever the dictionary's dtype; O(k d) a code on a mask,
+    O(k m) dense or of blocks.
 
     Raises:
         InvalidArgument: supports and values of different shapes, or a column that the dictionary has not.
@@ -124,6 +126,16 @@ def signals_of(dictionary: AnyDictionary, codes: PlantedCodes) -> NDArray[np.flo
     inside = supports.size == 0 or (supports.min() >= 0 and supports.max() < dictionary.n)
     require(bool(inside), "codes.supports", "array with a column out of range", f"must lie in 0..{dictionary.n - 1}")
     out = np.zeros((len(codes.supports), dictionary.m))
-    rows = dictionary.mask.rows if isinstance(dictionary, Dictionary) else np.empty((0, 0), np.int32)
-    combine(rows, dictionary.values, codes.supports, codes.values, out)
+    if isinstance(dictionary, BlockDictionary):
+        first = supports < dictionary.r
+        for part, own, offset in ((dictionary.dense, first, 0), (dictionary.masked, ~first, dictionary.r)):
+            _add(part, np.where(own, supports - offset, 0), np.where(own, codes.values, 0), out)
+    else:
+        _add(dictionary, supports, codes.values, out)
     return out
+
+
+def _add(dictionary: Dictionary | DenseDictionary, supports: Any, values: Any, out: NDArray[np.float64]) -> None:
+    """out += W x."""
+    rows = dictionary.mask.rows if isinstance(dictionary, Dictionary) else np.empty((0, 0), np.int32)
+    combine(rows, dictionary.values, supports, values, out)

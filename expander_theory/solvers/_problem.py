@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels.pursuits.atoms import Columns, Found
 from expander_theory.base import InvalidArgument, require, require_int
-from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats, checked_signals
+from expander_theory.dictionaries import (
+    AnyDictionary,
+    DenseDictionary,
+    Dictionary,
+    Floats,
+    checked_signals,
+    without_blocks,
+)
 from expander_theory.solvers.recovery import (
     Recovery,
     empty_recovery,
@@ -55,7 +62,7 @@ class Problem:
 def checked_problem(
     dictionary: AnyDictionary, signals: ArrayLike, k: int, relative_tolerance: float | None, name="relative_tolerance"
 ) -> Problem:
-    """The problem in the dtype of the signals.
+    """The problem in the dtype of the signals; blocks are solved as dense columns.
 
     Args:
         relative_tolerance: default 100 machine epsilons, where the residual is rounding error.
@@ -71,12 +78,12 @@ def checked_problem(
     require(0 <= tolerance < 1, name, relative_tolerance, "must be in [0, 1)")
     out = empty_recovery(dictionary.n, h.shape[0], int(k), h.dtype)
     out = replace(out, iterations=np.zeros(h.shape[0], np.int32))
-    shift = _shift(dictionary)
-    columns = columns_of(dictionary, h.dtype, shift)
+    shift = _shift(uniform := without_blocks(dictionary))
+    columns = columns_of(uniform, h.dtype, shift)
     return Problem(h, columns, float(tolerance), exponents, exponents - shift, out)
 
 
-def _shift(dictionary: AnyDictionary) -> int:
+def _shift(dictionary: Dictionary | DenseDictionary) -> int:
     """The power of two that brings very large or very small columns near 1; 0 for all others."""
     exponent = int(np.frexp(np.abs(dictionary.values).max())[1])
     return exponent if abs(exponent) > _EXTREME else 0
@@ -85,7 +92,7 @@ def _shift(dictionary: AnyDictionary) -> int:
 _EXTREME = 24  # so far from 1, the values of a column and their ratios to signals fit float32 with room
 
 
-def columns_of(dictionary: AnyDictionary, dtype: np.dtype[Any], shift: int = 0) -> Columns:
+def columns_of(dictionary: Dictionary | DenseDictionary, dtype: np.dtype[Any], shift: int = 0) -> Columns:
     """The arrays that kernels take, times 2^-shift."""
     if shift:
         values = np.ldexp(dictionary.values, -shift).astype(dtype)
@@ -111,5 +118,6 @@ def positive_or(name: str, value: int | None, default: int) -> int:
 def require_masked(dictionary: AnyDictionary, solver: str) -> Dictionary:
     """The dictionary, if it has a mask."""
     if not isinstance(dictionary, Dictionary):
-        raise InvalidArgument("dictionary", "dense", f"must be masked: {solver} lets the rows of a sparse column vote")
+        kind = "dense" if isinstance(dictionary, DenseDictionary) else "of blocks"
+        raise InvalidArgument("dictionary", kind, f"must be masked: {solver} lets the rows of a sparse column vote")
     return dictionary

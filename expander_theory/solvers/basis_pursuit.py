@@ -57,8 +57,8 @@ def basis_pursuit(
         require_sparsity(dictionary, k)
     require(0 <= zero_tolerance < 1, "zero_tolerance", zero_tolerance, "must be in [0, 1)")
     h, exponents = to_unit_range(given.astype(np.float64))
-    scale = int(np.frexp(np.abs(dictionary.values).max())[1])
     matrix = dictionary.astype(np.float64).to_scipy()
+    scale = int(np.frexp(np.abs(matrix.data).max())[1])
     matrix.data = np.ldexp(matrix.data, -scale)
     solved = [_minimiser(matrix, dictionary.n, signal, nonnegative) for signal in h]
     codes = np.stack([x for x, _, _ in solved]) if solved else np.zeros((0, dictionary.n))

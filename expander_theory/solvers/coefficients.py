@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from expander_theory._kernels.expansion.coefficients import gram_row_sums, largest_l1, least_range
 from expander_theory._kernels.expansion.graph import entries
 from expander_theory.base import InvalidArgument, require, require_int
-from expander_theory.dictionaries import MARGIN, AnyDictionary, Dictionary, Floats
+from expander_theory.dictionaries import (
+    MARGIN,
+    AnyDictionary,
+    DenseDictionary,
+    Dictionary,
+    Floats,
+    without_blocks,
+)
 from expander_theory.solvers.recovery import require_unit_columns
 
 SINGULAR = 1e-10
@@ -44,7 +51,7 @@ def exact_recovery_coefficients(dictionary: AnyDictionary, supports: ArrayLike) 
     distinct = all(np.unique(row).size == row.size for row in chosen)
     require(distinct, "supports", "array with a repeated column in a row", "must be distinct in each row")
     out = np.full(len(chosen), np.inf)
-    typed = dictionary.astype(np.float64)
+    typed = without_blocks(dictionary.astype(np.float64))
     for b, support in enumerate(chosen):
         atoms = _columns(typed, support)
         lowest = np.linalg.eigvalsh(atoms.T @ atoms)[0] if support.size <= dictionary.m else 0.0
@@ -60,7 +67,7 @@ def exact_recovery_coefficients(dictionary: AnyDictionary, supports: ArrayLike) 
     return out
 
 
-def _columns(dictionary: AnyDictionary, support: NDArray[np.integer]) -> Floats:
+def _columns(dictionary: Dictionary | DenseDictionary, support: NDArray[np.integer]) -> Floats:
     if not isinstance(dictionary, Dictionary):
         return dictionary.columns[support].T
     out = np.zeros((dictionary.m, support.size))
@@ -127,7 +134,8 @@ class _Pairs:
 
     def __init__(self, dictionary: AnyDictionary) -> None:
         if not isinstance(dictionary, Dictionary):
-            raise InvalidArgument("dictionary", "dense", "must be a masked dictionary")
+            kind = "dense" if isinstance(dictionary, DenseDictionary) else "of blocks"
+            raise InvalidArgument("dictionary", kind, "must be a masked dictionary")
         require_unit_columns(dictionary)
         unit = dictionary.astype(np.float64).normalised()
         self.n = unit.n

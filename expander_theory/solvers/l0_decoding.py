@@ -54,7 +54,7 @@ def l0_decoding(
         equality_tolerance: t, default 100 machine epsilons.
 
     Raises:
-        InvalidArgument: a dense dictionary, bad signals, k or options.
+        InvalidArgument: a dense or block dictionary, bad signals, k or options.
     """
     d = require_masked(dictionary, "l0_decoding").d
     problem = checked_problem(dictionary, signals, k, equality_tolerance, "equality_tolerance")

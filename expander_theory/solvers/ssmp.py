@@ -40,7 +40,7 @@ def ssmp(
         relative_tolerance: default 100 machine epsilons, where the residual is rounding error.
 
     Raises:
-        InvalidArgument: a dense dictionary, bad signals, k or options.
+        InvalidArgument: a dense or block dictionary, bad signals, k or options.
     """
     mask = require_masked(dictionary, "ssmp").mask
     problem = checked_problem(dictionary, signals, k, relative_tolerance)

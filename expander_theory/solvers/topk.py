@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from expander_theory._kernels.linear.vectors import BLOCK_BYTES, aligned, correlations, lanes_of
 from expander_theory._kernels.pursuits import topk as kernel
 from expander_theory._kernels.pursuits.atoms import Columns
-from expander_theory.dictionaries import AnyDictionary, Floats, checked_signals
+from expander_theory.dictionaries import AnyDictionary, Floats, checked_signals, without_blocks
 from expander_theory.solvers._problem import columns_of
 from expander_theory.solvers.recovery import (
     Recovery,
@@ -25,7 +25,7 @@ def topk(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, signed: bool 
     """The one-step encoder of a tied SAE: c = W^T h, kept on its k largest entries, in decreasing order.
 
     Exact under a limit on the dynamic range of the code (THEORY.md TOPK-1, TOPK-1n); coefficients
-    are the correlations themselves. Ties go to the lowest index. O(dn) a signal, O(mn) if dense.
+    are the correlations themselves. Ties go to the lowest index. O(dn) a signal, O(mn) if dense or of blocks.
 
     Args:
         dictionary: unit-l2 columns.
@@ -40,7 +40,7 @@ def topk(dictionary: AnyDictionary, signals: ArrayLike, k: int, *, signed: bool 
     require_sparsity(dictionary, k)
     require_unit_columns(dictionary)
     out = empty_recovery(dictionary.n, h.shape[0], int(k), h.dtype)
-    columns, n = columns_of(dictionary, h.dtype), dictionary.n
+    columns, n = columns_of(without_blocks(dictionary), h.dtype), dictionary.n
     for first, scores in _scores(columns, h):
         part = slice(first, min(first + len(scores), len(h)))
         indices, coefficients = out.indices[part], out.coefficients[part]

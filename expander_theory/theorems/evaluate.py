@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from expander_theory.base import InvalidArgument, require, require_int
-from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats, checked_signals
+from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Dictionary, Floats, checked_signals
 from expander_theory.theorems.case import Case
 from expander_theory.theorems.registry import find_statement
 from expander_theory.theorems.slack import Slack
@@ -84,7 +84,8 @@ def _case(
     signal: ArrayLike | None = None,
 ) -> Case:
     if not isinstance(dictionary, Dictionary):
-        raise InvalidArgument("dictionary", "dense", "must be a masked dictionary: the statements are about masks")
+        kind = "dense" if isinstance(dictionary, DenseDictionary) else "of blocks"
+        raise InvalidArgument("dictionary", kind, "must be a masked dictionary: the statements are about masks")
     k = require_int("k", k)
     require(1 <= k <= dictionary.n, "k", k, f"must be between 1 and n = {dictionary.n}")
     if "full" in statement.needs:

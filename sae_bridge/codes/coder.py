@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from expander_theory.base import require, require_choice
-from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Dictionary
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary
 from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp
 from sae_bridge.codes._support_fit import fit_on_support
 from sae_bridge.pursuits import TensorDictionary, torch_omp
@@ -220,5 +220,8 @@ def decoder_of(sae: Autoencoder) -> AnyDictionary:
     """The decoder's columns as ``decode`` uses them, not normalised, in the SAE's dtype."""
     if not isinstance(sae, SparseAutoencoder):
         return sae.dictionary()
-    values = storable(sae.weight)
-    return DenseDictionary(values) if sae.mask is None else Dictionary(sae.mask, values)
+    parts = [storable(part) for part in sae.decoder_parts]
+    if sae.mask is None:
+        return DenseDictionary(parts[0])
+    masked = Dictionary(sae.mask, parts[-1])
+    return masked if len(parts) == 1 else BlockDictionary(DenseDictionary(parts[0]), masked)

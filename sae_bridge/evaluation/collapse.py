@@ -7,6 +7,8 @@ do not show it, because most columns hardly ever fire: these measures weight a c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,19 +34,20 @@ def effective_degrees(weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def weighted_effective_degree(weight: Tensor, acts: Tensor, indices: Tensor) -> float:
+def weighted_effective_degree(parts: Sequence[Tensor], acts: Tensor, indices: Tensor) -> float:
     """The mean effective degree of the columns, each weighted by the energy sum of acts^2 ||w||^2 of its feature.
 
     Args:
-        weight: values of the columns, (n, d) or (n, m).
+        parts: values of the columns, (n, d) or (n, m), or of blocks of them.
         acts, indices: codes of some tokens, (B, K); zeros are padding.
 
     Returns:
         NaN where no feature is active.
     """
-    squares = weight.detach().double().square().sum(dim=1)
-    energy = feature_energy(acts, indices, len(weight)) * squares
-    return float((energy * effective_degrees(weight)).sum() / energy.sum())
+    squares = torch.cat([part.detach().double().square().sum(dim=1) for part in parts])
+    energy = feature_energy(acts, indices, len(squares)) * squares
+    degrees = torch.cat([effective_degrees(part) for part in parts])
+    return float((energy * degrees).sum() / energy.sum())
 
 
 def feature_energy(acts: Tensor, indices: Tensor, n: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from expander_theory.base import Immutable, require
-from expander_theory.dictionaries import AnyDictionary, Dictionary
+from expander_theory.dictionaries import AnyDictionary, Dictionary, without_blocks
 
 _UNIT = 1e-6
 
@@ -68,11 +68,16 @@ class TensorDictionary(Immutable):
 
     @classmethod
     def of(cls, dictionary: AnyDictionary, like: Tensor) -> TensorDictionary:
-        """A numpy dictionary on the device and in the dtype of ``like``."""
+        """A numpy dictionary on the device and in the dtype of ``like``; one of blocks becomes dense."""
+        dictionary = without_blocks(dictionary)
         values = torch.tensor(dictionary.values, dtype=like.dtype, device=like.device)
         if not isinstance(dictionary, Dictionary):
             return cls(dictionary.m, values)
         return cls(dictionary.m, values, torch.tensor(dictionary.mask.rows, device=like.device))
+
+    def after(self, columns: Tensor) -> TensorDictionary:
+        """A dense dictionary: columns (r, m), which were checked before, and then these, with m values each."""
+        return TensorDictionary.trusted(self.m, torch.cat([columns, self.to_dense()]), None)
 
     @property
     def n(self) -> int:

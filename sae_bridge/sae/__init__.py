@@ -1,6 +1,8 @@
-"""Sparse autoencoders with expander or dense decoders, their files, storage, pruned and null ones."""
+"""Sparse autoencoders with expander, dense or block decoders, their files, storage, pruned and null ones."""
 
 from sae_bridge.sae import ops
+from sae_bridge.sae.block_sae import BlockSAE
+from sae_bridge.sae.loading import load_sae
 from sae_bridge.sae.nulls import coordinate_null, mean_null, principal_null, untrained_null
 from sae_bridge.sae.pruning import pruned
 from sae_bridge.sae.pursuit import Pursuit
@@ -14,7 +16,6 @@ from sae_bridge.sae.sae import (
     Selection,
     SparseAutoencoder,
     TopKSAE,
-    load_sae,
     resolved_selection,
     storable,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "PURSUITS",
     "WEIGHTS",
     "Activation",
+    "BlockSAE",
     "Encoder",
     "Encoding",
     "ExpanderSAE",

@@ -13,20 +13,23 @@ from expander_theory.base import derived_seed
 _BLOCK = 1 << 20  # entries at a time
 
 
-def initial_weight(m: int, n: int, rows: NDArray[np.int32] | None, *, seed: int, purpose: str) -> Tensor:
+def initial_weight(
+    m: int, n: int, rows: NDArray[np.int32] | None, *, seed: int, purpose: str, first: int = 0
+) -> Tensor:
     """Standard Gaussian entries, float32, by column: shape (n, d) at the ``rows`` (n, d) of a mask, else (n, m).
 
     Args:
         seed, purpose: together decide the values; equal for masked and dense.
+        first: the number of the first of these n columns, where others go before them.
     """
     key = np.uint64(derived_seed(seed, purpose) % 2**64)
     width = m if rows is None else rows.shape[1]
     out = np.empty((n, width), np.float32)
     step = max(1, _BLOCK // width)
-    for first in range(0, n, step):
-        columns = np.arange(first, min(n, first + step), dtype=np.uint64)[:, None]
-        entries = np.arange(m, dtype=np.uint64) if rows is None else rows[first : first + step].astype(np.uint64)
-        out[first : first + step] = _gaussian(columns * np.uint64(m) + entries, key)
+    for begin in range(0, n, step):
+        columns = np.arange(first + begin, first + min(n, begin + step), dtype=np.uint64)[:, None]
+        entries = np.arange(m, dtype=np.uint64) if rows is None else rows[begin : begin + step].astype(np.uint64)
+        out[begin : begin + step] = _gaussian(columns * np.uint64(m) + entries, key)
     return torch.from_numpy(out)
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from expander_theory.dictionaries import DenseDictionary, Dictionary
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary
 from expander_theory.masks import Mask
 from expander_theory.solvers import Prepared, omp
 from sae_bridge.pursuits import TensorDictionary, torch_omp
@@ -33,11 +33,17 @@ class Pursuit:
 
     def __init__(self, selection: Pursued) -> None:
         self.selection: Pursued = selection
-        self._prepared: Prepared | None = None
+        self._known: tuple[list[NDArray[np.floating]], Mask | None, Prepared] | None = None
 
     @torch.no_grad()
     def __call__(
-        self, x: Tensor, weight: Tensor, rows: Tensor | None, mask: Mask | None, k: int
+        self,
+        x: Tensor,
+        weight: Tensor,
+        rows: Tensor | None,
+        mask: Mask | None,
+        k: int,
+        dense: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Codes of signals.
 
@@ -46,26 +52,39 @@ class Pursuit:
             weight: unit columns, (n, d) on a mask, (n, m) dense.
             rows, mask: the supports on the device and as a mask; None where dense.
             k: atoms, 1..min(m, n).
+            dense: unit columns (r, m) that go before the masked ones.
 
         Returns:
             acts (B, k), in the dtype of x and without gradient, and atoms (B, k) int64, in the order of selection;
             zeros are padding.
         """
         signals = x.detach() if x.dtype == torch.float64 else x.detach().float()
-        values = weight.detach().to(signals.dtype)
+        parts = [part.detach().to(signals.dtype) for part in (dense, weight) if part is not None]
         if x.is_cuda or (mask is None and self.selection == "nonnegative"):  # what a dense product is fast with
-            dictionary = TensorDictionary.trusted(x.shape[1], values, rows)
+            dictionary = TensorDictionary.trusted(x.shape[1], parts[-1], rows)
+            if dense is not None:
+                dictionary = dictionary.after(parts[0])
             found = torch_omp(dictionary, signals, k, selection=self.selection)
             return found.coefficients.to(x.dtype), found.indices.clamp_min(0)
-        recovery = omp(self._ready(values.numpy(), mask), signals.numpy(), k, selection=self.selection, n_jobs=-1)
+        prepared = self._ready([part.numpy() for part in parts], mask)
+        recovery = omp(prepared, signals.numpy(), k, selection=self.selection, n_jobs=-1)
         acts = torch.from_numpy(recovery.coefficients).to(x.dtype)
         return acts, torch.from_numpy(recovery.indices).clamp_min(0).long()
 
-    def _ready(self, values: NDArray[np.floating], mask: Mask | None) -> Prepared:
+    def _ready(self, parts: list[NDArray[np.floating]], mask: Mask | None) -> Prepared:
         """The decoder made ready for OMP; in training it is another one each time, afterwards always the same."""
-        known = self._prepared
-        of_mask = None if known is None else getattr(known.dictionary, "mask", None)
-        if known is None or of_mask is not mask or not np.array_equal(values, known.dictionary.values):
-            dictionary = DenseDictionary(values) if mask is None else Dictionary(mask, values)
-            known = self._prepared = Prepared(dictionary, values.dtype)
-        return known
+        if self._known is not None:
+            values, of_mask, prepared = self._known
+            same = len(values) == len(parts) and all(map(np.array_equal, values, parts))
+            if of_mask is mask and prepared.dtype == parts[0].dtype and same:
+                return prepared
+        prepared = Prepared(_dictionary(parts, mask), parts[0].dtype)
+        self._known = [part.copy() for part in parts], mask, prepared
+        return prepared
+
+
+def _dictionary(parts: list[NDArray[np.floating]], mask: Mask | None) -> AnyDictionary:
+    if mask is None:
+        return DenseDictionary(parts[0])
+    masked = Dictionary(mask, parts[-1])
+    return masked if len(parts) == 1 else BlockDictionary(DenseDictionary(parts[0]), masked)

@@ -1,4 +1,5 @@
-"""TopK sparse autoencoders: on a mask (:class:`ExpanderSAE`) and dense (:class:`TopKSAE`).
+"""TopK sparse autoencoders: on a mask (:class:`ExpanderSAE`), dense (:class:`TopKSAE`), and with dense columns beside a
+mask (:class:`sae_bridge.sae.BlockSAE`).
 
     code = act(E (s h - b_dec) + b_enc),    h_hat = (W code + b_dec) / s
 
@@ -24,13 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from expander_theory.base import InvalidArgument, InvalidFile, require, require_choice
-from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Dictionary
+from expander_theory.base import InvalidArgument, require, require_choice
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary
 from expander_theory.masks import Mask
 from sae_bridge.sae import ops
 from sae_bridge.sae._initial import initial_weight
 from sae_bridge.sae.pursuit import Pursued, Pursuit
-from sae_bridge.sae.sae_files import read_sae, write_sae
+from sae_bridge.sae.sae_files import write_sae
 
 Encoder = Literal["tied", "warm", "random", "omp", "omp_nonnegative"]
 Activation = Literal["topk", "batch_topk"]
@@ -49,11 +50,12 @@ _THRESHOLD_DECAY = 0.99
 
 
 class SparseAutoencoder(nn.Module, ABC):
-    """What both architectures share.
+    """What all architectures share.
 
     Parameters: ``weight`` (n, d) or (n, m), row j the stored values of decoder column j; ``encoder`` of the same shape,
-    or None where the encoder is tied or a pursuit; ``b_enc`` (n,), zero and not trained where it is a pursuit;
-    ``b_dec`` (m,). Buffers: ``scale``, the factor s; ``threshold``,
+    or None where the encoder is tied or a pursuit; ``dense`` (r, m), the first r columns of a :class:`BlockSAE`, whose
+    ``weight`` holds the others; ``b_enc`` (n,), zero and not trained where the encoder is a pursuit; ``b_dec`` (m,).
+    Buffers: ``scale``, the factor s; ``threshold``,
     what a BatchTopK code must exceed in evaluation.
 
     Args:
@@ -66,12 +68,14 @@ class SparseAutoencoder(nn.Module, ABC):
             "signed" (codes >= 0) for "omp_nonnegative".
         pursuit_steps: rounds in which a code is found, each of k / pursuit_steps features, from what the earlier ones
             left (with the same encoder): 1 is the usual encoder, k is matching pursuit with one atom a step.
+        dense: initial values of dense columns before those of ``weight``, or None.
 
     Raises:
         InvalidArgument: a value out of range.
     """
 
     rows: Tensor | None
+    dense: Tensor | None
     scale: Tensor
     threshold: Tensor
 
@@ -85,14 +89,16 @@ class SparseAutoencoder(nn.Module, ABC):
         activation: Activation,
         selection: Selection | None,
         pursuit_steps: int = 1,
+        dense: Tensor | None = None,
     ) -> None:
         super().__init__()
-        require(1 <= k <= weight.shape[0], "k", k, f"must be between 1 and n = {weight.shape[0]}")
+        n = len(weight) if dense is None else len(dense) + len(weight)
+        require(1 <= k <= n, "k", k, f"must be between 1 and n = {n}")
         require_choice("encoder", encoder, get_args(Encoder))
         require_choice("activation", activation, get_args(Activation))
         selection = resolved_selection(encoder, selection)
         if encoder in PURSUITS:
-            limit = min(m, weight.shape[0])
+            limit = min(m, n)
             require(k <= limit, "k", k, f"must be at most min(m, n) = {limit} for the encoder {encoder!r}")
             require(activation == "topk", "activation", repr(activation), f"must be 'topk' for the encoder {encoder!r}")
             require(pursuit_steps == 1, "pursuit_steps", pursuit_steps, f"must be 1 for the encoder {encoder!r}")
@@ -103,7 +109,8 @@ class SparseAutoencoder(nn.Module, ABC):
         self.m, self.k, self.activation, self.selection = m, k, activation, selection
         self.pursuit_steps = pursuit_steps
         self.weight = nn.Parameter(weight)
-        self.b_enc = nn.Parameter(weight.new_zeros(weight.shape[0]))
+        self.dense = None if dense is None else nn.Parameter(dense)
+        self.b_enc = nn.Parameter(weight.new_zeros(n))
         self.b_dec = nn.Parameter(weight.new_zeros(m))
         self.register_buffer("scale", weight.new_ones(()))
         self.register_buffer("threshold", weight.new_zeros(()))
@@ -120,7 +127,7 @@ class SparseAutoencoder(nn.Module, ABC):
     @property
     def n(self) -> int:
         """Number of features."""
-        return self.weight.shape[0]
+        return len(self.b_enc)
 
     @property
     def device(self) -> torch.device:
@@ -128,9 +135,14 @@ class SparseAutoencoder(nn.Module, ABC):
         return self.weight.device
 
     @property
+    def decoder_parts(self) -> tuple[Tensor, ...]:
+        """The stored values of the decoder's columns, in their order: one tensor, or ``dense`` and ``weight``."""
+        return (self.weight,) if self.dense is None else (self.dense, self.weight)
+
+    @property
     def decoder_values(self) -> int:
         """Learned decoder values, the nonzeros: d n on a mask, m n dense (encoder and biases not counted)."""
-        return int(self.weight.count_nonzero())
+        return sum(int(part.count_nonzero()) for part in self.decoder_parts)
 
     @property
     def encoding(self) -> Encoding:
@@ -154,14 +166,12 @@ class SparseAutoencoder(nn.Module, ABC):
         K is k, or up to 8 k for BatchTopK. With several pursuit steps a feature may come twice; its acts add up.
         """
         if self.pursuit is not None:
-            return self.pursuit(x, self.weight, self.rows, None if x.is_cuda else self.mask, self.k)
+            return self.pursuit(x, self.weight, self.rows, None if x.is_cuda else self.mask, self.k, self.dense)
         if self.pursuit_steps > 1:
             return self._in_steps(x)
         batch_topk = self.activation == "batch_topk"
         most = min(self.n, BATCH_TOPK_SHARE * self.k) if batch_topk else self.k
-        acts, indices = ops.encode(
-            x, self.encoder_weight, self.b_enc, self.rows, most, magnitude=self.selection == "magnitude", trusted=True
-        )
+        acts, indices = self.strongest(x, most)
         if self.selection == "signed":
             acts = acts.relu()
         if batch_topk:
@@ -171,23 +181,33 @@ class SparseAutoencoder(nn.Module, ABC):
 
     def _in_steps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         found, left = [], x
-        magnitude = self.selection == "magnitude"
         for step in range(self.pursuit_steps):
-            acts, indices = ops.encode(
-                left,
-                self.encoder_weight,
-                self.b_enc,
-                self.rows,
-                self.k // self.pursuit_steps,
-                magnitude=magnitude,
-                trusted=True,
-            )
-            acts = acts if magnitude else acts.relu()
+            acts, indices = self.strongest(left, self.k // self.pursuit_steps)
+            acts = acts if self.selection == "magnitude" else acts.relu()
             found.append((acts, indices))
             if step + 1 < self.pursuit_steps:
                 left = left - self.combine(acts, indices, trusted=True)
         acts, indices = zip(*found, strict=True)
         return torch.cat(acts, dim=1), torch.cat(indices, dim=1)
+
+    def strongest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k largest scores E x + b_enc of each token, or the largest in magnitude; see :func:`ops.encode`."""
+        magnitude = self.selection == "magnitude"
+        return ops.encode(x, self.encoder_weight, self.b_enc, self.rows, k, magnitude=magnitude, trusted=True)
+
+    def reconstruction_by(self, features: Tensor, x: Tensor, k: int) -> Tensor:
+        """W code of centred activations x (B, m), for one step of the encoder in which only some features compete.
+
+        Args:
+            features: which, int64, increasing.
+            k: how many of them a token may have.
+        """
+        # index_select: the gradient of weight[features] would be summed element by element, in one thread.
+        encoder, weight, bias = (p.index_select(0, features) for p in (self.encoder_weight, self.weight, self.b_enc))
+        rows = None if self.rows is None else self.rows[features]
+        magnitude = self.selection == "magnitude"
+        acts, indices = ops.encode(x, encoder, bias, rows, k, magnitude=magnitude, trusted=True)
+        return ops.decode(acts if magnitude else acts.relu(), indices, weight, rows, self.m, trusted=True)
 
     def combine(self, acts: Tensor, indices: Tensor, *, trusted: bool = False) -> Tensor:
         """W code, shape (B, m), for scaled activations and without b_dec; see :func:`sae_bridge.sae.ops.decode`."""
@@ -251,15 +271,17 @@ class SparseAutoencoder(nn.Module, ABC):
     @torch.no_grad()
     def normalise_columns(self) -> None:
         """Scale every decoder column to unit l2 norm."""
-        self.weight /= torch.linalg.vector_norm(self.weight, dim=1, keepdim=True)
+        for part in self.decoder_parts:
+            part /= torch.linalg.vector_norm(part, dim=1, keepdim=True)
 
     @torch.no_grad()
     def project_gradient(self) -> None:
         """Remove the radial part of the decoder's gradient: unit columns move along the sphere."""
-        gradient = self.weight.grad
-        if gradient is not None:
-            radial = torch.linalg.vecdot(gradient, self.weight)
-            gradient.addcmul_(radial[:, None], self.weight, value=-1)
+        for part in self.decoder_parts:
+            gradient = part.grad
+            if gradient is not None:
+                radial = torch.linalg.vecdot(gradient, part)
+                gradient.addcmul_(radial[:, None], part, value=-1)
 
     @abstractmethod
     def dictionary(self) -> AnyDictionary:
@@ -276,7 +298,7 @@ class SparseAutoencoder(nn.Module, ABC):
         Parameters of 16 bits are stored as float32, which changes none of them.
         """
         configuration = {
-            "architecture": "dense" if self.mask is None else "expander",
+            "architecture": "dense" if self.mask is None else "expander" if self.dense is None else "block",
             "m": self.m,
             "n": self.n,
             "d": self.weight.shape[1],
@@ -285,6 +307,7 @@ class SparseAutoencoder(nn.Module, ABC):
             "activation": self.activation,
             "selection": self.selection,
             **({"pursuit_steps": self.pursuit_steps} if self.pursuit_steps > 1 else {}),
+            **({} if self.dense is None else {"dense_columns": len(self.dense)}),
         }
         arrays = {name: storable(value) for name, value in self.state_dict().items() if name != "rows"}
         write_sae(folder, configuration, self.mask, arrays, fields)
@@ -356,13 +379,29 @@ class ExpanderSAE(SparseAutoencoder):
         selection: Selection | None = None,
         pursuit_steps: int = 1,
     ) -> None:
+        self._start(mask, None, k, seed, encoder, activation, selection, pursuit_steps)
+
+    def _start(
+        self,
+        mask: Mask,
+        dense: Tensor | None,
+        k: int,
+        seed: int,
+        encoder: Encoder,
+        activation: Activation,
+        selection: Selection | None,
+        pursuit_steps: int,
+    ) -> None:
+        first = 0 if dense is None else len(dense)
+
         def values(purpose: str) -> Tensor:
-            return initial_weight(mask.m, mask.n, mask.rows, seed=seed, purpose=purpose)
+            return initial_weight(mask.m, mask.n, mask.rows, seed=seed, purpose=purpose, first=first)
 
         def start() -> Tensor:
             return values("initial encoder")
 
-        super().__init__(values("initial decoder"), mask.m, k, encoder, start, activation, selection, pursuit_steps)
+        weight = values("initial decoder")
+        super().__init__(weight, mask.m, k, encoder, start, activation, selection, pursuit_steps, dense)
         self._recipe_of = mask
         self.register_buffer("rows", torch.from_numpy(mask.rows.copy()))
 
@@ -385,35 +424,8 @@ class ExpanderSAE(SparseAutoencoder):
                 return
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def dictionary(self) -> Dictionary:
+    def dictionary(self) -> Dictionary | BlockDictionary:
         return Dictionary(self.mask, self.weight.detach().cpu().double().numpy()).normalised()
-
-
-def load_sae(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[str, Any]]:
-    """An SAE, ready for evaluation, and its training fields, as :meth:`SparseAutoencoder.save` wrote them.
-
-    Raises:
-        InvalidFile: missing, truncated, altered, newer than this release, or not an SAE.
-    """
-    about, mask, arrays, fields = read_sae(folder)
-    encoder: Encoder = "warm" if about["encoder"] == "untied" else about["encoder"]
-    selection: Selection | None = about["selection"]
-    if fields.get("codes") == "omp":  # of an earlier release, which said so beside the SAE and not in it
-        encoder, selection = "omp", None
-    how: dict[str, Any] = {"encoder": encoder, "activation": about["activation"], "selection": selection}
-    how["pursuit_steps"] = about.get("pursuit_steps", 1)
-    k = about["k"]
-    try:
-        sae: SparseAutoencoder = (
-            TopKSAE(about["m"], about["n"], k, **how) if mask is None else ExpanderSAE(mask, k, **how)
-        )
-    except InvalidArgument as error:  # options that do not go together
-        raise InvalidFile(folder, f"damaged: {error}") from None
-    stored = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    if any(value.dtype == torch.float64 for value in stored.values()):
-        sae = sae.double()
-    sae.load_state_dict({**({} if mask is None else {"rows": sae.state_dict()["rows"]}), **stored})
-    return sae.eval(), fields
 
 
 def resolved_selection(encoder: str, selection: Selection | None) -> Selection:

@@ -20,14 +20,16 @@ from expander_theory.results import Hex, Size, atomic_write, read_arrays, read_j
 KIND, VERSION = "expander-sae", 2
 CONFIGURATION, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 
-_WEIGHTS_FIELDS = ("architecture", "m", "n", "d", "k", "encoder", "activation", "selection", "pursuit_steps")
+_WEIGHTS_FIELDS = (
+    *("architecture", "m", "n", "d", "k", "encoder", "activation", "selection", "pursuit_steps", "dense_columns"),
+)
 
 
 class _About(TypedDict):
     """The configuration, as far as it is read."""
 
     version: Size
-    architecture: Literal["expander", "dense"]
+    architecture: Literal["expander", "dense", "block"]
     m: Size
     n: Size
     d: Size
@@ -36,6 +38,7 @@ class _About(TypedDict):
     activation: Literal["topk", "batch_topk"]
     selection: Literal["signed", "magnitude"]
     pursuit_steps: NotRequired[Size]
+    dense_columns: NotRequired[Size]
     weights_sha256: Hex
     mask_recipe: NotRequired[str]
     mask_sha256: NotRequired[Hex]
@@ -88,7 +91,9 @@ def read_sae(folder: str | os.PathLike[str]) -> tuple[_About, Mask | None, Array
     if changed:
         raise InvalidFile(folder / CONFIGURATION, f"altered: {', '.join(changed)} differ from what {WEIGHTS} holds")
     mask = None
-    if about["architecture"] == "expander":
+    if (about["architecture"] == "block") != ("dense_columns" in about):
+        raise InvalidFile(folder / CONFIGURATION, "must say dense_columns if it is of blocks, and only then")
+    if about["architecture"] != "dense":
         try:
             mask = Mask(about["m"], arrays.pop("rows"), about.get("mask_recipe", ""))
         except (InvalidArgument, KeyError) as error:
@@ -103,10 +108,13 @@ def read_sae(folder: str | os.PathLike[str]) -> tuple[_About, Mask | None, Array
 
 def _require_sae(path: Path, about: _About, arrays: Arrays) -> None:
     """The arrays must be those of an SAE of these sizes: what is made of them is believed from here on."""
-    n, m, columns = about["n"], about["m"], (about["n"], about["d"])
+    n, m, r = about["n"], about["m"], about.get("dense_columns", 0)
+    columns = (n - r, about["d"])
     shapes: dict[str, tuple[int, ...]] = {"weight": columns, "b_enc": (n,), "b_dec": (m,), "scale": (), "threshold": ()}
     if about["encoder"] == "untied":
         shapes["encoder"] = columns
+    if r:
+        shapes["dense"] = (r, m)
     if arrays.keys() != shapes.keys():
         raise InvalidFile(path, f"lacks or adds {', '.join(sorted(arrays.keys() ^ shapes.keys()))}")
     for name, shape in shapes.items():

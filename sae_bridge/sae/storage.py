@@ -24,7 +24,8 @@ def storage(sae: SparseAutoencoder, decoder_values: int | None = None) -> dict[s
     own = 0 if sae.encoder is None else int(sae.encoder.count_nonzero())
     bias = sae.n if sae.pursuit is None else 0
     parameters = values + own + bias + sae.m
-    indices = 0 if sae.mask is None else values
+    dense = 0 if sae.dense is None else int(sae.dense.count_nonzero())
+    indices = 0 if sae.mask is None else values - dense
     bits = math.ceil(math.log2(sae.m)) if sae.m > 1 else 1
     return {
         "decoder_values": values,

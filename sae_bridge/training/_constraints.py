@@ -24,7 +24,7 @@ def constraint(how: Training, sae: SparseAutoencoder) -> Callable[[], object] | 
         require(rank <= min(sae.m, sae.n), "rank", rank, f"must be at most min(m, n) = {min(sae.m, sae.n)}")
         return lambda: project_to_rank(sae.weight.data, rank)
     if how.mean_degree is not None:
-        kept = irregular_places(sae.m, sae.n, sae.weight.shape[1], how.mean_degree, how.seed).to(sae.device)
+        kept = irregular_places(sae.m, len(sae.weight), sae.weight.shape[1], how.mean_degree, how.seed).to(sae.device)
         return lambda: sae.weight.data.mul_(kept)
     return None
 

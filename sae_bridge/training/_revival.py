@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from expander_theory.base import derived_seed
-from sae_bridge.sae import SparseAutoencoder, ops
+from sae_bridge.sae import SparseAutoencoder
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
 
@@ -71,16 +71,8 @@ class AuxK(DeadFeatures):
         dead = (self.counts >= self.after).nonzero().flatten()
         if len(dead) == 0:
             return None
-        # index_select: the gradient of weight[dead] would be summed element by element, in one thread.
-        encoder, weight, bias = (p.index_select(0, dead) for p in (sae.encoder_weight, sae.weight, sae.b_enc))
-        rows = None if sae.rows is None else sae.rows[dead]
-        k = min(self.k, len(dead))
         target = -residual.detach()
-        magnitude = sae.selection == "magnitude"
-        acts, indices = ops.encode(x.detach(), encoder, bias, rows, k, magnitude=magnitude, trusted=True)
-        if not magnitude:
-            acts = acts.relu()
-        missed = target - ops.decode(acts, indices, weight, rows, sae.m, trusted=True)
+        missed = target - sae.reconstruction_by(dead, x.detach(), min(self.k, len(dead)))
         power = world.mean(target.square().mean())
         return AUX_WEIGHT * missed.square().mean() / power.clamp_min(torch.finfo(power.dtype).tiny)
 

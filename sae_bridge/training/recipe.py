@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from expander_theory.base import require, require_choice, require_seed
+from expander_theory.base import require, require_choice, require_int, require_seed
 from expander_theory.masks import load_mask, uniform_mask
 from expander_theory.results import stored_sha256
 from sae_bridge.sae import (
     WEIGHTS,
     Activation,
+    BlockSAE,
     Encoder,
     ExpanderSAE,
     Selection,
@@ -26,7 +27,7 @@ Centre = Literal["mean", "geometric_median"]
 Revival = Literal["auxk", "resample", "none"]
 Precision = Literal["float32", "bfloat16"]
 Supports = Literal["fixed", "gradient", "momentum", "random"]
-_NEWER = ("pursuit_steps", "rank", "mean_degree")
+_NEWER = ("pursuit_steps", "rank", "mean_degree", "dense_columns")
 _OF_SUPPORTS = ("supports", "regrow_every", "regrow_share", "regrow_until")
 
 
@@ -36,9 +37,10 @@ class Training:
 
     Attributes:
         d: nonzeros per decoder column; None for the dense reference.
-        n: features.
+        n: features, dense columns included.
         k: active features per token (on average, for BatchTopK).
-        mask: a saved mask to use instead of a uniform random one (then d and n are the mask's).
+        mask: a saved mask to use instead of a uniform random one (then d is the mask's, and n too, beside dense
+            columns).
         encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start; "omp" or
             "omp_nonnegative": the SAE's codes are those of a pursuit on its decoder, in training and ever after.
         activation: "topk" or "batch_topk".
@@ -65,6 +67,8 @@ class Training:
         pursuit_steps: see :class:`sae_bridge.sae.SparseAutoencoder`.
         rank: keep the dense decoder at this rank, by a projection after every step.
         mean_degree: make the mask irregular: column j keeps Binomial(m, mean_degree / m) of its d rows, at least one.
+        dense_columns: how many of the n columns are dense, the first ones, beside those on the mask
+            (:class:`sae_bridge.sae.BlockSAE`); n makes the whole SAE dense. They move at the plain learning rate.
         supports: "fixed", as the mask has them; or learned: at intervals every column gives its smallest values for
             rows of large gradient ("gradient": RigL, of one batch; "momentum": of the last ten) or random
             ones ("random": SET).
@@ -95,6 +99,7 @@ class Training:
     pursuit_steps: int = 1
     rank: int | None = None
     mean_degree: float | None = None
+    dense_columns: int = 0
     supports: Supports = "fixed"
     regrow_every: int = 5
     regrow_share: float = 0.3
@@ -120,6 +125,12 @@ class Training:
         require(bounded, "rank", self.rank, "must be at least 1, and None on a mask")
         loose = self.mean_degree is None or (self.mean_degree > 0 and self.d is not None)
         require(loose, "mean_degree", self.mean_degree, "must be positive, and None for a dense SAE")
+        r = require_int("dense_columns", self.dense_columns)
+        least = "0 for a dense SAE" if self.d is None and self.mask is None else None
+        require(r == 0 if least else r >= 0, "dense_columns", r, f"must be {least or 'at least 0'}")
+        require(self.mask is not None or r <= self.n, "dense_columns", r, f"must be between 0 and n = {self.n}")
+        free = r and self.encoder in ("warm", "random")
+        require(not free, "encoder", repr(self.encoder), "must be tied or a pursuit beside dense columns")
         fixed = self.revival != "resample" or (self.rank is None and self.mean_degree is None)
         require(fixed, "revival", repr(self.revival), "would break rank or mean_degree")
         sparse = self.supports == "fixed" or (self.mean_degree is None and (self.d, self.mask) != (None, None))
@@ -142,14 +153,15 @@ class Training:
             "activation": self.activation,
             "selection": self.selection,
         }
+        r = self.dense_columns
         if self.mask is not None:
             mask = load_mask(self.mask)
             require(mask.m == m, "mask", self.mask, f"has m = {mask.m} rows, the activations have {m}")
-        elif self.d is not None:
-            mask = uniform_mask(m, self.n, self.d, seed=self.seed)
+        elif self.d is not None and r < self.n:
+            mask = uniform_mask(m, self.n - r, self.d, seed=self.seed)
         else:
             return TopKSAE(m, self.n, self.k, **how)
-        return ExpanderSAE(mask, self.k, **how)
+        return BlockSAE(mask, r, self.k, **how) if r else ExpanderSAE(mask, self.k, **how)
 
     @property
     def warm_up_steps(self) -> int:
@@ -179,4 +191,4 @@ class Training:
         if self.mask is None:
             return content
         mask = load_mask(self.mask)
-        return {**content, "d": mask.d, "n": mask.n, "mask_sha256": mask.sha256}
+        return {**content, "d": mask.d, "n": self.dense_columns + mask.n, "mask_sha256": mask.sha256}

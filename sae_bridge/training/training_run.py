@@ -86,8 +86,8 @@ class TrainingRun:
         sae, how = self.sae, self.how
         factor = math.sqrt(sae.m / sae.weight.shape[1]) if how.scale_rate else 1.0
         values = [p for p in (sae.weight, sae.encoder) if p is not None]
-        biases = [p for p in (sae.b_enc, sae.b_dec) if p.requires_grad]
-        rates = ((values, factor * how.learning_rate), (biases, how.learning_rate))
+        others = [p for p in (sae.b_enc, sae.b_dec, sae.dense) if p is not None and p.requires_grad]
+        rates = ((values, factor * how.learning_rate), (others, how.learning_rate))
         return torch.optim.Adam([{"params": p, "lr": rate, "peak": rate} for p, rate in rates], fused=True)
 
     def _trained(self) -> list[tuple[str, Tensor]]:
@@ -137,7 +137,7 @@ class TrainingRun:
         error, active = (float(self.world.mean(self.measured[name].clone())) for name in ("error", "active"))
         fvu = error / (float(self.sae.scale) ** 2 * self.variance)
         found = {"fvu": fvu, "l0": active, "dead": self.dead.dead(), "seconds": round(self.seconds, 3)}
-        degree = weighted_effective_degree(self.sae.weight, *self.codes)
+        degree = weighted_effective_degree(self.sae.decoder_parts, *self.codes)
         return found if math.isnan(degree) else {**found, "effective_degree": degree}
 
     def exploded(self, fvu: float) -> bool:

@@ -32,7 +32,7 @@ from expander_theory.results import (
 from experiments.commands import compared_saes as sae_groups
 from paper_figures.figures.saes import suite
 from paper_figures.figures.saes.small_dense import advantage
-from sae_bridge.sae.sae import load_sae
+from sae_bridge.sae.loading import load_sae
 from sae_bridge.suites import _measuring as module, controls, has_euler_mask, settings, small_dense, sparsities
 from sae_bridge.training.recipe import Training
 

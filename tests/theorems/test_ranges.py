@@ -7,7 +7,8 @@ import torch
 from expander_theory import InvalidArgument, gaussian_dictionary, matching_pursuit, omp, sparse_code, topk, uniform_mask
 from expander_theory.solvers import SOLVERS
 from sae_bridge.pursuits.torch_omp import torch_omp
-from sae_bridge.sae.sae import ExpanderSAE, TopKSAE, load_sae
+from sae_bridge.sae.loading import load_sae
+from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 from sae_bridge.training._centre import geometric_median
 
 W = gaussian_dictionary(uniform_mask(40, 90, 5, seed=0), seed=1)

@@ -80,7 +80,7 @@ def new_screen(k: int, n: int, dtype: Any) -> Screen:
 def omp_gram(rows, values, gram, correlations, signals, rule, found, screen, scratch, offset):
     """Fill rows offset, offset + 1, ... of ``found``, one per row of ``correlations`` (a0 of these signals).
 
-    ``rows`` is None for a dense dictionary.
+    ``rows`` and ``values`` are as :func:`pursuit.inner` has them.
     """
     products, halves, largest = gram
     h, scales, ks, given, planted = signals

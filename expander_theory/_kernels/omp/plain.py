@@ -7,7 +7,7 @@ O(t^2 + td). Ties go to the lowest index.
 
 import numpy as np
 
-from expander_theory._kernels.omp import pursuit as p
+from expander_theory._kernels.omp import blocks, pursuit as p
 from expander_theory.base import njit
 
 MAGNITUDE, SIGNED, NONNEGATIVE = 0, 1, 2
@@ -15,13 +15,15 @@ MAGNITUDE, SIGNED, NONNEGATIVE = 0, 1, 2
 
 @njit(cache=True, nogil=True)
 def omp(rows, values, signals, tolerance, pivot, selection, found):
-    """OMP with unit columns; fills one row of ``found`` per signal. ``rows`` is None for a dense dictionary.
+    """OMP with unit columns; fills one row of ``found`` per signal. Rows and values are as :func:`pursuit.inner` has
+    them.
 
     NONNEGATIVE selects like SIGNED and solves the least squares under c >= 0.
     """
     h, scales, ks, given, planted = signals
     indices, coefficients, steps, status, final, coefficient_path, residual_path = found
-    n, m, most = values.shape[0], h.shape[1], indices.shape[1]
+    m, most = h.shape[1], indices.shape[1]
+    n = blocks.count(rows, values, m) if values.ndim == 1 else values.shape[0]
     dtype = values.dtype
     residual, column, signal = np.empty((m, 1), dtype), np.empty((m, 1), dtype), np.empty((m, 1), dtype)
     factor, gram = np.empty((most, most), dtype), np.empty((most, most), dtype)
@@ -87,7 +89,7 @@ def omp(rows, values, signals, tolerance, pivot, selection, found):
 def _best(rows, values, residual, taken, selection):
     """The best atom not taken, and its correlation; -1 if all are taken."""
     best, atom, found = -np.inf, -1, values.dtype.type(0)
-    for j in range(values.shape[0]):
+    for j in range(taken.size):
         value = p.inner(rows, values, j, residual, 0)
         score = abs(value) if selection == MAGNITUDE else value
         if score > best and not taken[j]:

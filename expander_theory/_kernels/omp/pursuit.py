@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from expander_theory._kernels.omp import blocks
 from expander_theory.base import njit
 
 SPARSITY_REACHED, RESIDUAL_SMALL, DEPENDENT_ATOM, NO_CORRELATION, FIRST_MISS = 0, 1, 2, 3, 4
@@ -94,9 +95,11 @@ def load(h, scales, b, residuals, lane):
 
 @njit(cache=True, nogil=True)
 def inner(rows, values, j, residuals, lane):
-    """<w_j, residual>; rows is None if dense."""
+    """<w_j, residual>; rows is None if dense, values has one axis if of blocks (:mod:`blocks`)."""
     total = residuals.dtype.type(0)
-    if rows is None:
+    if values.ndim == 1:
+        total += blocks.inner(rows, values, j, residuals, lane)
+    elif rows is None:
         for i in range(residuals.shape[0]):
             total += values[j, i] * residuals[i, lane]
     else:
@@ -107,8 +110,10 @@ def inner(rows, values, j, residuals, lane):
 
 @njit(cache=True, nogil=True)
 def subtract(rows, values, j, coefficient, residuals, lane):
-    """residual -= coefficient w_j."""
-    if rows is None:
+    """residual -= coefficient w_j; rows and values as in :func:`inner`."""
+    if values.ndim == 1:
+        blocks.subtract(rows, values, j, coefficient, residuals, lane)
+    elif rows is None:
         for i in range(residuals.shape[0]):
             residuals[i, lane] -= coefficient * values[j, i]
     else:

@@ -29,7 +29,7 @@ class Certify:
 
     def run(self) -> None:
         from expander_theory.certificates import best_claims, certify, write_certificate
-        from expander_theory.dictionaries import DenseDictionary, load_dictionary
+        from expander_theory.dictionaries import DenseDictionary, Dictionary, load_dictionary
         from expander_theory.masks import KIND
         from expander_theory.results import stored_kind
 
@@ -40,8 +40,9 @@ class Certify:
         if stored_kind(self.dictionary) == KIND:
             raise InvalidFile(self.dictionary, "is a mask without values; certificates are for dictionaries")
         dictionary = load_dictionary(self.dictionary)
-        if isinstance(dictionary, DenseDictionary):
-            raise InvalidFile(self.dictionary, "is a dense dictionary; certificates are for masked ones")
+        if not isinstance(dictionary, Dictionary):
+            kind = "dense" if isinstance(dictionary, DenseDictionary) else "block"
+            raise InvalidFile(self.dictionary, f"is a {kind} dictionary; certificates are for masked ones")
         certificate = certify(dictionary, dynamic_range=dynamic_range, time_limit=self.time_limit)
         write_certificate(certificate, self.out)
         print(table([_row(claim, dictionary.n) for claim in certificate["claims"]]))

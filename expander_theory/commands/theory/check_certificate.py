@@ -24,11 +24,12 @@ class CheckCertificate:
 
     def run(self) -> None:
         from expander_theory.certificates import check_certificate
-        from expander_theory.dictionaries import Dictionary, load_dictionary
+        from expander_theory.dictionaries import DenseDictionary, Dictionary, load_dictionary
 
         dictionary = load_dictionary(self.dictionary)
         if not isinstance(dictionary, Dictionary):
-            raise InvalidFile(self.dictionary, "holds a dense dictionary; certificates are for masked ones")
+            kind = "dense" if isinstance(dictionary, DenseDictionary) else "block"
+            raise InvalidFile(self.dictionary, f"holds a {kind} dictionary; certificates are for masked ones")
         claims = check_certificate(self.certificate, dictionary, most_candidates=self.most_candidates)
         print(table([{"theorem": c.theorem, "goal": c.goal, "k": c.k, "slack": _shown(c.slack)} for c in claims]))
         print("\nthe certificate holds: every fact and claim was recomputed in exact arithmetic")

@@ -9,6 +9,7 @@ import numpy as np
 
 from expander_theory._kernels.linear import vectors
 from expander_theory._kernels.omp import (
+    block_tile as omp_block_tile,
     gram as omp_gram,
     plain as plain,
     product as omp_product,
@@ -17,10 +18,11 @@ from expander_theory._kernels.omp import (
     tile as omp_tile,
 )
 from expander_theory.base import require, require_choice
-from expander_theory.dictionaries import AnyDictionary, Dictionary
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary
 from expander_theory.solvers.omp.prepared import Prepared
 
 MASKED_DESIGNS = ("tile", "push", "gram", "plain")
+BLOCK_DESIGNS = ("tile", "gram", "plain")
 DENSE_DESIGNS = ("gram", "product", "plain")
 SELECTIONS = ("magnitude", "signed", "nonnegative")
 
@@ -30,17 +32,20 @@ _TOGETHER = 64
 """Signals whose first correlations, or all, come from one matrix product."""
 
 
-def work_estimate(m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, masked: bool = True) -> dict[str, float]:
+def work_estimate(
+    m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, masked: bool = True, r: int = 0
+) -> dict[str, float]:
     """Nanoseconds per signal that each backend should need on one core, to order of magnitude.
 
     Fitted on an AVX-512 processor: vector multiply-adds at 45 (float32) and 22 (float64) a nanosecond from a tile in
     the first two caches, scattered updates at 1.6 ns, screened products at 18 a nanosecond, BLAS at 50; the
-    preparation of a backend (row lists, Gram matrix) is divided by the batch.
+    preparation of a backend (row lists, Gram matrix) is divided by the batch. Of the n columns, r are dense beside
+    masked ones.
     """
     single = np.dtype(dtype).itemsize == 4
     lanes, width = vectors.lanes_of(dtype), (1.0 if single else 2.0)
     squares = k * (150 + 4 * k + 1.1 * k * d)  # least squares and residual of one signal
-    nonzeros = n * d
+    nonzeros = (n - r) * d + 2 * r * m
     found = {"plain": k * (1.2 * nonzeros + k * d) + squares}
     if masked:
         full = -(-batch // lanes) * lanes / batch
@@ -49,7 +54,8 @@ def work_estimate(m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, mas
         rows = np.minimum(d * np.minimum(np.arange(k) + 1, 1 / (1 - meetings)), m)
         first = nonzeros * width / 18 if 4 * batch >= lanes else 1.2 * nonzeros
         scan = 6 * n * width * 0.3
-        found["push"] = first + 1.6 * rows.sum() * nonzeros / m + scan + squares + 6 * nonzeros / batch
+        if r == 0:  # a dense column would push to all
+            found["push"] = first + 1.6 * rows.sum() * nonzeros / m + scan + squares + 6 * nonzeros / batch
     if n * n * (np.dtype(dtype).itemsize + 2) <= _GRAM_BYTES:
         gram = n * n * (m * width / 50 + 8) / batch
         found["gram"] = gram + m * n * width / 50 + k * n * (k / 36 + 0.3) + k * (300 + 14 * k)
@@ -60,9 +66,17 @@ def work_estimate(m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, mas
 
 def choose_backend(dictionary: AnyDictionary, batch: int, k: int, dtype: Any) -> str:
     """The backend of least :func:`work_estimate` for a batch of signals."""
-    masked = isinstance(dictionary, Dictionary)
-    work = work_estimate(dictionary.m, dictionary.n, dictionary.d, k=k, batch=max(1, batch), dtype=dtype, masked=masked)
+    part, r = (dictionary.masked, dictionary.r) if isinstance(dictionary, BlockDictionary) else (dictionary, 0)
+    m, n, masked = dictionary.m, dictionary.n, isinstance(part, Dictionary)
+    work = work_estimate(m, n, part.d, k=k, batch=max(1, batch), dtype=dtype, masked=masked, r=r)
     return min(work, key=lambda backend: work[backend])
+
+
+def designs(dictionary: AnyDictionary) -> tuple[str, ...]:
+    """The backends of a kind of dictionary."""
+    if isinstance(dictionary, BlockDictionary):
+        return BLOCK_DESIGNS
+    return DENSE_DESIGNS if isinstance(dictionary, DenseDictionary) else MASKED_DESIGNS
 
 
 def resolve_backend(backend: str, dictionary: AnyDictionary, batch: int, k: int, dtype: Any, selection: str) -> str:
@@ -71,8 +85,7 @@ def resolve_backend(backend: str, dictionary: AnyDictionary, batch: int, k: int,
     Raises:
         InvalidArgument: no backend of this kind of dictionary or selection.
     """
-    allowed = MASKED_DESIGNS if isinstance(dictionary, Dictionary) else DENSE_DESIGNS
-    require_choice("backend", backend, ("auto", *allowed))
+    require_choice("backend", backend, ("auto", *designs(dictionary)))
     if selection == "nonnegative":
         require(
             backend in ("auto", "plain"), "backend", repr(backend), "must be plain (or auto) for nonnegative selection"
@@ -92,9 +105,14 @@ def run_plain(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Foun
 
 
 def run_tile(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found, selection: str) -> None:
-    """See :mod:`expander_theory._kernels.omp.tile`."""
+    """See :mod:`expander_theory._kernels.omp.tile`, and of blocks :mod:`expander_theory._kernels.omp.block_tile`."""
     k, m = found.indices.shape[1], p.dictionary.m
-    tile, scratch = omp_tile.new_tile(k, m, p.dtype), pursuit.new_scratch(k, m, p.dtype)
+    scratch = pursuit.new_scratch(k, m, p.dtype)
+    if isinstance(p.dictionary, BlockDictionary):
+        own = omp_block_tile.new_block_tile(k, m, p.dictionary.r, p.dtype)
+        omp_block_tile.omp_block_tile(p.rows, p.values, *p.parts, signals, rule, found, own, scratch)
+        return
+    tile = omp_tile.new_tile(k, m, p.dtype)
     omp_tile.omp_tile(p.rows, p.values, signals, rule, found, tile, scratch)
 
 

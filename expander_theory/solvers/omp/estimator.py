@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from expander_theory.base import ExpanderTheoryError, require, require_choice
-from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats, real_array
+from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Floats, real_array
 from expander_theory.solvers.omp.omp import Backend, Selection, dense_signals, omp
 from expander_theory.solvers.omp.prepared import Prepared, as_dictionary, require_sound
 from expander_theory.solvers.recovery import Recovery
@@ -161,7 +161,7 @@ class OMPEncoder:
             codes.shape[1] == w.n, "X", f"codes of shape {codes.shape}", f"must have shape (batch, {w.n}) or ({w.n},)"
         )
         require(bool(np.isfinite(codes.data).all()), "X", "codes with NaN or infinity", "must be finite")
-        signals: Any = codes @ (w.to_scipy().T if isinstance(w, Dictionary) else w.values)
+        signals: Any = codes @ (w.values if isinstance(w, DenseDictionary) else w.to_scipy().T)
         dense = signals.toarray() if scipy.sparse.issparse(signals) else signals
         return dense.astype(np.float32 if codes.dtype == np.float32 else np.float64, copy=False)
 

@@ -54,9 +54,9 @@ def omp(
         planted: (batch, q) supports, -1 where shorter: a signal stops with FIRST_MISS as soon as an atom outside its
             support is chosen (the atom is not added), because exact recovery has then failed.
         path: keep coefficients and residual norm after every step, in :attr:`Recovery.path`.
-        backend: how it is computed: "tile", "push" (masked), "product" (dense), "gram" or "plain"; "auto" takes the
-            cheapest by ``work_estimate`` of the backends. A signal's result does not depend on the
-            rest of its batch, except for the rounding errors of matrix products in "gram" and "product".
+        backend: how it is computed: "tile" (masked or of blocks), "push" (masked), "product" (dense), "gram" or
+            "plain"; "auto" takes the cheapest by ``work_estimate`` of the backends. A signal's result does not depend
+            on the rest of its batch, except for the rounding errors of matrix products in "gram" and "product".
         n_jobs: threads; -1 for all processors. The result does not depend on it.
 
     Raises:

@@ -12,7 +12,14 @@ from expander_theory._kernels.linear import vectors
 from expander_theory._kernels.linear.row_lists import row_lists
 from expander_theory._kernels.omp import gram as omp_gram
 from expander_theory.base import require
-from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Dictionary, Floats, real_array
+from expander_theory.dictionaries import (
+    AnyDictionary,
+    BlockDictionary,
+    DenseDictionary,
+    Dictionary,
+    Floats,
+    real_array,
+)
 from expander_theory.masks import Mask
 
 _UNIT = 1e-6
@@ -24,8 +31,8 @@ class Prepared:
     Attributes:
         dictionary: what was given.
         dtype: float32 or float64.
-        rows: int32 (n, d), or None if dense.
-        values: (n, d), or (n, m) if dense.
+        rows: int32 (n, d), or None if dense; of blocks those of the masked columns, (n - r, d).
+        values: (n, d), or (n, m) if dense; of blocks all values in one axis, as :mod:`blocks` has them.
     """
 
     def __init__(self, dictionary: AnyDictionary, dtype: Any) -> None:
@@ -33,8 +40,11 @@ class Prepared:
         require(self.dtype in (np.float32, np.float64), "dtype", self.dtype, "must be float32 or float64")
         wide = np.promote_types(dictionary.dtype, self.dtype)  # columns are rounded once, after they are divided
         unit = dictionary if self.norms is None else dictionary.astype(wide).normalised()
-        self.values = _fixed(unit.values, self.dtype)
-        self.rows = _fixed(unit.mask.rows, np.dtype(np.int32)) if isinstance(unit, Dictionary) else None
+        masked = unit.masked if isinstance(unit, BlockDictionary) else unit
+        self.values = _fixed(masked.values, self.dtype)
+        self.rows = _fixed(masked.mask.rows, np.dtype(np.int32)) if isinstance(masked, Dictionary) else None
+        if isinstance(unit, BlockDictionary):
+            self.values = _fixed(np.concatenate([unit.dense.values.ravel(), masked.values.ravel()]), self.dtype)
 
     def __reduce__(self) -> tuple[type, tuple[AnyDictionary, np.dtype[Any]]]:
         return type(self), (self.dictionary, self.dtype)  # a copy derives its own: smaller, and read-only as here
@@ -81,14 +91,29 @@ class Prepared:
         """The columns as a dense (n, m) array."""
         if self.rows is None:
             return self.values
-        dense = np.zeros((self.dictionary.n, self.dictionary.m), self.dtype)
-        np.put_along_axis(dense, self.rows.astype(np.int64), self.values, axis=1)
-        return dense
+        if isinstance(self.dictionary, BlockDictionary):
+            dense, masked = self.parts
+            return np.concatenate([dense, _spread(self.rows, masked, self.dictionary.m)])
+        return _spread(self.rows, self.values, self.dictionary.m)
+
+    @property
+    def parts(self) -> tuple[Floats, Floats]:
+        """Of blocks: the dense columns (r, m), and the values of the masked ones (n - r, d)."""
+        assert self.rows is not None
+        masked = self.values[self.values.size - self.rows.size :].reshape(self.rows.shape)
+        return self.values[: self.values.size - self.rows.size].reshape(-1, self.dictionary.m), masked
 
     @cached_property
     def gram(self) -> omp_gram.Gram:
         """G = W^T W, its half-precision copy and largest off-diagonal moduli."""
         return omp_gram.new_gram(self.columns)
+
+
+def _spread(rows: NDArray[np.int32], values: Floats, m: int) -> Floats:
+    """Masked columns as a dense (n, m) array."""
+    dense = np.zeros((len(rows), m), values.dtype)
+    np.put_along_axis(dense, rows.astype(np.int64), values, axis=1)
+    return dense
 
 
 def _fixed(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -123,7 +148,7 @@ def as_dictionary(matrix: AnyDictionary | ArrayLike | Any) -> AnyDictionary:
     """
     import scipy.sparse
 
-    if isinstance(matrix, Dictionary | DenseDictionary):
+    if isinstance(matrix, Dictionary | DenseDictionary | BlockDictionary):
         return matrix
     if not scipy.sparse.issparse(matrix):
         dense = real_array("dictionary", matrix)

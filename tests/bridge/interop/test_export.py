@@ -22,7 +22,8 @@ from sae_bridge.interop import (
     load_any,
 )
 from sae_bridge.interop.native_files import DIGITS, digits_of, rows_of
-from sae_bridge.sae.sae import ExpanderSAE, TopKSAE, load_sae
+from sae_bridge.sae.loading import load_sae
+from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
 CLOSE = {"atol": 1e-10, "rtol": 1e-10}
 OURS = [

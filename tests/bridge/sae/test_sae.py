@@ -9,7 +9,8 @@ from support import oracles
 from expander_theory import DenseDictionary, Dictionary, InvalidArgument, InvalidFile, Mask, uniform_mask
 from expander_theory.results.files import read_arrays, stored_sha256, write_arrays
 from sae_bridge.sae._initial import initial_weight
-from sae_bridge.sae.sae import ExpanderSAE, TopKSAE, load_sae
+from sae_bridge.sae.loading import load_sae
+from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
 MASK = uniform_mask(12, 30, 4, seed=0)
 

@@ -10,8 +10,9 @@ from support.streams import MemoryStream
 from expander_theory import InvalidArgument, omp
 from sae_bridge.codes.coder import Coder
 from sae_bridge.interop._raw import in_raw_units
+from sae_bridge.sae.loading import load_sae
 from sae_bridge.sae.pruning import pruned
-from sae_bridge.sae.sae import ExpanderSAE, TopKSAE, load_sae
+from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 from sae_bridge.training._constraints import irregular_places
 from sae_bridge.training.recipe import Training
 from sae_bridge.training.train import train

@@ -106,7 +106,7 @@ def test_a_state_brings_its_own_mask():
 
 
 def test_a_saved_state_of_another_mask_is_what_was_in_memory(tmp_path):
-    from sae_bridge.sae.sae import load_sae
+    from sae_bridge.sae.loading import load_sae
 
     one, other = (ExpanderSAE(uniform_mask(12, 30, 4, seed=seed), 3, seed=seed) for seed in (1, 2))
     other.load_state_dict(one.state_dict())

@@ -18,7 +18,8 @@ from expander_theory import Dictionary, InvalidArgument, InvalidFile, load_dicti
 from expander_theory.base.errors import MissingResource
 from expander_theory.results.files import read_arrays, write_arrays
 from expander_theory.results.ledger import read_ledger
-from sae_bridge.sae.sae import ExpanderSAE, TopKSAE, load_sae
+from sae_bridge.sae.loading import load_sae
+from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
 from sae_bridge.training.train import Diverged, train
