@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, ClassVar
 from experiments.commands.on_saes import Compares
 
 if TYPE_CHECKING:
+    from expander_theory.results import EvaluationRecord
     from sae_bridge.suites import Member, SAESuite
+
+
+EQUAL_INFERENCE = "equal-inference"
+"""The fair part of the frontier, in the suite's ledger."""
 
 
 @dataclass(frozen=True)
 class Frontier(Compares):
-    """Claim: d traces a storage-fidelity frontier. Also the ratio to dense at m/d near 293.
+    """Claim: d traces a storage-fidelity frontier. And the fair one: each kind of dictionary with the same inference.
 
-    Beside the SAEs stand codes that have learned nothing, first the k largest coordinates of h less its mean.
+    First the paper's comparison, with the ratio to dense at m/d near 293. Then uniform masks, learned supports, dense
+    columns beside them, and dense SAEs with fewer features, all by TopK and all by OMP in training and use, over
+    storage. Beside the SAEs stand codes that have learned nothing.
     """
 
     group: ClassVar[str] = "frontier"
-    figures: ClassVar[tuple[str, ...]] = ("storage_frontier", "trained_geometry", "cross_model")
+    figures: ClassVar[tuple[str, ...]] = ("equal_inference", "storage_frontier", "trained_geometry", "cross_model")
 
     @staticmethod
     def members(suite: SAESuite) -> list[Member]:
@@ -28,6 +35,16 @@ class Frontier(Compares):
 
         setting = suite.setting
         return [(architecture(setting.recipe, d), seed) for d, seed in product(setting.degrees, setting.seeds)]
+
+    @classmethod
+    def compare(cls, suite: SAESuite) -> list[EvaluationRecord]:
+        from sae_bridge.suites import equal_inference
+
+        found = super().compare(suite)
+        variants = equal_inference(suite.setting, suite.store.m)
+        for seed in suite.setting.equal_inference.seeds:  # one after another: an interruption leaves whole frontiers
+            found += suite.compare(EQUAL_INFERENCE, product(variants, [seed]))
+        return found
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ weights is decoder column j. Codes are pairs (acts (B, k), indices (B, k)).
 - ``combine(acts, indices, weight, rows, m)``: sum_i acts[:, i] w_{indices[:, i]}, shape (B, m);
 - ``pull(g, indices, weight, rows)``: <w_{indices[b, i]}, g_b>, shape (B, k);
 - ``accumulate(acts, indices, g, weight, rows)``: gradient of <combine, g> in the weights;
-- ``missing(acts, indices, g, rows, count)``: where a mask lacks most: for each column the ``count`` rows off its support
-  on which the gradient of <combine, g>, sum_b acts g_b, is largest in magnitude, in decreasing order (n, count) int64,
-  and that gradient (n, count); never as an m x n matrix. Zero where a column has no code, or nothing more to gain.
+- ``missing(acts, indices, g, rows, count)``: where a mask lacks most: for each column the ``count`` rows off its
+  support on which the gradient of <combine, g>, sum_b acts g_b, is largest in magnitude, in decreasing order
+  (n, count) int64, and that gradient (n, count); never as an m x n matrix. Zero where a column has no code.
 
 ``cpu`` (numba), ``cuda`` (Triton) and ``reference`` (plain torch, any device) hold the same functions.
 """

@@ -1,10 +1,10 @@
 """Learned supports: a mask that moves while its decoder is trained, d rows a column at all times (sparse to sparse).
 
 Every ``regrow_every`` steps each column drops its smallest values and takes as many rows that it lacks: those where the
-gradient of the loss is largest (RigL, Evci et al. 2020), largest in a decaying sum over the last batches (momentum, after
-Dettmers and Zettlemoyer 2019), or random ones (SET, Mocanu et al. 2018). What is taken starts at zero. Memory is O(d n)
-and, for momentum, the codes and residuals of these batches: the gradients of all m n places are never held, as one
-column is looked at after another.
+gradient of the loss is largest (RigL, Evci et al. 2020), largest in a decaying sum over the last batches (momentum,
+after Dettmers and Zettlemoyer 2019), or random ones (SET, Mocanu et al. 2018). What is taken starts at zero. Memory is
+O(d n) and, for momentum, the codes and residuals of these batches: the gradients of all m n places are never held, as
+one column is looked at after another.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ class LearnedSupports:
         """What the next move depends on besides the SAE, for a checkpoint."""
         if self.how.supports != "momentum" or not self.seen:
             return {}
-        return {name: torch.cat(part).cpu().numpy() for name, part in zip(_PARTS, zip(*self.seen), strict=True)}
+        return {
+            name: torch.cat(part).cpu().numpy() for name, part in zip(_PARTS, zip(*self.seen, strict=True), strict=True)
+        }
 
     def load(self, arrays: Mapping[str, np.ndarray], step: int, sae: SparseAutoencoder) -> None:
         """Go on from what :meth:`state` gave after ``step`` steps.
