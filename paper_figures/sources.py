@@ -14,6 +14,7 @@ _AMORTISATION = ("amortisation/ledger.jsonl",)
 SOURCES = (
     _source("theory.cost", ("cost/ledger.jsonl",), "expander experiment cost"),
     _source("theory.margin_map", ("identifiability/ledger.jsonl",), "expander experiment identifiability"),
+    _source("saes.equal_inference", _SUITE, "expander experiment frontier"),
     _source("saes.storage_frontier", _SUITE, "expander experiment frontier"),
     _source("saes.cross_model", ("**/saes/ledger.jsonl",), "expander experiment frontier"),
     _source("saes.trained_geometry", _SUITE, "expander experiment frontier"),

@@ -38,13 +38,13 @@ class Frontier(Compares):
 
     @classmethod
     def compare(cls, suite: SAESuite) -> list[EvaluationRecord]:
-        from sae_bridge.suites import equal_inference
+        from sae_bridge.suites import equal_inference, longer
 
-        found = super().compare(suite)
+        found, seeds = super().compare(suite), suite.setting.equal_inference.seeds
         variants = equal_inference(suite.setting, suite.store.m)
-        for seed in suite.setting.equal_inference.seeds:  # one after another: an interruption leaves whole frontiers
+        for seed in seeds:  # one after another: an interruption leaves whole frontiers
             found += suite.compare(EQUAL_INFERENCE, product(variants, [seed]))
-        return found
+        return found + suite.compare(EQUAL_INFERENCE, product(longer(suite.setting), seeds[:1]))
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sae_bridge.suites.presets import Setting
+from sae_bridge.suites.presets import LONGER, Setting
 from sae_bridge.suites.variants import Variant, architecture, small_dense
 from sae_bridge.training import Training
-
-_LONGER = 10
 
 
 def equal_inference(setting: Setting, m: int) -> list[Variant]:
@@ -18,17 +16,26 @@ def equal_inference(setting: Setting, m: int) -> list[Variant]:
     """
     base, sizes = setting.recipe, setting.equal_inference
     dense = [*(small_dense(base, m, d) for d in sizes.dense), architecture(base, None)]
-    moving = [*(learned(architecture(base, d)) for d in sizes.learned), *(block(base, r, d) for r, d in sizes.blocks)]
-    both = [*moving[: sizes.by_topk], *moving[len(sizes.learned) :][: sizes.by_topk]]
-    longer = [*moving[: sizes.long], *moving[len(sizes.learned) :][: sizes.long]]
+    moving, blocks = _learned(setting)
     return [
         *(architecture(base, d) for d in sorted(setting.sparse_degrees)),
-        *both,
+        *(*moving[:1], *blocks[:1]),
         *dense,
         *(by_pursuit(architecture(base, d)) for d in sizes.uniform),
-        *(by_pursuit(variant) for variant in (*moving, *dense)),
-        *(long(by_pursuit(variant)) for variant in longer),
+        *(by_pursuit(variant) for variant in (*moving, *blocks, *dense)),
     ]
+
+
+def longer(setting: Setting) -> list[Variant]:
+    """The first of its learned supports and of its blocks, by OMP, after more steps."""
+    moving, blocks = _learned(setting)
+    return [_longer(by_pursuit(variant)) for variant in (*moving[:1], *blocks[:1])]
+
+
+def _learned(setting: Setting) -> tuple[list[Variant], list[Variant]]:
+    base, sizes = setting.recipe, setting.equal_inference
+    moving = [learned(architecture(base, d)) for d in sizes.learned]
+    return moving, [block(base, r, d) for r, d in sizes.blocks]
 
 
 def by_pursuit(variant: Variant) -> Variant:
@@ -67,9 +74,8 @@ def block(base: Training, r: int, d: int) -> Variant:
     )
 
 
-def long(variant: Variant) -> Variant:
-    """The same, with ten times the steps."""
-    recipe = replace(variant.training, steps=_LONGER * variant.training.steps)
+def _longer(variant: Variant) -> Variant:
+    recipe = replace(variant.training, steps=LONGER * variant.training.steps)
     return replace(
-        variant, name=f"{variant.name}-long", label=f"{variant.label}, {_LONGER} times the steps", training=recipe
+        variant, name=f"{variant.name}-long", label=f"{variant.label}, {LONGER} times the steps", training=recipe
     )

@@ -30,6 +30,7 @@ from expander_theory.results import (
     to_json,
 )
 from experiments.commands import compared_saes as sae_groups
+from experiments.commands.compared_saes import EQUAL_INFERENCE
 from paper_figures.figures.saes import suite
 from paper_figures.figures.saes.small_dense import advantage
 from sae_bridge.sae.loading import load_sae
@@ -39,7 +40,7 @@ from sae_bridge.training.recipe import Training
 EXPERIMENTS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "better-training")
 ANALYSES = ("amortisation", "recovery", "novelty")
 FIGURES = {
-    "frontier": ("storage_frontier", "trained_geometry", "cross_model"),
+    "frontier": ("equal_inference", "storage_frontier", "trained_geometry", "cross_model"),
     "certified-mask": ("certified_mask",),
     "controls": ("controls",),
     "sparsity": ("sparsity", "learning_curves"),
@@ -156,11 +157,62 @@ def test_nulls_of_another_text_are_refused(results, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_results_of_other_activations_are_not_added_to(results, tmp_path):
+def test_results_of_another_machine_go_on_where_its_clean_losses_agree(results, tmp_path):
     path, before = of_another_machine(results, tmp_path, lambda losses: None)
+    main(["experiment", "small-dense", "--out", str(tmp_path), "--seeds", "0", "7"])
+    assert path.read_bytes().startswith(before)
+    identity, records = read_ledger(path)
+    assert identity["activations_sha256"] == "e" * 64
+    own = read_ledger(results / "saes" / "ledger.jsonl")[0]["activations_sha256"]
+    new = [record for record in records_of(records, EvaluationRecord) if record.seed == 7]
+    assert {record.activations_sha256 for record in new} == {own}
+    pairs = {(record.pair, record.to) for record in records_of(records, PairRecord)}
+    assert ("d4-seed7", "dense-seed7") in pairs
+
+
+def test_results_of_another_text_are_not_added_to(results, tmp_path):
+    def louder(losses):
+        losses["ce"]["clean"] = [value + 1 for value in losses["ce"]["clean"]]
+
+    path, before = of_another_machine(results, tmp_path, louder)
     with pytest.raises(SystemExit, match="2"):
         main(["experiment", "frontier", "--out", str(tmp_path), "--seeds", "0", "1", "7"])
     assert path.read_bytes() == before
+
+
+def test_the_frontier_compares_at_equal_inference(results):
+    found = suite.group(results / "saes" / "ledger.jsonl", EQUAL_INFERENCE)
+    rows = {row.variant: row for row in found.rows}
+    by_topk = {"d4", "d8", "d4-learned", "r2-d3-learned", "dense-n8", "dense-n16", "dense"}
+    by_omp = {f"{name}-omp" for name in by_topk - {"d8"}}
+    long = {"d4-learned-omp-long", "r2-d3-learned-omp-long"}
+    assert rows.keys() == by_topk | by_omp | long
+    assert {name for name, row in rows.items() if row.encoder == "omp"} == by_omp | long
+    assert {name for name, row in rows.items() if row.steps == 120} == long
+    assert {name for name, row in rows.items() if row.dense_columns} == {name for name in rows if name[0] == "r"}
+    for row in rows.values():
+        assert row.encode_microseconds > 0
+        assert row.family == (
+            "dense" if "dense" in row.variant else "learned" if "learned" in row.variant else "uniform"
+        )
+        values = {"d4": 256, "r2": 2 * 32 + 62 * 3, "d8": 512}.get(row.variant[:2], 32 * row.n)
+        assert row.decoder_values == pytest.approx(values, abs=4)
+        if row.encoder == "omp":
+            assert row.fvu == pytest.approx(row.omp_fvu, rel=1e-3), "the encoder is OMP"
+
+
+def test_each_sparse_sae_is_paired_with_the_dense_one_that_it_has_to_beat(results):
+    ledger = results / "saes" / "ledger.jsonl"
+    found = suite.group(ledger, EQUAL_INFERENCE)
+    rows = {row.name: row for row in found.rows}
+    pairs = {(record.pair, record.to) for record in read_records(ledger, PairRecord)}
+    for name, row in rows.items():
+        if row.architecture == "dense":
+            continue
+        rivals = [r for r in rows.values() if r.family == "dense" and r.encoder == row.encoder]
+        rival = min((r for r in rivals if r.bytes_packed >= row.bytes_packed), key=lambda r: r.bytes_packed)
+        assert (name, rival.name) in pairs
+        assert rival.name.startswith("dense-n")
 
 
 def test_an_sae_of_two_experiments_is_trained_and_evaluated_once(results):
@@ -168,7 +220,7 @@ def test_an_sae_of_two_experiments_is_trained_and_evaluated_once(results):
     names = [record.name for record in read_records(ledger, EvaluationRecord)]
     assert len(names) == len(set(names))
     groups = {record.group for record in read_records(ledger, MembershipRecord) if record.member == "d4-seed0"}
-    assert groups == set(EXPERIMENTS)
+    assert groups == {*EXPERIMENTS, EQUAL_INFERENCE}
 
 
 def test_all_architectures_of_the_frontier_have_their_own_rate_and_all_seeds(results):

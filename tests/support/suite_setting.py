@@ -2,6 +2,7 @@
 
 from sae_bridge.activations import Harvest
 from sae_bridge.suites import Setting
+from sae_bridge.suites.presets import EqualInference
 from sae_bridge.training.recipe import Training
 
 
@@ -24,4 +25,5 @@ def tiny_setting(text_folder, model, seeds=(0, 1)):
         supports=12,
         planted_ks=(1, 2, 6),
         planted_trials=8,
+        equal_inference=EqualInference((4,), (4,), ((2, 3),), (4, 8), seeds=(0,)),
     )

@@ -80,6 +80,7 @@ class Group:
         note: conventions of the cross-entropies.
         nulls: the coordinate null, by k.
         others: the other codes that have learned nothing, or next to nothing, at the setting's own k.
+        pairs: what was compared on the same contexts, by (name, name of the other).
     """
 
     identity: Row
@@ -87,6 +88,7 @@ class Group:
     note: str
     nulls: Mapping[int, NullRecord] = field(default_factory=dict)
     others: Sequence[NullRecord] = ()
+    pairs: Mapping[tuple[str, str], PairRecord] = field(default_factory=dict)
 
     @property
     def null(self) -> NullRecord | None:
@@ -145,7 +147,7 @@ def group(ledger: Path, name: str) -> Group | None:
     measured = records_of(records, NullRecord)
     nulls = {record.k: record for record in measured if record.code is None}
     others = [record for record in measured if record.code is not None]
-    return Group(identity, rows, note, dict(sorted(nulls.items())), others) if rows else None
+    return Group(identity, rows, note, dict(sorted(nulls.items())), others, pairs) if rows else None
 
 
 def _member(

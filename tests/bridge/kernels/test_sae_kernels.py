@@ -57,7 +57,7 @@ def test_loops_agree_with_explicit_matrices(loops, shape, dtype, dense):
 @pytest.mark.parametrize("loops", [cpu, reference])
 def test_what_a_mask_lacks_is_where_the_dense_gradient_is_largest(loops, shape, dtype, monkeypatch):
     monkeypatch.setattr(reference, "_COLUMNS", 7)  # several blocks, the last one smaller
-    batch, m, n, d, k = shape
+    batch, m, n, _, k = shape
     x, weight, rows, bias = case(*shape, dtype, False)
     acts, indices = reference.encode(x, weight, rows, bias, k)
     indices = indices.clamp_max(n - 2)  # the last feature never fires
