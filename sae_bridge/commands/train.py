@@ -28,7 +28,9 @@ class Train:
     dense: bool = False
     """Train the dense SAE (beside those of --d and --mask, if any)."""
     mask: tuple[Path, ...] = ()
-    """Masks saved by `expander build`, instead of uniform random ones; n is theirs."""
+    """Masks saved by `expander build`, instead of uniform random ones; n is theirs (and the dense columns')."""
+    dense_columns: int = 0
+    """How many of the n columns of SAEs on masks are dense, 0..n; the others have d nonzeros."""
     seed: tuple[int, ...] = (0,)
     """Seeds of the masks and the initial weights; the order of the data is the same for all."""
     n: int = 4608
@@ -126,7 +128,9 @@ class Train:
         stems = [path.stem for path in self.mask]
         require(len(set(stems)) == len(stems), "mask", stems, "must have different names: they become folders")
         runs = {
-            f"{label}-seed{seed}": Training(d=d, mask=mask, seed=seed, **how)
+            f"{label}-seed{seed}": Training(
+                d=d, mask=mask, seed=seed, dense_columns=0 if label == "dense" else self.dense_columns, **how
+            )
             for seed in self.seed
             for label, d, mask in (
                 *([("dense", None, None)] if self.dense else []),
