@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from expander_theory.results import Collapse
     from sae_bridge.activations import ActivationStore
     from sae_bridge.evaluation import AnySAE, Null
+    from sae_bridge.sae import Columns
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,17 @@ class Evaluate:
         nulls, found = Nulls(store), []
         kinds = {"all": NULL_KINDS, "coordinates": NULL_KINDS[:1], "none": ()}[self.nulls]
         for k in sorted({sae.k for sae in saes}):
-            of_k = {(sae.n, sae.weight.shape[1]): sae for sae in saes if sae.k == k}
-            masks = [getattr(sae, "mask", None) for sae in of_k.values()]
-            sizes = [sae.n if mask is None else mask for sae, mask in zip(of_k.values(), masks, strict=True)]
-            found += nulls.at(k, kinds, sizes)
+            of_k = {(sae.n, sae.weight.shape): _columns(sae) for sae in saes if sae.k == k}
+            found += nulls.at(k, kinds, list(of_k.values()))
         return found
+
+
+def _columns(sae: "AnySAE") -> "Columns":
+    """What columns its untrained null has."""
+    mask, dense = getattr(sae, "mask", None), getattr(sae, "dense", None)
+    if mask is None:
+        return sae.n
+    return mask if dense is None else (len(dense), mask)
 
 
 _COLLAPSED = (

@@ -28,7 +28,9 @@ class Train:
     dense: bool = False
     """Train the dense SAE (beside those of --d and --mask, if any)."""
     mask: tuple[Path, ...] = ()
-    """Masks saved by `expander build`, instead of uniform random ones; n is theirs."""
+    """Masks saved by `expander build`, instead of uniform random ones; n is theirs (and the dense columns')."""
+    dense_columns: int = 0
+    """How many of the n columns of SAEs on masks are dense, 0..n; the others have d nonzeros."""
     seed: tuple[int, ...] = (0,)
     """Seeds of the masks and the initial weights; the order of the data is the same for all."""
     n: int = 4608
@@ -127,7 +129,7 @@ class Train:
             *("n", "k", "encoder", "activation", "selection", "steps", "learning_rate", "scale_rate", "warm_up"),
             *("final_rate", "clip", "centre", "revival", "dead_after", "precision"),
         )
-        moving = ("supports", "regrow_every", "regrow_share", "regrow_until")
+        masked = ("dense_columns", "supports", "regrow_every", "regrow_share", "regrow_until")
         how = {name: getattr(self, name) for name in shared}
         degrees = self.d or (() if self.dense or self.mask else (8,))
         for name, values in (("d", degrees), ("seed", self.seed), ("mask", self.mask)):
@@ -135,7 +137,7 @@ class Train:
         require(len(self.seed) > 0, "seed", "none", "must name at least one")
         stems = [path.stem for path in self.mask]
         require(len(set(stems)) == len(stems), "mask", stems, "must have different names: they become folders")
-        on_mask = {name: getattr(self, name) for name in moving}
+        on_mask = {name: getattr(self, name) for name in masked}
         runs = {
             f"{label}-seed{seed}": Training(d=d, mask=mask, seed=seed, **how, **({} if label == "dense" else on_mask))
             for seed in self.seed

@@ -75,7 +75,7 @@ def evaluation_row(name: str, sae: AnySAE, kept: Reconstruction, to_model: Fidel
     """What was measured of one SAE."""
     return Measurement(
         name=name,
-        architecture="expander" if sae.rows is not None else "dense",
+        architecture=sae.architecture if isinstance(sae, SparseAutoencoder) else "dense",
         m=sae.m,
         n=sae.n,
         d=sae.weight.shape[1],

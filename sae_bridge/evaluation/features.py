@@ -61,9 +61,10 @@ def collisions(sae: SparseAutoencoder, store: ActivationStore) -> dict[str, Any]
     on a row, by quantiles over held-out tokens. This is loss of expansion on the sets that matter, not on the worst.
 
     Raises:
-        InvalidArgument: a dense SAE.
+        InvalidArgument: a dense SAE, or one with dense columns, which meet all others on every row.
     """
     require(sae.mask is not None, "sae", "dense", "must be on a mask")
+    require(sae.dense is None, "sae", "with dense columns", "must be on a mask alone")
     supports = (sae.weight != 0).cpu().numpy()
     places = sae.mask.rows if sae.mask is not None else np.zeros((0, 0), np.int32)
     deficits, duplicates = [], []

@@ -14,7 +14,7 @@ from expander_theory.base import require, require_choice, require_int
 from expander_theory.masks import Mask
 from sae_bridge.activations import ActivationStore
 from sae_bridge.evaluation.reconstruction import mean_activation
-from sae_bridge.sae import SparseAutoencoder, coordinate_null, mean_null, principal_null, untrained_null
+from sae_bridge.sae import Columns, SparseAutoencoder, coordinate_null, mean_null, principal_null, untrained_null
 
 NullKind = Literal["coordinates", "coordinates_nonnegative", "principal", "leading", "untrained", "mean"]
 NULL_KINDS: tuple[NullKind, ...] = get_args(NullKind)
@@ -60,14 +60,14 @@ class Nulls:
         return principal_directions(self._store)
 
     def at(
-        self, k: int, kinds: Sequence[NullKind] = NULL_KINDS, masks: Sequence[Mask | int] = (), *, seed: int = 0
+        self, k: int, kinds: Sequence[NullKind] = NULL_KINDS, masks: Sequence[Columns] = (), *, seed: int = 0
     ) -> list[Null]:
         """The nulls of k active features.
 
         Args:
             k: active features; kinds that cannot have so many (k > m) are left out.
             kinds: which.
-            masks: of the untrained ones: supports, or the number of features of a dense one.
+            masks: of the untrained ones, see :func:`sae_bridge.sae.untrained_null`.
             seed: of the values of untrained ones.
 
         Raises:
@@ -100,18 +100,25 @@ class Nulls:
             return Null(kind, name, label, lambda: principal_null(self.mean, self.directions, k, leading=True), k * m)
         return Null(kind, name, "mean, no feature", lambda: mean_null(self.mean, k))
 
-    def _untrained(self, columns: Mask | int, k: int, seed: int) -> Null:
-        masked = isinstance(columns, Mask)
-        size = f"d{columns.d}-n{columns.n}" if masked else f"n{columns}"
-        what = f"mask, d = {columns.d}" if masked else f"dense, n = {columns}"
+    def _untrained(self, columns: Columns, k: int, seed: int) -> Null:
+        if isinstance(columns, tuple):
+            r, mask = columns
+            size, what = f"r{r}-d{mask.d}-n{r + mask.n}", f"{r} dense columns and mask, d = {mask.d}"
+        elif isinstance(columns, Mask):
+            size, what = f"d{columns.d}-n{columns.n}", f"mask, d = {columns.d}"
+        else:
+            size, what = f"n{columns}", f"dense, n = {columns}"
         label = f"untrained {what}, OMP, k = {k}"
         return Null(
             "untrained", f"null-untrained-{size}-k{k}", label, lambda: untrained_null(self.mean, columns, k, seed=seed)
         )
 
 
-def _fits(mask: Mask | int, k: int, m: int) -> bool:
-    return k <= min(m, mask.n if isinstance(mask, Mask) else mask)
+def _fits(columns: Columns, k: int, m: int) -> bool:
+    if isinstance(columns, tuple):
+        r, mask = columns
+        return k <= min(m, r + mask.n)
+    return k <= min(m, columns.n if isinstance(columns, Mask) else columns)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ from expander_theory.solvers import Prepared, exact_recovery_coefficients
 from expander_theory.statistics import clopper_pearson_interval
 from sae_bridge.activations import ActivationStore
 from sae_bridge.codes import Autoencoder, Coder
-from sae_bridge.sae import ExpanderSAE, SparseAutoencoder, TopKSAE
+from sae_bridge.sae import BlockSAE, ExpanderSAE, SparseAutoencoder, TopKSAE
 
 Source = Literal["encoder", "omp"]
 BINS = (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, np.inf)
@@ -192,6 +192,8 @@ def _found(prepared: Prepared, chosen: NDArray[np.int64], planted: NDArray[np.fl
 
 def untrained(sae: SparseAutoencoder, seed: int) -> AnyDictionary:
     """The decoder that training with this seed started from."""
+    if sae.mask is not None and sae.dense is not None:
+        return BlockSAE(sae.mask, len(sae.dense), sae.k, seed=seed).dictionary()
     if sae.mask is not None:
         return ExpanderSAE(sae.mask, sae.k, seed=seed).dictionary()
     return TopKSAE(sae.m, sae.n, sae.k, seed=seed).dictionary()

@@ -20,6 +20,8 @@ def provenance(raw: RawSAE) -> dict[str, Any]:
     about: dict[str, Any] = {"k": raw.k, "codes_divided_by": raw.scale}
     if raw.mask is not None:
         about |= {"d": raw.mask.d, "mask_recipe": raw.mask.recipe, "mask_sha256": raw.mask.sha256}
+    if raw.first is not None:
+        about["dense_columns"] = len(raw.first)
     return about
 
 

@@ -28,11 +28,12 @@ class RawSAE:
 
     Attributes:
         m, n, k: activation width, features, sparsity.
-        encoder, weight: rows of E and columns of W, (n, d) on a mask, (n, m) dense.
+        encoder, weight: rows of E and columns of W, (n, d) on a mask, (n, m) dense; (n - r, d) beside dense columns.
         b_enc, b_dec: (n,) and (m,).
         threshold: () of BatchTopK codes; None for TopK.
         magnitude: whether features are chosen by magnitude and keep their sign.
         mask: the supports; None where dense.
+        first: dense columns (r, m) before those of ``weight``, with a tied encoder; None where there are none.
         scale: s, by which the SAE's own codes are larger.
     """
 
@@ -46,14 +47,16 @@ class RawSAE:
     threshold: Tensor | None
     magnitude: bool
     mask: Mask | None
+    first: Tensor | None
     scale: float
 
     def dense(self, values: Tensor) -> Tensor:
-        """Stored values as (n, m): zeros outside the mask."""
+        """Stored values as (n, m): zeros outside the mask, and dense columns first."""
         if self.mask is None:
             return values.contiguous()
         rows = torch.from_numpy(self.mask.rows.copy()).long()
-        return values.new_zeros(self.n, self.m).scatter_(1, rows, values)
+        spread = values.new_zeros(len(values), self.m).scatter_(1, rows, values)
+        return spread if self.first is None else torch.cat([self.first, spread])
 
 
 @torch.no_grad()
@@ -89,5 +92,6 @@ def in_raw_units(sae: SparseAutoencoder, *, pursuits: bool = False) -> RawSAE:
         threshold=folded(sae.threshold) if sae.activation == "batch_topk" else None,
         magnitude=sae.selection == "magnitude",
         mask=sae.mask,
+        first=None if sae.dense is None else sae.dense.detach().cpu(),
         scale=scale,
     )

@@ -47,10 +47,12 @@ def export_native(
         model_name: the language model's name in TransformerLens; None: as in the fields.
 
     Raises:
-        InvalidArgument: a dense SAE, or NaN values.
+        InvalidArgument: a dense SAE, one with dense columns beside its mask, or NaN values.
     """
     raw = in_raw_units(sae, pursuits=True)
     mask = raw.mask
+    whole = raw.first is None
+    require(whole, "sae", type(sae).__name__, "must have no dense columns; export it densified (saelens, sparsify)")
     require(mask is not None, "sae", type(sae).__name__, "must be an ExpanderSAE; export a dense one as topk")
     assert mask is not None
     about = {

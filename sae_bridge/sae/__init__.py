@@ -3,7 +3,7 @@
 from sae_bridge.sae import ops
 from sae_bridge.sae.block_sae import BlockSAE
 from sae_bridge.sae.loading import load_sae
-from sae_bridge.sae.nulls import coordinate_null, mean_null, principal_null, untrained_null
+from sae_bridge.sae.nulls import Columns, coordinate_null, mean_null, principal_null, untrained_null
 from sae_bridge.sae.pruning import pruned
 from sae_bridge.sae.pursuit import Pursuit
 from sae_bridge.sae.sae import (
@@ -30,6 +30,7 @@ __all__ = [
     "WEIGHTS",
     "Activation",
     "BlockSAE",
+    "Columns",
     "Encoder",
     "Encoding",
     "ExpanderSAE",

@@ -7,7 +7,7 @@ from torch import Tensor
 from expander_theory.base import require, require_int
 from expander_theory.dictionaries import BlockDictionary, DenseDictionary, Dictionary
 from expander_theory.masks import Mask
-from sae_bridge.sae import block_ops
+from sae_bridge.sae import _block_ops as block_ops
 from sae_bridge.sae._initial import initial_weight
 from sae_bridge.sae.sae import Activation, Encoder, ExpanderSAE, Selection
 

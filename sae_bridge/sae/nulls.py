@@ -14,6 +14,7 @@ from torch import Tensor
 
 from expander_theory.base import require, require_int
 from expander_theory.masks import Mask
+from sae_bridge.sae.block_sae import BlockSAE
 from sae_bridge.sae.sae import ExpanderSAE, SparseAutoencoder, TopKSAE
 
 SAE = TypeVar("SAE", bound=SparseAutoencoder)
@@ -70,14 +71,19 @@ def principal_null(mean: Tensor, directions: Tensor, k: int, *, leading: bool = 
     return _null(TopKSAE(m, len(basis), k, selection="magnitude"), mean, basis)
 
 
-def untrained_null(mean: Tensor, columns: Mask | int, k: int, *, seed: int = 0) -> SparseAutoencoder:
+Columns = Mask | int | tuple[int, Mask]
+"""What columns an untrained decoder has: their supports, or how many dense ones there are, or how many dense ones go
+before those of a mask."""
+
+
+def untrained_null(mean: Tensor, columns: Columns, k: int, *, seed: int = 0) -> SparseAutoencoder:
     """The untrained null: random values on a mask, as training would start, and OMP as the encoder.
 
     What pursuit alone does: the least that an SAE trained with OMP has to beat at the same d. No value is learned.
 
     Args:
         mean: of the training activations, (m,).
-        columns: their supports, or how many there are of a dense one.
+        columns: their supports; how many there are of a dense one; or r dense ones and the supports of the others.
         k: atoms of a code, 1..min(m, n).
         seed: of the values.
 
@@ -85,6 +91,10 @@ def untrained_null(mean: Tensor, columns: Mask | int, k: int, *, seed: int = 0) 
         InvalidArgument: k out of range, a mask of another width, fewer than one column.
     """
     m = _width(mean)
+    if isinstance(columns, tuple):
+        r, mask = columns
+        require(mask.m == m, "columns", f"mask of m = {mask.m} rows", f"must have m = {m}")
+        return _null(BlockSAE(mask, r, k, seed=seed, encoder="omp"), mean)
     if not isinstance(columns, Mask):
         require(require_int("columns", columns) >= 1, "columns", columns, "must be at least 1, or a mask")
         return _null(TopKSAE(m, columns, k, seed=seed, encoder="omp"), mean)

@@ -145,6 +145,11 @@ class SparseAutoencoder(nn.Module, ABC):
         return sum(int(part.count_nonzero()) for part in self.decoder_parts)
 
     @property
+    def architecture(self) -> Literal["dense", "expander", "block"]:
+        """What the columns of the decoder are: dense, on a mask, or some of each."""
+        return "dense" if self.mask is None else "expander" if self.dense is None else "block"
+
+    @property
     def encoding(self) -> Encoding:
         """What the encoder is: "tied", "untied", or the pursuit's name."""
         if self.pursuit is not None:
@@ -298,7 +303,7 @@ class SparseAutoencoder(nn.Module, ABC):
         Parameters of 16 bits are stored as float32, which changes none of them.
         """
         configuration = {
-            "architecture": "dense" if self.mask is None else "expander" if self.dense is None else "block",
+            "architecture": self.architecture,
             "m": self.m,
             "n": self.n,
             "d": self.weight.shape[1],

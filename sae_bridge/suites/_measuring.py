@@ -123,7 +123,7 @@ class Measuring:
             **(_pursuits(name, losses, coded) if self.setting.pursued else {}),
             geometry=DecoderGeometry(**geometry(sae.dictionary()), **_ratios(sae.dictionary(), sae.k, seed)),
             firing=FiringRates(**firing_summary(sae, self.store)),
-            collisions=None if sae.mask is None else Collisions(**collisions(sae, self.store)),
+            collisions=Collisions(**collisions(sae, self.store)) if sae.mask and sae.dense is None else None,
             collapse=collapse(sae, self.store, mean=self._mean),
             encode_microseconds=encode_microseconds(sae, self.store),
             activations_sha256=self.store.sha256,

@@ -116,23 +116,32 @@ class Resample(DeadFeatures):
             return
         generator = torch.Generator().manual_seed(derived_seed(self.seed, f"resampling at step {step}"))
         drawn = torch.multinomial(power.double().cpu(), len(dead), replacement=True, generator=generator)
-        columns = targets[drawn.to(targets.device)]
-        if sae.rows is not None:
-            columns = columns.gather(1, sae.rows[dead].long())
-        norms = torch.linalg.vector_norm(columns, dim=1, keepdim=True)
-        alive = norms[:, 0] > 0  # a token may have no residual on a feature's few rows
-        dead, columns = dead[alive], columns[alive] / norms[alive]
-        sae.weight[dead] = columns
-        if sae.encoder is not None:
-            sae.encoder[dead] = 0.2 * columns
-        sae.b_enc[dead] = 0
-        for parameter in (sae.weight, sae.encoder, sae.b_enc):
-            if parameter is not None and parameter.requires_grad:
-                for moment in ("exp_avg", "exp_avg_sq"):
-                    optimiser.state[parameter][moment][dead] = 0
+        aims, first = targets[drawn.to(targets.device)], 0
+        for part in sae.decoder_parts:
+            own = (dead >= first) & (dead < first + len(part))
+            places, columns = dead[own] - first, aims[own]
+            if part is sae.weight and sae.rows is not None:
+                columns = columns.gather(1, sae.rows[places].long())
+            norms = torch.linalg.vector_norm(columns, dim=1, keepdim=True)
+            alive = norms[:, 0] > 0  # a token may have no residual on a feature's few rows
+            places, columns = places[alive], columns[alive] / norms[alive]
+            part[places] = columns
+            _forget(optimiser, part, places)
+            if sae.encoder is not None:
+                sae.encoder[places] = 0.2 * columns
+                _forget(optimiser, sae.encoder, places)
+            sae.b_enc[first + places] = 0
+            _forget(optimiser, sae.b_enc, first + places)
+            first += len(part)
 
     def dead(self) -> int:
         return int(torch.eq(self.counts, 0).sum())
+
+
+def _forget(optimiser: torch.optim.Optimizer, parameter: Tensor, places: Tensor) -> None:
+    if parameter.requires_grad:
+        for moment in ("exp_avg", "exp_avg_sq"):
+            optimiser.state[parameter][moment][places] = 0
 
 
 class CountOnly(AuxK):

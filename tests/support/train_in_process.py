@@ -1,4 +1,4 @@
-"""Trains in a process of its own: python train_in_process.py FOLDER [SPLIT]. Two SAEs, checkpoints every 20 steps."""
+"""Trains in a process of its own: python train_in_process.py FOLDER [SPLIT]. Four SAEs, checkpoints every 20 steps."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,9 @@ HOW = Training(d=4, n=64, k=4, steps=300, dead_after=2000)
 RUNS = {
     "tied": HOW,
     "dense": Training(d=None, n=64, k=4, steps=300, dead_after=2000),
-    "moving": Training(d=4, n=64, k=4, steps=300, supports="momentum", regrow_every=3, dead_after=2000),
+    "moving": Training(
+        d=4, n=64, k=4, steps=300, supports="momentum", regrow_every=3, dead_after=2000, dense_columns=3
+    ),
     "free": Training(d=4, n=64, k=4, steps=300, encoder="random", revival="resample", activation="batch_topk"),
 }
 

@@ -19,10 +19,10 @@ class Measurement:
 
     Attributes:
         name: of the SAE.
-        architecture: "expander", "dense" or "null".
+        architecture: "expander", "dense", "block" (dense columns beside those of a mask) or "null".
         m: width of the activations.
         n: features.
-        d: nonzeros of a decoder column.
+        d: nonzeros of a decoder column; of one on the mask for "block".
         k: active features that the SAE is made for.
         encoder: "tied", "untied", "omp" or "omp_nonnegative".
         activation: what follows the encoder, such as "topk".

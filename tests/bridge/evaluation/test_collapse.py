@@ -21,8 +21,8 @@ def test_effective_degrees_of_known_columns():
 def test_the_weights_are_the_energy_that_a_feature_carries():
     weight = torch.tensor([[1.0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]])
     acts, indices = torch.tensor([[3.0, 0.0], [1.0, 2.0]]), torch.tensor([[0, 0], [1, 0]])
-    assert weighted_effective_degree(weight, acts, indices) == pytest.approx((13 * 1 + 1 * 4) / 14)
-    assert np.isnan(weighted_effective_degree(weight, 0 * acts, indices))
+    assert weighted_effective_degree((weight,), acts, indices) == pytest.approx((13 * 1 + 1 * 4) / 14)
+    assert np.isnan(weighted_effective_degree((weight,), 0 * acts, indices))
 
 
 def by_hand(sae, store):
