@@ -56,6 +56,8 @@ class Reproduce:
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
         suite = SAESuite(settings()[self.preset], out)
+        # other models than the default one are fetched by those who accept their terms
+        here = [place for place in places()[self.preset] if place.model == suite.setting.model]
         kinds = {kind.group: kind for kind in vars(compared_saes).values() if hasattr(kind, "group")}
 
         def compare(group: str) -> Callable[[], Any]:
@@ -77,7 +79,7 @@ class Reproduce:
             ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
             ("activations: harvest", lambda: suite.store),
             *((f"SAEs: {group.replace('-', ' ')}", compare(group)) for group in CLAIMS),
-            ("SAEs: against the null, by model and layer", lambda: nulls.run(places()[self.preset], out / "nulls")),
+            ("SAEs: against the null, by layer", lambda: nulls.run(here, out / "nulls")),
             ("encoder against slower inference", lambda: amortisation.run(suite)),
             ("recovery on trained decoders", lambda: real_supports.run(suite)),
             ("features and their novelty", lambda: novelty.run(suite)),

@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from expander_theory.plotting import BLACK, GREY, RED, Drawing, Table, degree_colours, estimate, grid
 from expander_theory.results import NullRecord
@@ -127,7 +128,7 @@ def _looks(found: Sequence[Group]) -> dict[str, dict[str, Any]]:
 
 def _figure(found: Sequence[Group]) -> Figure:
     heights = {"height_ratios": (3, 3, 1.8)}
-    figure, axes = grid(3, len(found), max(1.9, 3.6 / len(found)), 2.1, sharex="col", gridspec_kw=heights)
+    figure, axes = grid(3, len(found), max(1.9, 5 / len(found)), 2.1, sharex="col", gridspec_kw=heights)
     looks = _looks(found)
     for column, place in enumerate(found):
         for axis, (name, label) in zip(axes[:, column], _MEASURES, strict=True):
@@ -141,10 +142,16 @@ def _figure(found: Sequence[Group]) -> Figure:
             if column == 0:
                 axis.set_ylabel(label)
         axes[0][column].set_title(title(place), fontsize=9)
-        axes[1][column].set_yscale("log")
-        axes[2][column].set(yscale="log", xlabel="$k$")
+        for axis in axes[1:, column]:
+            axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
+        axes[2][column].set_xlabel("$k$")
         axes[2][column].axhline(1, color=GREY, lw=0.8, zorder=0)
-    figure.legend(handles=_handles(found, looks), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        handles=_handles(found, looks), loc="outside lower center", ncols=2 if len(found) < 4 else 4, frameon=False
+    )
     return figure
 
 
