@@ -94,8 +94,8 @@ def run_plain(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Foun
 def run_tile(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found, selection: str) -> None:
     """See :mod:`expander_theory._kernels.omp.tile`."""
     k, m = found.indices.shape[1], p.dictionary.m
-    tile, scratch = omp_tile.new_tile(k, m, p.dtype), pursuit.new_scratch(k, m, p.dtype)
-    omp_tile.omp_tile(p.rows, p.values, signals, rule, found, tile, scratch)
+    tile, scratch = omp_tile.new_tile(k, m, p.dictionary.n, p.dtype), pursuit.new_scratch(k, m, p.dtype)
+    omp_tile.omp_tile(p.rows, p.values, p.words, signals, rule, found, tile, scratch)
 
 
 def run_push(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found, selection: str) -> None:
