@@ -33,9 +33,10 @@ _TOGETHER = 64
 def work_estimate(m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, masked: bool = True) -> dict[str, float]:
     """Nanoseconds per signal that each backend should need on one core, to order of magnitude.
 
-    Fitted on an AVX-512 processor: vector multiply-adds at 45 (float32) and 22 (float64) a nanosecond from a tile in
-    the first two caches, scattered updates at 1.6 ns, screened products at 18 a nanosecond, BLAS at 50; the
-    preparation of a backend (row lists, Gram matrix) is divided by the batch.
+    Tile and push are fitted on an AVX2 processor: products of 16-bit integers at 30 (a tile of float32) and 22
+    (float64) a nanosecond, first correlations at 10 and 5, scattered updates at 1.1 ns, and what a step costs besides;
+    gram and product on an AVX-512 one: screened products at 36 a nanosecond, BLAS at 50. The preparation of a backend
+    (row lists, Gram matrix) is divided by the batch.
     """
     single = np.dtype(dtype).itemsize == 4
     lanes, width = vectors.lanes_of(dtype), (1.0 if single else 2.0)
@@ -44,12 +45,12 @@ def work_estimate(m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, mas
     found = {"plain": k * (1.2 * nonzeros + k * d) + squares}
     if masked:
         full = -(-batch // lanes) * lanes / batch
-        found["tile"] = k * nonzeros * width / 45 * full + squares
-        meetings = np.minimum(np.arange(k) * d * d / m, 0.99)  # chosen atoms that the next one meets
-        rows = np.minimum(d * np.minimum(np.arange(k) + 1, 1 / (1 - meetings)), m)
-        first = nonzeros * width / 18 if 4 * batch >= lanes else 1.2 * nonzeros
-        scan = 6 * n * width * 0.3
-        found["push"] = first + 1.6 * rows.sum() * nonzeros / m + scan + squares + 6 * nonzeros / batch
+        found["tile"] = k * (nonzeros / (30 if single else 22) * full + 400) + squares
+        meetings = np.arange(k) * d * d / m  # chosen atoms that the next one meets
+        rows = np.minimum(d * (1 + 0.2 * meetings), m)  # that push: the atom's own, and few of those it moves
+        first = nonzeros * width / 10 if 4 * batch >= lanes else 1.2 * nonzeros
+        scan = 1.5 * n * width
+        found["push"] = first + 1.1 * float(rows.sum()) * nonzeros / m + scan + 600 * k + squares + 6 * nonzeros / batch
     if n * n * (np.dtype(dtype).itemsize + 2) <= _GRAM_BYTES:
         gram = n * n * (m * width / 50 + 8) / batch
         found["gram"] = gram + m * n * width / 50 + k * n * (k / 36 + 0.3) + k * (300 + 14 * k)
