@@ -2,15 +2,16 @@
 
 ``python -m experiments.bench.sae`` prints Markdown tables of whole training steps: forward, backward, optimiser. All
 SAEs start at the same decoder, and their reconstructions and gradients there are compared; the exit code is 1 where
-they differ. SAELens and sparsify are timed where they are installed (``pip install -e ".[sae,interop,bench]"``). Times
-are wall times: leave the machine alone meanwhile.
+they differ. The sizes that end in ``pursuit`` time steps with OMP in the loop, beside TopK and beside matching pursuit.
+SAELens and sparsify are timed where they are installed (``pip install -e ".[sae,interop,bench]"``). Times are wall
+times: leave the machine alone meanwhile.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -22,14 +23,31 @@ from experiments.bench import table
 from experiments.bench.command import Benchmark, Case, Record, main, measured_in
 from experiments.bench.driver import MEMORY, fastest, measure, peak_bytes
 from experiments.bench.machine import Rates, describe, headline, measure_rates
-from experiments.bench.sae_peers import CONTENDERS, CPU, Dense, Ours, Size, answers_apart
+from experiments.bench.sae_peers import (
+    CONTENDERS,
+    CPU,
+    Dense,
+    Ours,
+    OursMatchingPursuit,
+    OursOMP,
+    SAELensMatchingPursuit,
+    Size,
+    answers_apart,
+    pursuit_faults,
+)
 from sae_bridge import kernels
 
 SIZES = {
     "large": Size(2048, 16384, 32, 7, 20),
     "small": Size(576, 4608, 32, 8, 5),
     "wide": Size(2048, 65536, 32, 7, 10),
+    "large-pursuit": Size(2048, 16384, 32, 7, 50),
+    "small-pursuit": Size(576, 4608, 32, 8, 50),
 }
+OMP_GOAL = 2
+"""How many times a TopK step a step with OMP may take."""
+PURSUIT_SHARE = 16
+"""Matching pursuit gets the tokens of a batch divided by this: a dense one takes k products a step, and minutes."""
 TILE_BYTES = 64
 """The encoder reads, for every entry of the mask, one line of a tile of tokens: m lines, held in the cache."""
 
@@ -39,9 +57,15 @@ class SAEBenchmark(Benchmark):
     """Time training steps of expander SAEs beside dense ones: plain torch, SAELens, sparsify."""
 
     title = "SAE benchmark"
-    sizes: tuple[Literal["large", "small", "wide"], ...] = ("large", "small", "wide")
+    sizes: tuple[Literal["large", "small", "wide", "large-pursuit", "small-pursuit"], ...] = (
+        "large",
+        "small",
+        "wide",
+        "large-pursuit",
+        "small-pursuit",
+    )
     """large: m = 2048, n = 16,384, d = 7; small: m = 576, n = 4,608, d = 8; wide: memory at n = 65,536, for which the
-    dense step needs some 6 GB."""
+    dense step needs some 6 GB; with -pursuit: OMP in the loop, beside TopK and matching pursuit."""
     batch: int = 2048
     """Tokens in a step, the same for all contenders."""
     threads: int = 2
@@ -72,6 +96,8 @@ class SAEBenchmark(Benchmark):
             contenders = [kind.contender(size, x, self.seed, once=True) for kind in (Ours, Dense)]
             measured, _ = measure(contenders, 0, clock=time.perf_counter, peak=peak_bytes)
             return {"measured": [asdict(one) for one in measured], "faults": []}
+        if name.endswith("pursuit"):
+            return self._measure_pursuits(size, x)
         kinds = [kind for kind in CONTENDERS if kind.installed()]
         faults = answers_apart(kinds[1:], size, x, self.seed, CPU)
         contenders = [kind.contender(size, x, self.seed) for kind in kinds]
@@ -83,7 +109,45 @@ class SAEBenchmark(Benchmark):
             "faults": faults,
         }
 
+    def _measure_pursuits(self, size: Size, x: Tensor) -> Record:
+        few = x[: -(-len(x) // PURSUIT_SHARE)]
+        contenders = [kind.contender(size, x, self.seed) for kind in (Ours, OursOMP)]
+        for kind in (OursOMP, OursMatchingPursuit, SAELensMatchingPursuit):
+            if kind.installed():
+                one = kind.contender(size, few, self.seed, steps=int(kind.compiles))
+                contenders.append(replace(one, name=f"{kind.name}, few tokens"))
+        measured, _ = measure(contenders, self.repeats, clock=time.perf_counter, peak=peak_bytes)
+        return {"measured": [asdict(one) for one in measured], "faults": pursuit_faults(size, few, self.seed)}
+
+    @staticmethod
+    def _show_pursuits(record: Record) -> str:
+        size, (topk, omp, *others) = SIZES[record["size"]], measured_in(record)
+        compared = {topk.name: topk, omp.name: topk, **{one.name: others[0] for one in others}}
+
+        def ratio(one: Any) -> float:
+            return one.least("step") / compared[one.name].least("step")
+
+        def verdict(one: Any) -> str:
+            if one is omp:
+                return f"goal at most {OMP_GOAL}: {'reached' if ratio(one) <= OMP_GOAL else 'missed'}"
+            theirs = one.name.startswith(SAELensMatchingPursuit.name)
+            return f"goal {size.goal:g}: {'reached' if ratio(one) >= size.goal else 'missed'}" if theirs else ""
+
+        columns: dict[str, Callable[[Any], str]] = {
+            "step of": table.name,
+            "batch": table.batch,
+            "ms (IQR)": table.milliseconds("step"),
+            "tokens/s": table.per_second("step"),
+            "peak MB, with the SAE": table.peak,
+            "times the first of its batch": lambda one: f"{ratio(one):.1f}",
+            "": verdict,
+        }
+        absent = "" if SAELensMatchingPursuit.installed() else "\n\nSAELens's matching pursuit is not installed."
+        return f"## {size.text}: pursuits\n\n{table.table([topk, omp, *others], columns)}{absent}"
+
     def show(self, record: Record) -> str:
+        if record["size"].endswith("pursuit"):
+            return self._show_pursuits(record)
         size, measured = SIZES[record["size"]], measured_in(record)
         first, memory = measured[0], "parts" not in record
 

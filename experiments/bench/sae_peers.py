@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -89,13 +90,20 @@ class Trained(ABC):
         return Contender(cls.name, len(x), prepare, warm=cls.compiles, once=once)
 
 
-def answers_apart(kinds: Iterable[type[Trained]], size: Size, x: Tensor, seed: int, device: torch.device) -> list[str]:
+def answers_apart(
+    kinds: Iterable[type[Trained]],
+    size: Size,
+    x: Tensor,
+    seed: int,
+    device: torch.device,
+    ours: type[Trained] | None = None,
+) -> list[str]:
     """Where reconstructions or gradients of the first tokens, before any step, differ from ours.
 
     Gradients are compared on the mask, outside of which ours is 0.
     """
     some, apart = x[:COMPARED], []
-    out, gradient = Ours(size, x, seed, device).gradient(some)
+    out, gradient = (ours or Ours)(size, x, seed, device).gradient(some)
     for kind in kinds:
         other_out, other_gradient = kind(size, x, seed, device).gradient(some)
         expected = {"reconstruction": out, "gradient": gradient}
@@ -108,9 +116,12 @@ class Ours(Trained):
     """:class:`sae_bridge.training.TrainingRun`, whose step also counts dead features."""
 
     name, compiles = "ours", True
+    coding: ClassVar[dict[str, Any]] = {}
+    """How its codes are found, where that is not TopK: fields of the recipe."""
 
     def __init__(self, size: Size, x: Tensor, seed: int, device: torch.device = CPU) -> None:
-        how = _recipe(size, seed)
+        coding = {name: size.k if value == "k" else value for name, value in self.coding.items()}
+        how = replace(_recipe(size, seed), **coding)
         self.training_run = TrainingRun(how, x.cpu(), device, World(), how.identity())
 
     def step(self, x: Tensor) -> None:
@@ -122,6 +133,18 @@ class Ours(Trained):
         (found,) = torch.autograd.grad((out - x).square().sum() / len(x), [sae.weight])
         assert sae.rows is not None
         return out.detach(), _spread(found, sae.rows, sae.m)
+
+
+class OursOMP(Ours):
+    """The same with OMP in the loop: least squares on atoms chosen one by one, anew on the decoder of every step."""
+
+    name, coding = "ours, OMP", {"encoder": "omp"}
+
+
+class OursMatchingPursuit(Ours):
+    """The same with k rounds of one feature each: matching pursuit under positive scores."""
+
+    name, coding = "ours, matching pursuit", {"pursuit_steps": "k"}
 
 
 class Dense(Trained):
@@ -180,7 +203,7 @@ class SAELens(Trained):
         from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig  # pyright: ignore[reportMissingImports]
 
         how = {"rescale_acts_by_decoder_norm": False, "use_sparse_activations": self.sparse}
-        self.sae = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=size.m, d_sae=size.n, k=size.k, **how))
+        self.sae: Any = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=size.m, d_sae=size.n, k=size.k, **how))
         weight = _start(size, seed)
         self.sae.load_state_dict({**self.sae.state_dict(), "W_dec": weight, "W_enc": weight.T})
         self.optimiser = _adam(list(self.sae.parameters()))
@@ -211,6 +234,34 @@ class SAELensSparse(SAELens):
     """SAELens's TopK SAE with its sparse codes."""
 
     name, sparse = "SAELens TopK, sparse codes", True
+
+
+class SAELensMatchingPursuit(SAELens):
+    """``MatchingPursuitTrainingSAE``, tied and dense, made to take k steps: no other rule stops it."""
+
+    name = "SAELens matching pursuit"
+
+    def __init__(self, size: Size, x: Tensor, seed: int, device: torch.device = CPU) -> None:
+        from sae_lens import (  # pyright: ignore[reportMissingImports]
+            MatchingPursuitTrainingSAE,
+            MatchingPursuitTrainingSAEConfig,
+        )
+
+        how = {"residual_threshold": 0.0, "stop_on_duplicate_support": False, "decoder_init_norm": 1.0}
+        configuration = MatchingPursuitTrainingSAEConfig(d_in=size.m, d_sae=size.n, max_iterations=size.k, **how)
+        self.sae = MatchingPursuitTrainingSAE(configuration)
+        self.sae.load_state_dict({**self.sae.state_dict(), "W_dec": _start(size, seed)})
+        self.optimiser = _adam(list(self.sae.parameters()))
+
+    def gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        loss, out = self._forward(x)
+        (found,) = torch.autograd.grad(loss, [self.sae.W_dec])
+        return out.detach(), found
+
+    @classmethod
+    def installed(cls) -> bool:
+        """Whether the package is there, in a release that has it."""
+        return super().installed() and hasattr(importlib.import_module(cls.package), "MatchingPursuitTrainingSAE")
 
 
 class Sparsify(Trained):
@@ -245,6 +296,19 @@ class Sparsify(Trained):
 
 
 CONTENDERS: tuple[type[Trained], ...] = (Ours, Dense, SAELens, SAELensSparse, Sparsify)
+
+
+def pursuit_faults(size: Size, x: Tensor, seed: int) -> list[str]:
+    """Where matching pursuit of ours and SAELens's differ, and whether OMP, with the same k, leaves a larger error."""
+    some = x[:COMPARED]
+    theirs = SAELensMatchingPursuit
+    first = OursMatchingPursuit(size, x, seed)
+    kinds = [theirs] if theirs.installed() else []
+    apart = answers_apart(kinds, size, x, seed, CPU, ours=OursMatchingPursuit)
+    stepwise, best = (float((kind.gradient(some)[0] - some).norm()) for kind in (first, OursOMP(size, x, seed)))
+    return (
+        apart if best <= stepwise else [*apart, f"{size.text}: OMP leaves {best:.4g}, matching pursuit {stepwise:.4g}"]
+    )
 
 
 def _recipe(size: Size, seed: int) -> Training:

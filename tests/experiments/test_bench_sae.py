@@ -7,11 +7,21 @@ import torch
 
 from expander_theory import InvalidArgument
 from expander_theory.results.ledger import read_ledger
-from experiments.bench import sae, sae_cuda
+from experiments.bench import sae, sae_cuda, sae_peers
 from experiments.bench.machine import Rates
 from experiments.bench.sae import SAEBenchmark, parts
 from experiments.bench.sae_cuda import SAECudaBenchmark
-from experiments.bench.sae_peers import CONTENDERS, CPU, Dense, Ours, Size, answers_apart
+from experiments.bench.sae_peers import (
+    CONTENDERS,
+    CPU,
+    Dense,
+    Ours,
+    OursMatchingPursuit,
+    OursOMP,
+    Size,
+    answers_apart,
+    pursuit_faults,
+)
 
 SIZE = Size(24, 64, 4, 3, 0.01)
 RATES = Rates((1 << 15, 1 << 20, 1 << 24), (1e10,) * 4, 1e9, 1e9, {"float32": 1e10})
@@ -29,7 +39,7 @@ class Wrong(Dense):
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """Tiny sizes, rates that are not measured, and the threads as they were."""
-    for name in ("small", "wide"):
+    for name in ("small", "wide", "small-pursuit"):
         monkeypatch.setitem(sae.SIZES, name, SIZE)
     monkeypatch.setattr(sae, "measure_rates", lambda: RATES)
     monkeypatch.setattr(sae_cuda, "copy_rate", lambda device: 1e10)
@@ -72,6 +82,24 @@ def test_the_command_writes_its_numbers(tmp_path, capsys):
     assert steps["parts"]
     with pytest.raises(InvalidArgument, match="batch = 0"):
         replace(benchmark, batch=0).run()
+
+
+def test_pursuits_take_their_own_steps(tmp_path, capsys, monkeypatch):
+    """OMP beside TopK on the whole batch and beside matching pursuit on few tokens, whose error is no smaller."""
+    SAEBenchmark(sizes=("small-pursuit",), repeats=2, batch=64, threads=1, out=tmp_path / "b.jsonl").run()
+    text = capsys.readouterr().out
+    assert "Answers agree" in text
+    assert "goal at most 2: " in text
+    _, (record,) = read_ledger(tmp_path / "b.jsonl")
+    batches = {one["name"]: one["batch"] for one in record["measured"]}
+    assert batches.pop("SAELens matching pursuit, few tokens", 4) == 4
+    assert batches == {"ours": 64, "ours, OMP": 64, "ours, OMP, few tokens": 4, "ours, matching pursuit, few tokens": 4}
+    assert OursOMP(SIZE, X, 0).training_run.sae.encoding == "omp"
+    assert OursMatchingPursuit(SIZE, X, 0).training_run.sae.pursuit_steps == SIZE.k
+    assert pursuit_faults(SIZE, X, 0) == []
+    monkeypatch.setattr(sae_peers, "OursOMP", Ours)
+    (fault,) = pursuit_faults(SIZE, X, 0)
+    assert "OMP leaves" in fault
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu(monkeypatch, capsys):

@@ -99,32 +99,6 @@ class _Columns:
 
 
 @intrinsic
-def _correlate_best(_, rows, values, tile, best, atoms, signed):
-    def emit(context, builder, signature, arguments):
-        c = _Columns(context, builder, signature, arguments)
-        zero = ir.Constant(c.n.type, 0)
-        best_at, atoms_at = c.data[3:5]
-        order = ir.VectorType(_INDEX, c.vector.count)
-        top, arg = cgutils.alloca_once(builder, c.vector), cgutils.alloca_once(builder, order)
-        builder.store(c.load(best_at, zero, c.vector), top)
-        builder.store(c.load(atoms_at, zero, order), arg)
-        # Best scores and their columns stay in registers over all columns. Only a larger score replaces them, so the
-        # lowest of equal columns remains; the choice is by lanes, without a branch.
-        with cgutils.for_range(builder, c.n) as loop:
-            value = c.correlation(loop.index)
-            score = builder.select(arguments[5], value, c.call("fabs", value))
-            larger = builder.fcmp_ordered(">", score, builder.load(top))
-            builder.store(builder.select(larger, score, builder.load(top)), top)
-            j = c.spread(builder.trunc(loop.index, _INDEX))
-            builder.store(builder.select(larger, j, builder.load(arg)), arg)
-        c.store(builder.load(top), best_at, zero)
-        c.store(builder.load(arg), atoms_at, zero)
-        return context.get_dummy_value()
-
-    return types.void(rows, values, tile, best, atoms, signed), emit
-
-
-@intrinsic
 def _squared_norms(_, tile, out):
     def emit(context, builder, signature, arguments):
         c = _Columns(context, builder, signature, arguments)
@@ -171,10 +145,12 @@ def _correlations(_, rows, values, tile, out):
 def _correlations_one(_, rows, values, tile, lane, scores):
     def emit(context, builder, signature, arguments):
         c = _Columns(context, builder, signature, arguments, 1)
+        out = context.make_array(signature.args[4])(context, builder, arguments[4])
+        first = builder.mul(arguments[3], cgutils.unpack_tuple(builder, out.shape, 2)[1])
         lanes = ir.Constant(c.n.type, TILE_BYTES // c.size)
         with cgutils.for_range(builder, c.n) as loop:
             value = c.correlation(loop.index, lanes, arguments[3])
-            c.store(value, c.data[3], builder.add(builder.mul(arguments[3], c.n), loop.index))
+            c.store(value, c.data[3], builder.add(first, loop.index))
         return context.get_dummy_value()
 
     return types.void(rows, values, tile, lane, scores), emit
@@ -247,12 +223,6 @@ def transposed(builder, lines, kind):
 
 
 @njit(cache=True, nogil=True)
-def correlate_best(rows, values, tile, best, atoms, signed):
-    """Raise ``best[lane]``, ``atoms[lane]`` to the largest |<w_j, r>| (signed: <w_j, r>) and its lowest j."""
-    _correlate_best(rows, values, tile, best, atoms, signed)
-
-
-@njit(cache=True, nogil=True)
 def squared_norms(tile, out):
     """``out[lane] = ||r||^2``."""
     _squared_norms(tile, out)
@@ -291,18 +261,11 @@ def combine(halves, rows, weights, count, start, out):
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
 
-    def correlate_best(rows, values, tile, best, atoms, signed):
-        for j in range(rows.shape[0]):
-            value = values[j] @ tile[rows[j]]
-            score = value if signed else np.abs(value)
-            larger = score > best
-            best[larger], atoms[larger] = score[larger], j
-
     def squared_norms(tile, out):
         out[:] = (tile * tile).sum(axis=0)
 
     def correlations_one(rows, values, tile, lane, out):
-        out[lane] = np.einsum("ji,ji->j", values, tile[rows, lane])
+        out[lane, : len(rows)] = np.einsum("ji,ji->j", values, tile[rows, lane])
 
     def correlations(rows, values, tile, out):
         for lane in range(tile.shape[1]):

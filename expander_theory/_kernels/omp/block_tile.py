@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from expander_theory._kernels.linear.dense_vectors import correlate_columns, subtract_columns
-from expander_theory._kernels.linear.vectors import aligned, correlate_best, squared_norms
+from expander_theory._kernels.linear.vectors import aligned
 from expander_theory._kernels.omp import blocks, pursuit as p
-from expander_theory._kernels.omp.tile import Tile, new_tile
+from expander_theory._kernels.omp.tile import Tile, new_tile, search
 from expander_theory.base import njit
 
 
@@ -25,9 +25,9 @@ class BlockTile(NamedTuple):
     moves: Any
 
 
-def new_block_tile(k: int, m: int, r: int, dtype: Any) -> BlockTile:
-    """Workspace for sparsity up to k and r dense columns."""
-    tile = new_tile(k, m, dtype)
+def new_block_tile(k: int, m: int, n: int, r: int, dtype: Any) -> BlockTile:
+    """Workspace for sparsity up to k and n columns, r of them dense."""
+    tile = new_tile(k, m, n - r, dtype)
     shape = (r, tile.residuals.shape[1])
     moves = aligned(shape, dtype)
     moves[:] = 0
@@ -35,16 +35,16 @@ def new_block_tile(k: int, m: int, r: int, dtype: Any) -> BlockTile:
 
 
 @njit(cache=True, nogil=True)
-def omp_block_tile(rows, values, dense, masked, signals, rule, found, workspace, scratch):
-    """Fill one row of ``found`` per signal. ``dense`` (r, m) and ``masked`` (n - r, d) are the parts of ``values``."""
+def omp_block_tile(rows, values, dense, masked, weights, signals, rule, found, workspace, scratch):
+    """Fill one row of ``found`` per signal. ``dense`` (r, m) and ``masked`` (n - r, d) are the parts of ``values``,
+    ``weights`` those of the masked ones as integers, see :func:`screens.words`."""
     h, scales, ks, given, planted = signals
     tolerance, pivot, signed = rule
     indices, coefficients, steps, status, final, coefficient_path, residual_path = found
     tile, scores, moves = workspace
-    residuals, left2, best, atoms, upper, lower = tile
+    residuals, left2, best, atoms, _words, _factors, _peaks, _top, _blocks, upper, lower = tile
     g, v, u, spread, _q, _touched, _stamp, own = scratch
     batch, lanes, r = h.shape[0], residuals.shape[1], dense.shape[0]
-    least = best.dtype.type(-np.inf if signed else -1)
     owner = np.full(lanes, -1, np.int64)
     norms2 = np.zeros(lanes)
     waiting, busy = 0, 1
@@ -60,11 +60,9 @@ def omp_block_tile(rows, values, dense, masked, signals, rule, found, workspace,
                 owner[lane] = waiting
                 waiting += 1
             busy += owner[lane] >= 0
-            best[lane], atoms[lane] = least, 0
         # Correlate: all scores of the dense columns, the best of the masked ones, and ||r||^2 beside them.
-        squared_norms(residuals, left2)
         correlate_columns(dense, scores, residuals)
-        correlate_best(rows, masked, residuals, best, atoms, signed)
+        search(rows, masked, weights, tile, owner, signed)
         for lane in range(lanes):
             b = owner[lane]
             if b < 0:

@@ -1,21 +1,30 @@
-"""OMP on masked columns, push backend: keep every correlation, and change only those that a step changes.
+"""OMP on masked columns, push backend: keep a score of every column, and change only those that a step matters to.
 
-The correlations of all columns with the signal are computed once, a tile of signals at a time. A step then pushes the
-residual's change from each row that it touches to the columns that meet the row. Candidates are the columns whose score
-is at least half of what the largest was when the list was made; a push that lifts a column over that threshold adds it,
-so the best candidate is the best column for as long as it stays above. Work: about k d (n d / m) updates where supports
-seldom meet (k d^2 / m up to 1).
+The correlations of all columns with the signal are computed once, a tile of signals at a time. They are kept as scores,
+and a row whose residual has changed pushes its change to the columns that meet it, but only once that exceeds a limit:
+by far most changes, those of atoms that an atom is only linked with through others, are small and cancel in time. So no
+score is further from its correlation than the rows of one column hold back, sqrt(d) limit (Cauchy-Schwarz, unit
+columns), plus rounding: the slack.
+
+Candidates are the columns whose score is above a threshold, or once was; a push that lifts a column over it adds it.
+Exact correlations are computed for those of them that the slack leaves a chance. Their best is the best of all columns
+if it exceeds threshold + slack, as no other column does. If not, limit and threshold are set anew. So the choice is
+exact, and rests on scores only where they cannot err.
+
+Work: one correlation with every column, then about k d (n d / m) updates, and n comparisons for each list.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from expander_theory._kernels.linear.vectors import aligned, correlations, correlations_one, lanes_of
+from expander_theory._kernels.linear.vectors import BLOCK_BYTES, aligned, correlations, correlations_one, lanes_of
 from expander_theory._kernels.omp import pursuit as p
 from expander_theory.base import njit
 
 _BLOCK = 64  # columns that are tested together against the threshold
+_LEVEL, _HELD = 0.85, 0.06
+"""Of the best correlation when candidates are listed: the threshold, and what the rows of a column may hold back."""
 
 
 class RowLists(NamedTuple):
@@ -27,11 +36,13 @@ class RowLists(NamedTuple):
 
 
 class Push(NamedTuple):
-    """Residuals (m, lanes); correlations (lanes, n) and the same as integers; candidates; U by rows and by columns."""
+    """Signals (m, lanes); scores (lanes, n or more) and the same as integers; residual that the scores know of (m,);
+    candidates; what is listed or chosen; one float and the same as an integer; U by rows and by columns."""
 
-    residuals: Any
+    tile: Any
     scores: Any
     bits: Any
+    known: Any
     candidates: Any
     listed: Any
     cell: Any
@@ -42,14 +53,17 @@ class Push(NamedTuple):
 
 def new_push(k: int, m: int, n: int, dtype: Any) -> Push:
     """Workspace for n columns (a multiple of the block of :func:`correlations`) and sparsity up to k."""
-    lanes = lanes_of(dtype)
-    residuals, scores = aligned((m, lanes), dtype), aligned((lanes, n), dtype)
-    residuals[:] = 0
+    lanes, line = lanes_of(dtype), BLOCK_BYTES // np.dtype(dtype).itemsize
+    # An odd number of cache lines: otherwise a column's scores of all lanes compete for the same few places.
+    width = (n // line | 1) * line
+    tile, scores = aligned((m, lanes), dtype), aligned((lanes, width), dtype)
+    tile[:] = 0
     integer = np.int32 if np.dtype(dtype).itemsize == 4 else np.int64
     cell = np.zeros(1, dtype)
+    marks = np.zeros(n, np.int32), np.zeros(n, np.bool_)
     factors = np.zeros((2, 1, k, k), dtype)
-    marks = np.zeros(n, np.int32), np.zeros(n, np.uint8)
-    return Push(residuals, scores, scores.view(integer), *marks, cell, cell.view(integer), *factors)
+    known = np.zeros(m, dtype)
+    return Push(tile, scores, scores.view(integer), known, *marks, cell, cell.view(integer), *factors)
 
 
 @njit(cache=True, nogil=True)
@@ -63,56 +77,81 @@ def omp_push(rows, values, lists, weights, signals, rule, found, push, scratch):
     h, scales, ks, given, planted = signals
     tolerance, pivot, signed = rule
     indices, coefficients, steps, status, final, coefficient_path, residual_path = found
-    residuals, scores, bits, candidates, listed, cell, cell_bits, upper, lower = push
-    g, v, u, spread, q, touched, stamp, own = scratch
-    lanes, batch = residuals.shape[1], h.shape[0]
-    modulus = abs(values[0, 0])
-    norms2 = np.zeros(lanes)
+    tile, all_scores, all_bits, known, candidates, listed, cell, cell_bits, upper, lower = push
+    g, v, u, spread, q, touched, _stamp, own = scratch
+    left = own[:, 0]
+    lanes, batch, (n, d) = tile.shape[1], h.shape[0], rows.shape
+    modulus, never = abs(values[0, 0]), values.dtype.type(np.inf)
     for b in range(batch):
         # Correlations of all columns with a whole tile of signals at a time; of few, one by one, to the same bits.
         lane = b % lanes
         if lane == 0:
             together = min(lanes, batch - b)
             for l in range(together):
-                norms2[l] = p.load(h, scales, b + l, residuals, l)
+                p.load(h, scales, b + l, tile, l)
             if 4 * together >= lanes:
-                correlations(rows, values, residuals, scores)
+                correlations(rows, values, tile, all_scores)
             else:
                 for l in range(together):
-                    correlations_one(rows, values, residuals, l, scores)
-        left2, size, threshold = norms2[lane], 0, cell.dtype.type(np.inf)  # no list yet: nothing may enter it
-        reason = p.state(tolerance, norms2[lane], left2, 0, ks[b])
+                    correlations_one(rows, values, tile, l, all_scores)
+        scores, bits = all_scores[lane, :n], all_bits[lane, :n]
+        norm2 = p.load(h, scales, b, own, 0)
+        known[:] = left
+        left2, size, pushes = norm2, 0, 0
+        limit, threshold = values.dtype.type(0), never  # no list yet: nothing may enter it
+        reason = p.state(tolerance, norm2, left2, 0, ks[b])
         while reason == p.RUNNING:
-            # On the support only rounding is left of the correlations: no chosen atom may come again.
+            # Select: the atom given for this step, or the best candidate, if it is proved to be the best column.
             t = steps[b]
-            for l in range(t):
-                scores[lane, indices[b, l]] = 0
-            # Select: the atom given for this step, or the best candidate. If none is above the threshold any more, the
-            # best column may be one that is not listed: make the list anew.
             forced = t < given.shape[1] and given[b, t] >= 0
             if forced:
                 atom = np.int64(given[b, t])
             else:
-                atom = _best_listed(scores, lane, candidates, size, threshold, signed)
-                if atom < 0:
+                slack = _slack(scores, limit, d, pushes, norm2)
+                atom, best = _best(rows, values, left, scores, candidates, size, slack, signed)
+                if best <= threshold + slack:
+                    # Take the list down.
                     for i in range(size):
-                        listed[candidates[i]] = 0
-                    size, atom = _list(scores, bits, lane, candidates, listed, cell, cell_bits, signed)
-                    threshold = cell[0]
+                        listed[candidates[i]] = False
+                    # Where the scores have become as small as their slack, all rows push what they hold back.
+                    top = _largest(scores, bits, cell, cell_bits, indices, b, t, signed)
+                    if top <= 2 * slack:
+                        limit *= 0
+                        count = _held_back(left, known, limit, q, touched)
+                        _push(
+                            q, touched, count, starts, middles, columns, weights, modulus, scores, never, signed,
+                            candidates, listed, 0,
+                        )  # fmt: skip
+                        pushes += count
+                        slack = _slack(scores, limit, d, pushes, norm2)
+                        top = _largest(scores, bits, cell, cell_bits, indices, b, t, signed)
+                    # The best correlation is at least this: the measure of the new limit and threshold.
+                    least = max(top - slack, values.dtype.type(0))
+                    limit = least * values.dtype.type(_HELD / np.sqrt(d))
+                    count = _held_back(left, known, limit, q, touched)
+                    _push(
+                        q, touched, count, starts, middles, columns, weights, modulus, scores, never, signed,
+                        candidates, listed, 0,
+                    )  # fmt: skip
+                    pushes += count
+                    # Where only rounding is left, every column is a candidate, and is again at the next step.
+                    threshold = least * values.dtype.type(_LEVEL) if least > 0 else never
+                    size = _list(scores, threshold if least > 0 else -never, signed, candidates, listed)
+                    slack = _slack(scores, limit, d, pushes, norm2)
+                    atom, best = _best(rows, values, left, scores, candidates, size, slack, signed)
                     if atom < 0:
                         reason = p.NO_CORRELATION
                         break
-            # The score anew from the residual: the kept one has summed up the rounding of all pushes.
-            score = p.inner(rows, values, atom, residuals, lane)
+            score = p.inner(rows, values, atom, own, 0)
             if not forced and (score == 0 or (signed and score < 0)):
                 reason = p.NO_CORRELATION
                 break
             if planted.shape[1] and not p.holds(planted, b, planted.shape[1], atom):
                 reason = p.FIRST_MISS
                 break
-            # Orthogonalise against the support: append to U, and move all coefficients.
-            norm2 = p.overlaps(rows, values, atom, indices, b, t, spread, g)
-            rho = p.extend(upper, lower, 0, t, norm2, pivot, g, v, u)
+            # Orthogonalise against the support: append to U, and move residual and coefficients.
+            length2 = p.overlaps(rows, values, atom, indices, b, t, spread, g)
+            rho = p.extend(upper, lower, 0, t, length2, pivot, g, v, u)
             if rho == 0:
                 reason = p.DEPENDENT_ATOM
                 break
@@ -122,44 +161,28 @@ def omp_push(rows, values, lists, weights, signals, rule, found, push, scratch):
             if t + 1 == ks[b]:
                 reason = p.SPARSITY_REACHED
                 break
-            # Update the residual on the rows that change; its norm by differences, until they have cancelled.
-            count = p.direction(rows, values, atom, indices, b, t, u, q, touched, stamp)
-            left2 = _descend(residuals, lane, step, q, touched, count, left2)
-            if left2 < p.CANCELLED * norms2[lane]:
-                left2 = 0.0
-                for i in range(residuals.shape[0]):
-                    left2 += float(residuals[i, lane]) * float(residuals[i, lane])
+            p.descend(rows, values, own, 0, indices, b, t, atom, step, u)
+            # ||r||^2 falls by step^2 rho; summed anew where that has cancelled, or is near the tolerance.
+            left2 -= float(step) * float(step) * float(rho)
+            if residual_path.size or left2 < max(p.CANCELLED, 4 * tolerance * tolerance) * norm2:
+                left2 = p.norm_squared(own)
             p.record(coefficients, steps, coefficient_path, residual_path, b, left2)
-            reason = p.state(tolerance, norms2[lane], left2, t + 1, ks[b])
-            # Push: each row that changed by -delta moves the correlations of the columns that meet it, no others. A
-            # column that this lifts over the threshold becomes a candidate.
+            reason = p.state(tolerance, norm2, left2, t + 1, ks[b])
+            size = _without(candidates, size, atom)
+            listed[atom] = True  # a chosen atom may not be listed again
+            # Push: the rows of the atom, and of those that it moves, where they hold back more than the limit.
             if reason == p.RUNNING:
-                for i in range(count):
-                    row = touched[i]
-                    delta = step * q[row]
-                    first, last = starts[row], starts[row + 1]
-                    # Values of one modulus: +delta for one part of the list, -delta for the other, without a load.
-                    if weights is None:
-                        delta *= modulus
-                        middle = middles[row]
-                        size = _shift(
-                            scores, lane, columns, first, middle, -delta, threshold, signed, candidates, listed, size
-                        )
-                        size = _shift(
-                            scores, lane, columns, middle, last, delta, threshold, signed, candidates, listed, size
-                        )
-                    else:
-                        for e in range(first, last):
-                            j = columns[e]
-                            value = scores[lane, j] - delta * weights[e]
-                            scores[lane, j] = value
-                            if (value if signed else abs(value)) >= threshold and listed[j] == 0:
-                                listed[j] = 1
-                                candidates[size] = j
-                                size += 1
+                count = _held_back_by(rows, indices, b, t, u, left, known, limit, q, touched)
+                size = _push(
+                    q, touched, count, starts, middles, columns, weights, modulus, scores, threshold, signed,
+                    candidates, listed, size,
+                )  # fmt: skip
+                pushes += count
         # No column is listed when the next signal begins.
         for i in range(size):
-            listed[candidates[i]] = 0
+            listed[candidates[i]] = False
+        for l in range(steps[b]):
+            listed[indices[b, l]] = False
         p.finish(
             rows, values, h, scales, b, reason, tolerance, indices, coefficients, steps, status, final,
             coefficient_path, residual_path, own, upper, lower, 0, v, u,
@@ -167,77 +190,152 @@ def omp_push(rows, values, lists, weights, signals, rule, found, push, scratch):
 
 
 @njit(cache=True, nogil=True)
-def _shift(scores, lane, columns, first, last, delta, threshold, signed, candidates, listed, size):
-    """Add delta to the scores of some columns; returns how many candidates there are then."""
-    for e in range(first, last):
-        j = columns[e]
-        value = scores[lane, j] + delta
-        scores[lane, j] = value
-        if (value if signed else abs(value)) >= threshold and listed[j] == 0:
-            listed[j] = 1
-            candidates[size] = j
-            size += 1
+def _slack(scores, limit, d, pushes, norm2):
+    """How far a score may be from its correlation: what d rows hold back, and rounding, once a push."""
+    rounding = (pushes + d) * np.finfo(scores.dtype).eps * np.sqrt(norm2)
+    return scores.dtype.type(np.sqrt(d) * limit + rounding)
+
+
+@njit(cache=True, nogil=True)
+def _held_back(left, known, limit, q, touched):
+    """Let the rows that hold back more than the limit be known: q on touched[:count]; returns count."""
+    count = np.uint64(0)
+    for row in range(np.uint64(known.size)):
+        now = left[row]
+        change = now - known[row]
+        if abs(change) > limit:
+            q[count], touched[count], known[row] = change, row, now
+            count += np.uint64(1)
+    return np.int64(count)
+
+
+@njit(cache=True, nogil=True)
+def _held_back_by(rows, indices, b, t, u, left, known, limit, q, touched):
+    """The same for the rows of the newest atom and of those that it moves."""
+    count, d = np.uint64(0), np.uint64(rows.shape[1])
+    for l in range(t + 1):
+        if l == t or u[l] != 0:
+            j = np.uint64(indices[b, l])
+            for i in range(d):
+                row = np.uint64(rows[j, i])
+                now = left[row]
+                change = now - known[row]
+                if abs(change) > limit:
+                    q[count], touched[count], known[row] = change, row, now
+                    count += np.uint64(1)
+    return np.int64(count)
+
+
+@njit(cache=True, nogil=True)
+def _push(
+    q, touched, count, starts, middles, columns, weights, modulus, scores, threshold, signed, candidates, listed, size
+):
+    """Add the changes of rows to the scores of the columns that meet them; returns how many candidates there are then.
+
+    Values of one modulus: +change for one part of the list, -change for the other, without a load.
+    """
+    for i in range(count):
+        row, change = touched[i], q[i]
+        first, last = starts[row], starts[row + 1]
+        middle = last
+        if weights is None:
+            change *= modulus
+            middle = middles[row]
+        for e in range(np.uint64(first), np.uint64(middle)):
+            j = np.uint64(columns[e])
+            value = scores[j] + (change if weights is None else change * weights[e])
+            scores[j] = value
+            if (value if signed else abs(value)) >= threshold and not listed[j]:
+                listed[j] = True
+                candidates[size] = j
+                size += 1
+        for e in range(np.uint64(middle), np.uint64(last)):
+            j = np.uint64(columns[e])
+            value = scores[j] - change
+            scores[j] = value
+            if (value if signed else abs(value)) >= threshold and not listed[j]:
+                listed[j] = True
+                candidates[size] = j
+                size += 1
     return size
 
 
 @njit(cache=True, nogil=True)
-def _descend(residuals, lane, step, q, touched, count, left2):
-    """residual -= step q on the touched rows; returns the new ||residual||^2."""
-    for i in range(count):
-        row = touched[i]
-        before = residuals[row, lane]
-        after = before - step * q[row]
-        residuals[row, lane] = after
-        left2 += float(after) * float(after) - float(before) * float(before)
-    return left2
+def _correlation(rows, values, j, left):
+    """<w_j, r>, as :func:`pursuit.inner`."""
+    total = left.dtype.type(0)
+    for i in range(np.uint64(rows.shape[1])):
+        total += values[j, i] * left[np.uint64(rows[j, i])]
+    return total
 
 
 @njit(cache=True, nogil=True)
-def _best_listed(scores, lane, candidates, size, threshold, signed):
-    """The candidate of largest score, the lowest among equals; -1 if none reaches the threshold."""
-    best, atom = threshold, -1
+def _best(rows, values, left, scores, candidates, size, slack, signed):
+    """The candidate of the largest exact correlation, the lowest among equals, and that correlation; -1 if none."""
+    # The largest score goes first: with its correlation known, few others have a chance.
+    least = -scores.dtype.type(np.inf)
+    height, first = least, np.int64(-1)
     for i in range(size):
-        j = candidates[i]
-        value = scores[lane, j] if signed else abs(scores[lane, j])
-        if value > best or (value == best and (atom < 0 or j < atom)):
-            best, atom = value, j
-    return atom
+        j = np.uint64(candidates[i])
+        value = scores[j] if signed else abs(scores[j])
+        if value > height:
+            height, first = value, np.int64(j)
+    if first < 0:
+        return first, least
+    best, atom = _correlation(rows, values, np.uint64(first), left), first
+    best = best if signed else abs(best)
+    for i in range(size):
+        j = np.uint64(candidates[i])
+        value = scores[j] if signed else abs(scores[j])
+        if value + slack >= best and np.int64(j) != first:
+            exact = _correlation(rows, values, j, left)
+            exact = exact if signed else abs(exact)
+            if exact > best or (exact == best and np.int64(j) < atom):
+                best, atom = exact, np.int64(j)
+    return atom, best
 
 
 @njit(cache=True, nogil=True)
-def _list(scores, bits, lane, candidates, listed, cell, cell_bits, signed):
-    """Make the list anew: all columns of at least half the largest score. Returns its size and the best column,
-    -1 if no score is positive.
+def _without(candidates, size, atom):
+    """Take an atom off the list, if it is there; returns how many are left."""
+    for i in range(size):
+        if candidates[i] == atom:
+            candidates[i] = candidates[size - 1]
+            return size - 1
+    return size
 
-    Floats are compared as integers of the same bits, which has the same order where they are not negative and lets
-    the compiler use vectors. The threshold is left in ``cell``.
+
+@njit(cache=True, nogil=True)
+def _largest(scores, bits, cell, cell_bits, indices, b, t, signed):
+    """The largest score outside the support, where the scores are set to 0; 0 if none is positive.
+
+    Floats are compared as integers of the same bits, which has the same order where they are not negative and lets the
+    compiler use vectors; by magnitude a mask takes away the sign bit.
     """
-    # The largest score, as an integer; by magnitude the mask takes away the sign bit.
-    n = scores.shape[1]
-    one = bits.dtype.type(1)
+    for l in range(t):
+        scores[indices[b, l]] = 0
     mask = bits.dtype.type(-1 if signed else (1 << (8 * bits.itemsize - 1)) - 1)
     top = bits.dtype.type(0)
-    for j in range(n):
-        value = bits[lane, j] & mask
-        top = max(top, value)
-    # Half of it, as an integer again; a threshold of zero would list every column.
+    for j in range(bits.size):
+        top = max(top, bits[j] & mask)
     cell_bits[0] = top
-    cell[0] *= scores.dtype.type(0.5)
-    half = max(cell_bits[0], one)
+    return cell[0]
+
+
+@njit(cache=True, nogil=True)
+def _list(scores, threshold, signed, candidates, listed):
+    """List all columns of at least this score that are not chosen; returns how many."""
     # Most blocks hold no candidate, which one vector comparison shows.
-    size, atom = 0, -1
-    for first in range(0, n, _BLOCK):
-        last = min(n, first + _BLOCK)
+    n, size = np.uint64(scores.size), 0
+    for first in range(np.uint64(0), n, np.uint64(_BLOCK)):
+        last = min(n, first + np.uint64(_BLOCK))
         above = False
         for j in range(first, last):
-            above |= (bits[lane, j] & mask) >= half
+            above |= (scores[j] if signed else abs(scores[j])) >= threshold
         if above:
             for j in range(first, last):
-                value = bits[lane, j] & mask
-                if value >= half:
+                if (scores[j] if signed else abs(scores[j])) >= threshold and not listed[j]:
                     candidates[size] = j
-                    listed[j] = 1
+                    listed[j] = True
                     size += 1
-                    if value == top and atom < 0:
-                        atom = j
-    return size, atom
+    return size

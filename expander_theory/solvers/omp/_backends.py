@@ -37,10 +37,10 @@ def work_estimate(
 ) -> dict[str, float]:
     """Nanoseconds per signal that each backend should need on one core, to order of magnitude.
 
-    Fitted on an AVX-512 processor: vector multiply-adds at 45 (float32) and 22 (float64) a nanosecond from a tile in
-    the first two caches, scattered updates at 1.6 ns, screened products at 18 a nanosecond, BLAS at 50; the
-    preparation of a backend (row lists, Gram matrix) is divided by the batch. Of the n columns, r are dense beside
-    masked ones.
+    Tile and push are fitted on an AVX2 processor: products of 16-bit integers at 30 (a tile of float32) and 22
+    (float64) a nanosecond, first correlations at 10 and 5, scattered updates at 1.1 ns, and what a step costs besides;
+    gram and product on an AVX-512 one: screened products at 36 a nanosecond, BLAS at 50. The preparation of a backend
+    (row lists, Gram matrix) is divided by the batch. Of the n columns, r are dense beside masked ones.
     """
     single = np.dtype(dtype).itemsize == 4
     lanes, width = vectors.lanes_of(dtype), (1.0 if single else 2.0)
@@ -49,13 +49,14 @@ def work_estimate(
     found = {"plain": k * (1.2 * nonzeros + k * d) + squares}
     if masked:
         full = -(-batch // lanes) * lanes / batch
-        found["tile"] = k * nonzeros * width / 45 * full + squares
-        meetings = np.minimum(np.arange(k) * d * d / m, 0.99)  # chosen atoms that the next one meets
-        rows = np.minimum(d * np.minimum(np.arange(k) + 1, 1 / (1 - meetings)), m)
-        first = nonzeros * width / 18 if 4 * batch >= lanes else 1.2 * nonzeros
-        scan = 6 * n * width * 0.3
+        found["tile"] = k * (nonzeros / (30 if single else 22) * full + 400) + squares
+        meetings = np.arange(k) * d * d / m  # chosen atoms that the next one meets
+        rows = np.minimum(d * (1 + 0.2 * meetings), m)  # that push: the atom's own, and few of those it moves
+        first = nonzeros * width / 10 if 4 * batch >= lanes else 1.2 * nonzeros
+        scan = 1.5 * n * width
         if r == 0:  # a dense column would push to all
-            found["push"] = first + 1.6 * rows.sum() * nonzeros / m + scan + squares + 6 * nonzeros / batch
+            pushed = 1.1 * float(rows.sum()) * nonzeros / m
+            found["push"] = first + pushed + scan + 600 * k + squares + 6 * nonzeros / batch
     if n * n * (np.dtype(dtype).itemsize + 2) <= _GRAM_BYTES:
         gram = n * n * (m * width / 50 + 8) / batch
         found["gram"] = gram + m * n * width / 50 + k * n * (k / 36 + 0.3) + k * (300 + 14 * k)
@@ -109,11 +110,11 @@ def run_tile(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found
     k, m = found.indices.shape[1], p.dictionary.m
     scratch = pursuit.new_scratch(k, m, p.dtype)
     if isinstance(p.dictionary, BlockDictionary):
-        own = omp_block_tile.new_block_tile(k, m, p.dictionary.r, p.dtype)
-        omp_block_tile.omp_block_tile(p.rows, p.values, *p.parts, signals, rule, found, own, scratch)
+        own = omp_block_tile.new_block_tile(k, m, p.dictionary.n, p.dictionary.r, p.dtype)
+        omp_block_tile.omp_block_tile(p.rows, p.values, *p.parts, p.words, signals, rule, found, own, scratch)
         return
-    tile = omp_tile.new_tile(k, m, p.dtype)
-    omp_tile.omp_tile(p.rows, p.values, signals, rule, found, tile, scratch)
+    tile = omp_tile.new_tile(k, m, p.dictionary.n, p.dtype)
+    omp_tile.omp_tile(p.rows, p.values, p.words, signals, rule, found, tile, scratch)
 
 
 def run_push(p: Prepared, signals: Any, rule: pursuit.Rule, found: pursuit.Found, selection: str) -> None:

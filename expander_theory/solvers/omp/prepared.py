@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expander_theory._kernels.linear import vectors
+from expander_theory._kernels.linear import screens, vectors
 from expander_theory._kernels.linear.row_lists import row_lists
 from expander_theory._kernels.omp import gram as omp_gram
 from expander_theory.base import require
@@ -56,6 +56,12 @@ class Prepared:
         return norms if np.abs(norms - 1).max() > _UNIT else None
 
     @cached_property
+    def words(self) -> NDArray[np.int16]:
+        """The values of masked columns as 16-bit integers, for :mod:`screens`."""
+        values = self.parts[1] if isinstance(self.dictionary, BlockDictionary) else self.values
+        return _fixed(screens.words(values), np.dtype(np.int16))
+
+    @cached_property
     def padded(self) -> tuple[NDArray[np.int32], Floats]:
         """Rows and values with zero columns added, up to a whole block of :func:`vectors.correlations`."""
         assert self.rows is not None
@@ -83,7 +89,7 @@ class Prepared:
 
     def derive(self, backend: str) -> None:
         """Compute what a backend needs, before threads share it: each would compute its own otherwise."""
-        for name in {"push": ("padded", "row_lists"), "gram": ("columns", "gram")}.get(backend, ()):
+        for name in {"tile": ("words",), "push": ("padded", "row_lists"), "gram": ("columns", "gram")}.get(backend, ()):
             getattr(self, name)
 
     @cached_property

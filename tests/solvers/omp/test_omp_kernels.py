@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 
 from expander_theory import gaussian_dictionary, sign_dictionary, uniform_mask
-from expander_theory._kernels.linear import vectors
+from expander_theory._kernels.linear import screens, vectors
 from expander_theory._kernels.linear.row_lists import row_lists
 
 DTYPES = [np.float64, np.float32]
@@ -34,49 +34,60 @@ def test_tiles_are_two_cache_lines_wide_and_aligned():
         assert array.flags.c_contiguous
 
 
+def screened(rows, values, tile, signed):
+    """Peaks by block, the largest score of each lane, and the correlations that the scores stand for, in their unit."""
+    lanes = tile.shape[1]
+    norms, factors = np.linalg.norm(tile.astype(float), axis=0), vectors.aligned(lanes, tile.dtype)
+    factors[:] = screens.room(rows.shape[1]) / np.where(norms > 0, norms, np.inf)
+    words, top = vectors.aligned(tile.shape, np.int16), vectors.aligned(lanes, np.int16)
+    peaks = vectors.aligned((-(-len(rows) // screens.BLOCK), lanes), np.int16)
+    screens.to_words(tile, factors, words)
+    np.testing.assert_array_equal(words, np.rint(tile * factors))
+    screens.screen(rows, screens.words(values), words, signed, peaks, top, tile)
+    np.testing.assert_array_equal(top, peaks.max(axis=0))
+    exact = np.einsum("ji,jil->jl", values.astype(float), (tile * factors)[rows]) * screens.FULL / 2**16
+    return peaks, top, exact if signed else np.abs(exact)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("m", "n", "d"), SIZES)
 @pytest.mark.parametrize("signed", [True, False])
-def test_correlate_best(m, n, d, dtype, signed):
-    rows, values, tile, correlations = problem(m, n, d, dtype)
-    lanes = tile.shape[1]
-    best, atoms = np.full(lanes, -np.inf, dtype), np.full(lanes, -5, np.int32)
-    vectors.correlate_best(rows, values, tile, best, atoms, signed)
-    scores = correlations if signed else np.abs(correlations)
-    np.testing.assert_array_equal(atoms, scores.argmax(axis=0))
-    np.testing.assert_allclose(best, scores.max(axis=0), atol=error_of(dtype))
+@pytest.mark.parametrize("one", [True, False])
+def test_a_screen_is_right_up_to_its_error(m, n, d, dtype, signed, one):
+    """Of Gaussian residuals, and of such that equal a column or its opposite: the largest score there is."""
+    rows, values, tile, _ = problem(m, n, d, dtype)
+    if one:
+        tile[:] = 0
+        for lane in range(tile.shape[1]):
+            tile[rows[lane % n], lane] = values[lane % n] * (-1) ** lane
+    peaks, top, exact = screened(rows, values, tile, signed)
+    padded = np.full((len(peaks) * screens.BLOCK, tile.shape[1]), -np.inf)
+    padded[:n] = exact
+    blocks = padded.reshape(len(peaks), screens.BLOCK, -1).max(axis=1)
+    assert np.abs(blocks - peaks).max() <= screens.error(d)
+    assert (top >= exact.max(axis=0) - screens.error(d)).all()
+
+
+def test_a_screen_without_room_excludes_no_column():
+    """So large a d that products could overflow: every score is the same."""
+    d = 9000
+    rows, values = np.arange(d, dtype=np.int32)[None], np.full((1, d), d**-0.5, np.float32)
+    tile = vectors.aligned((d, 32), np.float32)
+    tile[:] = np.random.default_rng(0).standard_normal(tile.shape)
+    peaks, top, _ = screened(np.repeat(rows, 20, axis=0), np.repeat(values, 20, axis=0), tile, False)
+    assert (peaks == top).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_correlate_best_only_raises(dtype):
-    """Lanes whose best so far is not beaten keep it, with its atom; an equal score does not beat it."""
-    rows, values, tile, correlations = problem(30, 77, 5, dtype)
-    best = np.full(tile.shape[1], 1e3, dtype)
-    best[::2] = 0
-    atoms = np.full(best.size, 7, np.int32)
-    vectors.correlate_best(rows, values, tile, best, atoms, False)
-    assert (best[1::2] == 1e3).all()
-    assert (atoms[1::2] == 7).all()
-    np.testing.assert_array_equal(atoms[::2], np.abs(correlations).argmax(axis=0)[::2])
-    again = np.full(best.size, -3, np.int32)
-    vectors.correlate_best(rows, values, tile, best, again, False)
-    assert (again == -3).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("signed", [True, False])
-def test_correlate_best_takes_the_lowest_of_equals(dtype, signed):
-    """Signs and small integers are exact: ties within and across columns, and between opposite ones."""
-    w = sign_dictionary(uniform_mask(8, 90, 4, seed=0), seed=0).astype(dtype)
-    tile = np.random.default_rng(0).integers(-2, 3, (8, vectors.lanes_of(dtype))).astype(dtype)
-    tile[:, 0] = 0
-    scores = w.to_dense().T @ tile
-    scores = scores if signed else np.abs(scores)
-    assert ((scores == scores.max(axis=0)).sum(axis=0) > 1).sum() >= 8
-    best, atoms = np.full(tile.shape[1], -np.inf, dtype), np.zeros(tile.shape[1], np.int32)
-    vectors.correlate_best(w.mask.rows, w.values, tile, best, atoms, signed)
-    np.testing.assert_array_equal(atoms, scores.argmax(axis=0))
-    np.testing.assert_array_equal(best, scores.max(axis=0))
+def test_the_lanes_in_which_a_block_reaches_a_bound(dtype):
+    tile = np.zeros((1, vectors.lanes_of(dtype)), dtype)
+    rng = np.random.default_rng(0)
+    peaks, least = rng.integers(-3, 4, (50, tile.shape[1])).astype(np.int16), np.zeros(tile.shape[1], np.int16)
+    least[-1] = 1
+    out = np.zeros(50, np.uint32)
+    screens.reached(peaks, least, out, tile)
+    bits = out[:, None] >> np.arange(tile.shape[1], dtype=np.uint32) & 1
+    np.testing.assert_array_equal(bits, peaks >= least)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -91,6 +102,10 @@ def test_correlations_of_all_lanes_and_of_one_are_the_same_bits(m, n, d, dtype):
         vectors.correlations_one(rows, values, tile, lane, single)
         assert np.isnan(single[lane + 1 :]).all()
     np.testing.assert_array_equal(every.view(np.uint8), single.view(np.uint8))
+    wide = np.full((tile.shape[1], n + 3), np.nan, dtype)
+    vectors.correlations_one(rows, values, tile, 1, wide)
+    np.testing.assert_array_equal(wide[1, :n], single[1])
+    assert np.isnan(wide[1, n:]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
