@@ -33,7 +33,7 @@ class EqualInference:
 
     uniform: tuple[int, ...] = (2, 8, 32)
     learned: tuple[int, ...] = (8, 2, 32, 64)
-    blocks: tuple[tuple[int, int], ...] = ((16, 6), (64, 24))
+    blocks: tuple[tuple[int, int], ...] = ((24, 5), (96, 18), (192, 36))
     dense: tuple[int, ...] = (8, 16, 64, 256)
     seeds: tuple[int, ...] = (0, 1, 2)
 

@@ -115,7 +115,7 @@ def against_dense(found: Group, encoder: str) -> list[Row]:
     """Each sparse variant against the dense ones of the same inference: the curve at its storage, and the rival.
 
     The rival is the smallest dense SAE of no fewer packed bytes: ``gain`` is dense's cross-entropy less its own at the
-    same storage, from the curve; ``low`` and ``high`` bound how much lower its CE is than the rival's, paired, the
+    same storage, from the curve (from its smallest, where even that takes more); ``low`` and ``high`` bound how much lower its CE is than the rival's, paired, the
     widest over seeds.
     """
     dense = [seeds for seeds in variants(found, encoder, "dense") if not is_long(found, seeds[0])]
@@ -125,8 +125,7 @@ def against_dense(found: Group, encoder: str) -> list[Row]:
         for seeds in variants(found, encoder, what):
             first = seeds[0]
             rivals = [s for s in dense if s[0].bytes_packed >= first.bytes_packed]
-            inside = bool(curve) and curve[0][0] <= math.log(first.bytes_packed) <= curve[-1][0]
-            if not rivals or not inside or is_long(found, first):
+            if not rivals or is_long(found, first):
                 continue
             at, deltas = zip(*curve, strict=True)
             other = float(np.interp(math.log(first.bytes_packed), at, deltas))

@@ -1,0 +1,99 @@
+"""The figure, table and verdict at equal inference, on made-up suites whose answers are known."""
+
+import pytest
+from support.suite_records import record, write_suite
+
+from expander_theory.plotting import figure_sources
+from paper_figures.claims import CLAIMS
+from paper_figures.figures.saes.equal_inference import against_dense, crossings, kind
+from paper_figures.figures.saes.suite import group
+
+(CLAIM,) = (claim for claim in CLAIMS if claim.name == "equal inference")
+
+
+def suite(folder, *, sparse=0.9, large=0.8, null=0.5, seeds=(0, 1)):
+    """Two sparse kinds below a dense SAE of 64 features, one above it and below that of 1,024, by OMP and by TopK.
+
+    Args:
+        sparse, large: CE recovered by the sparse ones below and above the small dense one, which recovers .85.
+    """
+    members = []
+    for seed in seeds:
+        for encoder in ("omp", "tied"):
+            end = "-omp" if encoder == "omp" else ""
+            made = {
+                f"d8{end}": (sparse - 0.02, {"d": 8}),
+                f"d8-learned{end}": (sparse, {"d": 8, "family": "learned"}),
+                f"r16-d64{end}": (large, {"d": 64, "family": "learned", "dense_columns": 16}),
+                f"dense-n64{end}": (0.85, {"n": 64}),
+                f"dense{end}": (0.95, {}),
+            }
+            members += [
+                (name, record(name, seed, value, encoder=encoder, delta=1 - value, **changes))
+                for name, (value, changes) in made.items()
+            ]
+        if seed == 0:
+            long = record("d8-learned-omp-long", 0, 0.99, d=8, family="learned", encoder="omp", steps=500)
+            members.append(("long", long))
+    return write_suite(folder / "saes" / "ledger.jsonl", {"equal-inference": members}, null=null)
+
+
+def test_sparse_saes_are_set_against_the_smallest_dense_one_of_no_less_storage(tmp_path):
+    found = group(suite(tmp_path), "equal-inference")
+    rows = {row["variant"]: row for row in against_dense(found, "omp")}
+    assert rows.keys() == {"d8-omp", "d8-learned-omp", "r16-d64-omp"}, "neither dense ones nor longer training"
+    assert {name: row["rival"] for name, row in rows.items()} == {
+        "d8-omp": "dense-n64-omp", "d8-learned-omp": "dense-n64-omp", "r16-d64-omp": "dense-omp"
+    }  # fmt: skip
+    assert rows["d8-learned-omp"]["low"] == pytest.approx(0.04)
+    assert rows["d8-learned-omp"]["high"] == pytest.approx(0.06)
+    assert rows["r16-d64-omp"]["high"] < 0
+
+
+@pytest.mark.parametrize(
+    ("sparse", "large", "null", "expected"),
+    [
+        (0.9, 0.97, 0.5, "supported"),
+        (0.9, 0.8, 0.5, "partly"),
+        (0.7, 0.8, 0.5, "not supported"),
+        (0.9, 0.97, 0.98, "no better than the null"),
+        (0.9, 0.97, None, "not supported"),
+    ],
+)
+def test_the_verdict_asks_below_every_dense_sae(tmp_path, sparse, large, null, expected):
+    suite(tmp_path, sparse=sparse, large=large, null=null)
+    found = CLAIM.finding(tmp_path)
+    assert found.verdict == expected
+    assert len([line for line in found.numbers if "against dense" in line]) == 2
+
+
+def test_the_crossing_is_said_in_words(tmp_path):
+    ahead = crossings(group(suite(tmp_path / "a", sparse=0.9, large=0.97), "equal-inference"))
+    mixed = crossings(group(suite(tmp_path / "b", sparse=0.9, large=0.8), "equal-inference"))
+    behind = crossings(group(suite(tmp_path / "c", sparse=0.7, large=0.8), "equal-inference"))
+    assert "By OMP sparse ones are ahead of dense ones of equal storage up to" in ahead
+    assert "and no longer at" in mixed
+    assert "By OMP dense SAEs of equal storage are ahead throughout." in behind
+
+
+def test_the_figure_has_a_panel_for_each_inference_and_the_table_a_row_for_each_sae_and_null(tmp_path):
+    path = suite(tmp_path)
+    _, drawing = figure_sources()["equal_inference"].found(tmp_path)
+    figure = drawing.figures["equal_inference"]
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["TopK encoder", "OMP"]
+    hollow = [sum(box[0].get_markerfacecolor() == "white" for box in axis.containers) for axis in figure.axes]
+    assert hollow == [0, 1, 0, 1], "ten times the steps, by OMP alone"
+    table = drawing.tables["equal_inference"]
+    assert [row["inference"] for row in table.rows] == ["TopK encoder"] * 5 + ["OMP"] * 6 + ["nothing learned"]
+    by_name = {(row["SAE"], row["inference"]): row for row in table.rows}
+    assert by_name["d8-learned-omp", "OMP"]["multiply-adds a token"] == 8 * 8 * 1024
+    assert by_name["d8-learned", "TopK encoder"]["multiply-adds a token"] == 8 * 1024
+    kinds = {row["kind"] for row in drawing.data["equal_inference"]}
+    assert kinds == {"uniform", "learned", "blocks", "dense"}
+    assert kind(group(path, "equal-inference").rows[2]) == "blocks"
+
+
+def test_other_suites_have_no_such_figure(tmp_path):
+    write_suite(tmp_path / "saes" / "ledger.jsonl", {"frontier": [("dense", record("dense", 0, 1))]})
+    assert figure_sources()["equal_inference"].found(tmp_path) is None
+    assert CLAIM.finding(tmp_path).verdict == "not run"
