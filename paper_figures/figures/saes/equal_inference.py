@@ -115,8 +115,8 @@ def against_dense(found: Group, encoder: str) -> list[Row]:
     """Each sparse variant against the dense ones of the same inference: the curve at its storage, and the rival.
 
     The rival is the smallest dense SAE of no fewer packed bytes: ``gain`` is dense's cross-entropy less its own at the
-    same storage, from the curve (from its smallest, where even that takes more); ``low`` and ``high`` bound how much lower its CE is than the rival's, paired, the
-    widest over seeds.
+    same storage, from the curve (from its smallest, where even that takes more); ``low`` and ``high`` bound how much
+    lower its CE is than the rival's, paired, the widest over seeds.
     """
     dense = [seeds for seeds in variants(found, encoder, "dense") if not is_long(found, seeds[0])]
     curve = [(math.log(s[0].bytes_packed), estimate(s, "delta")[0]) for s in dense]
