@@ -158,9 +158,15 @@ class SAESuite:
             train(runs, self.stream, self.out / "sae", device=self.device, about=about)
 
     def rate(self, variant: Variant) -> float:
-        """The learning rate of a variant, from a recorded sweep of short runs with the first seed."""
+        """The learning rate of a variant: the one that the ledger's SAEs have, else from a recorded sweep of short runs
+        with the first seed.
+        """
         if variant.rate_of is not None:
             return self.rate(variant.rate_of)
+        trained = (record for record in self._records(EvaluationRecord) if record.variant == variant.name)
+        known = next((record.learning_rate for record in trained if record.learning_rate is not None), None)
+        if known is not None:
+            return known
         setting = self.setting
         if not setting.rates:
             return variant.training.learning_rate
