@@ -38,13 +38,16 @@ class Frontier(Compares):
 
     @classmethod
     def compare(cls, suite: SAESuite) -> list[EvaluationRecord]:
-        from sae_bridge.suites import equal_inference, longer
+        from sae_bridge.suites import equal_inference, large, longer
 
-        found, seeds = super().compare(suite), suite.setting.equal_inference.seeds
-        variants = equal_inference(suite.setting, suite.store.m)
-        for seed in seeds:  # one after another: an interruption leaves whole frontiers
+        setting, m = suite.setting, suite.store.m
+        first, *others = setting.equal_inference.seeds
+        parts = [(equal_inference(setting, m), first), (large(setting, m), first)]
+        parts += [(equal_inference(setting, m), seed) for seed in others]
+        found = super().compare(suite)
+        for variants, seed in (*parts, (longer(setting), first)):  # an interruption leaves whole frontiers
             found += suite.compare(EQUAL_INFERENCE, product(variants, [seed]))
-        return found + suite.compare(EQUAL_INFERENCE, product(longer(suite.setting), seeds[:1]))
+        return found
 
 
 @dataclass(frozen=True)

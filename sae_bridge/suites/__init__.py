@@ -1,6 +1,6 @@
 """Suites of SAEs: trained once in one setting, each judged once beside its nulls, compared in pairs."""
 
-from sae_bridge.suites.equal_inference import equal_inference, longer
+from sae_bridge.suites.equal_inference import equal_inference, large, longer
 from sae_bridge.suites.paper import PaperRun, paper_runs, reported
 from sae_bridge.suites.places import places
 from sae_bridge.suites.presets import Setting, comparisons, settings
@@ -32,6 +32,7 @@ __all__ = [
     "equal_inference",
     "file_name",
     "has_euler_mask",
+    "large",
     "longer",
     "paper_runs",
     "places",

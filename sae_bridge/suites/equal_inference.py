@@ -15,27 +15,31 @@ def equal_inference(setting: Setting, m: int) -> list[Variant]:
     Each takes the learning rate of the plain SAE of its degree, or of the dense one of its size.
     """
     base, sizes = setting.recipe, setting.equal_inference
-    dense = [*(small_dense(base, m, d) for d in sizes.dense), architecture(base, None)]
-    moving, blocks = _learned(setting)
+    dense = [small_dense(base, m, d) for d in sizes.dense]
+    moving = [learned(architecture(base, d)) for d in sizes.learned]
+    blocks = [block(base, r, d) for r, d in sizes.blocks]
     return [
         *(architecture(base, d) for d in sorted(setting.sparse_degrees)),
-        *(*moving[:1], *blocks[:1]),
-        *dense,
+        *(*moving[:1], *blocks[:1], *dense, architecture(base, None)),
         *(by_pursuit(architecture(base, d)) for d in sizes.uniform),
         *(by_pursuit(variant) for variant in (*moving, *blocks, *dense)),
     ]
 
 
+def large(setting: Setting, m: int) -> list[Variant]:
+    """Those that take long: large blocks, large dense ones by both kinds of inference, the dense one of all features."""
+    base, sizes = setting.recipe, setting.equal_inference
+    dense = [small_dense(base, m, d) for d in sizes.large_dense]
+    blocks = [block(base, r, d) for r, d in sizes.large_blocks]
+    return [*dense, *(by_pursuit(variant) for variant in (*blocks, *dense, architecture(base, None)))]
+
+
 def longer(setting: Setting) -> list[Variant]:
     """The first of its learned supports and of its blocks, by OMP, after more steps."""
-    moving, blocks = _learned(setting)
-    return [_longer(by_pursuit(variant)) for variant in (*moving[:1], *blocks[:1])]
-
-
-def _learned(setting: Setting) -> tuple[list[Variant], list[Variant]]:
     base, sizes = setting.recipe, setting.equal_inference
-    moving = [learned(architecture(base, d)) for d in sizes.learned]
-    return moving, [block(base, r, d) for r, d in sizes.blocks]
+    first = [learned(architecture(base, d)) for d in sizes.learned[:1]]
+    first += [block(base, r, d) for r, d in sizes.blocks[:1]]
+    return [_longer(by_pursuit(variant)) for variant in first]
 
 
 def by_pursuit(variant: Variant) -> Variant:

@@ -27,14 +27,18 @@ class EqualInference:
         learned: degrees of learned supports, coded by OMP.
         blocks: dense columns and degree of the others, on learned supports, coded by OMP.
         dense: dense SAEs have as many values as masks of these degrees; coded by TopK, and by OMP.
-        seeds: of all of them. The first of ``learned`` and of ``blocks`` are also coded by TopK, and, with the first
+        large_blocks, large_dense: such as take long, of the first seed alone; beside them the dense SAE of all n features
+            is coded by OMP.
+        seeds: of all others. The first of ``learned`` and of ``blocks`` are also coded by TopK, and, with the first
             seed, by OMP after :data:`LONGER` times the steps.
     """
 
     uniform: tuple[int, ...] = (2, 8, 32)
     learned: tuple[int, ...] = (8, 2, 32, 64)
-    blocks: tuple[tuple[int, int], ...] = ((24, 5), (96, 18), (192, 36))
-    dense: tuple[int, ...] = (8, 16, 64, 256)
+    blocks: tuple[tuple[int, int], ...] = ((24, 5), (96, 18))
+    dense: tuple[int, ...] = (8, 16, 64)
+    large_blocks: tuple[tuple[int, int], ...] = ((192, 36),)
+    large_dense: tuple[int, ...] = (256,)
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
@@ -140,7 +144,7 @@ QUICK = Setting(
     supports=50,
     planted_ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160),
     planted_trials=25,
-    equal_inference=EqualInference((8,), (8, 2, 32), ((8, 6),), (8, 64), seeds=(0,)),
+    equal_inference=EqualInference((8,), (8, 2, 32), ((8, 6),), (8, 64), (), (), seeds=(0,)),
 )
 
 FULL = Setting(

@@ -196,7 +196,7 @@ def test_the_frontier_compares_at_equal_inference(results):
             "dense" if "dense" in row.variant else "learned" if "learned" in row.variant else "uniform"
         )
         values = {"d4": 256, "r2": 2 * 32 + 62 * 3, "d8": 512}.get(row.variant[:2], 32 * row.n)
-        assert row.decoder_values == pytest.approx(values, abs=4)
+        assert 0.95 * values <= row.decoder_values <= values, "what was taken last may still be zero"
         if row.encoder == "omp":
             assert row.fvu == pytest.approx(row.omp_fvu, rel=1e-3), "the encoder is OMP"
 

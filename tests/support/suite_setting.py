@@ -25,5 +25,5 @@ def tiny_setting(text_folder, model, seeds=(0, 1)):
         supports=12,
         planted_ks=(1, 2, 6),
         planted_trials=8,
-        equal_inference=EqualInference((4,), (4,), ((2, 3),), (4, 8), seeds=(0,)),
+        equal_inference=EqualInference((4,), (4,), ((2, 3),), (4,), (), (8,), seeds=(0,)),
     )
