@@ -27,7 +27,7 @@ def equal_inference(setting: Setting, m: int) -> list[Variant]:
 
 
 def large(setting: Setting, m: int) -> list[Variant]:
-    """Those that take long: large blocks, large dense ones by both kinds of inference, the dense one of all features."""
+    """Those that take long: large blocks, large dense ones by both kinds of inference, dense of all features."""
     base, sizes = setting.recipe, setting.equal_inference
     dense = [small_dense(base, m, d) for d in sizes.large_dense]
     blocks = [block(base, r, d) for r, d in sizes.large_blocks]

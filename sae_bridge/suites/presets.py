@@ -27,8 +27,8 @@ class EqualInference:
         learned: degrees of learned supports, coded by OMP.
         blocks: dense columns and degree of the others, on learned supports, coded by OMP.
         dense: dense SAEs have as many values as masks of these degrees; coded by TopK, and by OMP.
-        large_blocks, large_dense: such as take long, of the first seed alone; beside them the dense SAE of all n features
-            is coded by OMP.
+        large_blocks, large_dense: such as take long, of the first seed alone; beside them the dense SAE of all n
+            features is coded by OMP.
         seeds: of all others. The first of ``learned`` and of ``blocks`` are also coded by TopK, and, with the first
             seed, by OMP after :data:`LONGER` times the steps.
     """
