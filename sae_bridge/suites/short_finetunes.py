@@ -55,19 +55,19 @@ def finetune_start(setting: Setting) -> Variant:
 
 
 def finetunes(setting: Setting) -> list[Finetune]:
-    """At each rate the control, constant codes and exact ones; at the first rate also the other weights."""
-    sizes, found = setting.finetune, []
+    """At each rate the control and exact codes; at the first rate also constant codes and the other weights."""
+    sizes, first = setting.finetune, setting.finetune.rates[0]
+    found = []
     for rate in sizes.rates:
-        at = f"rate {rate:g}"
         found += [
-            Finetune(f"control-rate{rate:g}", f"reconstruction alone, {at}", Finetuning(weight=0.0), rate),
-            Finetune(f"constant-rate{rate:g}", f"KL, constant codes, {at}", Finetuning(codes="constant"), rate),
-            Finetune(f"exact-rate{rate:g}", f"KL, exact codes, {at}", Finetuning(), rate),
+            Finetune(f"control-rate{rate:g}", f"reconstruction alone, rate {rate:g}", Finetuning(weight=0.0), rate),
+            Finetune(f"exact-rate{rate:g}", f"KL, exact codes, rate {rate:g}", Finetuning(), rate),
         ]
+    label = f"KL, constant codes, rate {first:g}"
+    found.append(Finetune(f"constant-rate{first:g}", label, Finetuning(codes="constant"), first))
     for weight in sizes.weights:
-        rate = sizes.rates[0]
-        label = f"KL of weight {weight:g}, exact codes, rate {rate:g}"
-        found.append(Finetune(f"exact-weight{weight:g}-rate{rate:g}", label, Finetuning(weight=weight), rate))
+        label = f"KL of weight {weight:g}, exact codes, rate {first:g}"
+        found.append(Finetune(f"exact-weight{weight:g}-rate{first:g}", label, Finetuning(weight=weight), first))
     return found
 
 

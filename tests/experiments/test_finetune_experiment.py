@@ -16,7 +16,7 @@ from sae_bridge.suites import SAESuite
 from sae_bridge.suites.presets import FinetuneSizes
 
 (CLAIM,) = (claim for claim in CLAIMS if claim.name == "end-to-end finetune")
-NAMES = ["control-rate0.002", "constant-rate0.002", "exact-rate0.002", "exact-weight4-rate0.002"]
+NAMES = ["control-rate0.002", "exact-rate0.002", "constant-rate0.002", "exact-weight4-rate0.002"]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_the_verdict_is_that_of_the_paired_intervals(results, tmp_path, start, c
     identity, _ = read_ledger(out / "finetune" / "ledger.jsonl")
     with Ledger(tmp_path / "finetune" / "ledger.jsonl", identity) as ledger:
         for row in records(out):
-            if row.name == NAMES[2]:
+            if row.name == NAMES[1]:
                 bounds = {"ce_above_start_interval": start, "ce_above_control_interval": control}
                 row = replace(row, ce=0.0, delta=0.01, **bounds)
             ledger.append(row)
