@@ -44,6 +44,7 @@ def run(suite: SAESuite) -> list[FinetuneRecord]:
                 suite.store,
                 step_contexts=sizes.contexts,
                 positions=setting.positions,
+                known=suite.baselines(),
             )
             for record in records:
                 if record.name not in known:

@@ -175,7 +175,7 @@ FULL = Setting(
     ks=(8, 16, 32, 64, 128),
     sparsity_degrees=(None, 32, 8),
     control_seeds=(0, 1),
-    finetune=FinetuneSizes(steps=30, contexts=4, rates=(4e-4, 1.6e-3), weights=(0.1,)),
+    finetune=FinetuneSizes(steps=30, contexts=4),
     supports=200,
     planted_ks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128, 160, 192),
     planted_trials=100,

@@ -81,6 +81,7 @@ def finetune_records(
     *,
     step_contexts: int,
     positions: Positions = "kept",
+    known: Losses | None = None,
     progress: bool = True,
 ) -> list[FinetuneRecord]:
     """Measure an SAE and its finetunes on the same held-out contexts.
@@ -92,20 +93,20 @@ def finetune_records(
         folder: that holds theirs.
         model, store: the language model and its activations.
         step_contexts: contexts a step of the finetunes.
-        positions: see :func:`sae_bridge.evaluation.measure_losses`.
+        positions, known: see :func:`sae_bridge.evaluation.measure_losses`.
 
     Returns:
         A record of the start, then one of each.
     """
     every = {start[0]: start[1], **saes}
     changes = {name: replacement(sae) for name, sae in every.items()}
-    losses = measure_losses(changes, model, store, positions=positions, progress=progress)
+    losses = measure_losses(changes, model, store, positions=positions, known=known, progress=progress)
     fields = {name: load_sae(folder / name)[1] for name in saes}
     controls = {of["learning_rate"]: name for name, of in fields.items() if of["finetuned"]["weight"] == 0}
     bootstrap = Bootstrap(losses.documents)
     found: list[FinetuneRecord] = []
     for name, sae in every.items():
-        kept = reconstruction(sae, store, progress=progress)
+        kept = reconstruction(sae, store, training_tokens=0, progress=progress)
         measured = evaluation_row(name, sae, kept, losses.fidelity(name))
         above = None if name == start[0] else start[0]
         control = None if above is None else controls.get(fields[name]["learning_rate"])

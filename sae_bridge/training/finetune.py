@@ -12,7 +12,7 @@ from expander_theory.base import InvalidFile, require
 from sae_bridge.activations import ActivationStore
 from sae_bridge.evaluation import require_trained_on
 from sae_bridge.models import LanguageModel
-from sae_bridge.sae import CONFIGURATION, PURSUITS, SparseAutoencoder, load_sae
+from sae_bridge.sae import CONFIGURATION, Encoder, SparseAutoencoder, load_sae
 from sae_bridge.training._contexts import ContextStream
 from sae_bridge.training.finetuning import Finetuning
 from sae_bridge.training.recipe import Training
@@ -90,7 +90,7 @@ def _recipe(start: Path, store: ActivationStore) -> Training:
     if "finetuned" in fields:
         raise InvalidFile(start / CONFIGURATION, "was finetuned already; start from the SAE that it started from")
     require_trained_on(store, fields, start)
-    encoder = sae.encoding if sae.encoding in PURSUITS or sae.encoding == "tied" else "warm"
+    encoder: Encoder = "warm" if sae.encoding == "untied" else sae.encoding
     return Training(
         start=start,
         d=None if sae.mask is None else sae.weight.shape[1],
