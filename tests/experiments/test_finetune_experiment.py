@@ -10,6 +10,7 @@ from expander_theory.results import FinetuneRecord, Ledger, read_ledger, records
 from experiments.commands.decoders import Finetune
 from experiments.saes import finetune as experiment
 from paper_figures.claims import CLAIMS
+from sae_bridge.commands.evaluate import Evaluate
 from sae_bridge.commands.finetune import Finetune as Command
 from sae_bridge.sae import load_sae
 from sae_bridge.suites import SAESuite
@@ -47,7 +48,7 @@ def test_every_finetune_stands_beside_its_start_and_its_control(results):
         assert row.ce_above_start == pytest.approx(gap, abs=1e-6)
         assert row.ce_above_start == pytest.approx(row.ce - before.ce, abs=1e-6)
         assert row.fvu_above_start == pytest.approx(row.fvu - before.fvu)
-        assert row.decoder_values == before.decoder_values
+        assert (row.n, row.d, row.k, row.encoder) == (before.n, before.d, before.k, before.encoder)
         assert 0 < row.cosine < 1
         assert [step for step, *_ in row.curve] == [0, 1, 2]
         assert all((kl is None) == (row.weight == 0) for *_, kl in row.curve)
@@ -122,6 +123,10 @@ def test_the_command_prints_before_and_after(results, tmp_path, capsys):
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:4]] == ["before", "after"]
     assert "mean cosine" in table
     assert load_sae(tmp_path / "tuned")[1]["finetuned"] == {"codes": "exact", "weight": 1.0}
+    Evaluate(out / "activations", (sae, tmp_path / "tuned"), nulls="none").run()
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'tuned'}: it was finetuned on the language model's output" in said
+    assert f"{sae}: it was" not in said
 
 
 def test_the_suite_trains_what_it_starts_from(results):
