@@ -47,7 +47,7 @@ class Reproduce:
         """Name and work of each stage; the last one returns what is printed."""
         from expander_theory.plotting import Stale, all_drawings, check_all, draw_all
         from experiments.commands import compared_saes
-        from experiments.saes import amortisation, novelty, nulls, real_supports
+        from experiments.saes import amortisation, finetune, novelty, nulls, real_supports
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
         from paper_figures.report.report import write_report, written_report
@@ -80,6 +80,7 @@ class Reproduce:
             ("activations: harvest", lambda: suite.store),
             *((f"SAEs: {group.replace('-', ' ')}", compare(group)) for group in CLAIMS),
             ("SAEs: against the null, by layer", lambda: nulls.run(here, out / "nulls")),
+            ("SAEs: a short finetune on the model's output", lambda: finetune.run(suite)),
             ("encoder against slower inference", lambda: amortisation.run(suite)),
             ("recovery on trained decoders", lambda: real_supports.run(suite)),
             ("features and their novelty", lambda: novelty.run(suite)),

@@ -49,6 +49,8 @@ from .sae import (
     untrained_null as untrained_null,
 )
 from .training import (
+    Finetuning as Finetuning,
     Training as Training,
+    finetune as finetune,
     train as train,
 )

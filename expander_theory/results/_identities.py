@@ -52,6 +52,13 @@ class _OnDecoders(TypedDict):
     activations_sha256: str
 
 
+class _FinetuneIdentity(_OnDecoders):
+    layer: Count
+    context: Size
+    training_steps: Size
+    training_batch: Size
+
+
 class _RecoveryIdentity(TypedDict):
     model: str
     supports: Size
@@ -90,6 +97,7 @@ IDENTITY_TYPES: dict[str, Any] = {
     "sae suite": _SaeIdentity,
     "amortisation": _OnDecoders,
     "novelty": _OnDecoders,
+    "finetune": _FinetuneIdentity,
     "recovery": _RecoveryIdentity,
 }
 

@@ -53,3 +53,19 @@ class Novelty(OnSAEs):
 
         novelty.run(self.suite)
         print(draw_named(self.out, "feature_novelty"))
+
+
+@dataclass(frozen=True)
+class Finetune(OnSAEs):
+    """Beyond the paper: does a short finetune on the model's output pay? End to end, at fixed storage.
+
+    The SAE on learned supports by OMP, before, after more steps on reconstruction alone (the control), and with the KL
+    divergence in the loss, its gradient through the codes or not: CE and FVU, paired, and features kept.
+    """
+
+    def run(self) -> None:
+        from expander_theory.results import table
+        from experiments.saes import finetune
+        from sae_bridge.suites import finetune_row
+
+        print(table([finetune_row(record) for record in finetune.run(self.suite)]))

@@ -44,23 +44,28 @@ def fit_on_support(
     require(indices.dtype == torch.int64, "indices", indices.dtype, "must be int64")
     require_features(indices, dictionary.n)
     width = acts.shape[1]
-    size = max(1, _BUDGET // (8 * width * (dictionary.m + 8 * width)))
+    size = tokens_at_a_time(width, dictionary.m)
     exact = dictionary.to(x.double())
     parts = zip(x.split(size), acts.split(size), indices.split(size), strict=True)
     return torch.cat([_fit(exact, *part, nonnegative) for part in parts])
 
 
+def tokens_at_a_time(width: int, m: int) -> int:
+    """How many tokens' atoms (width, m) and Gram matrices, in float64, fit the memory that is spent on them."""
+    return max(1, _BUDGET // (8 * width * (m + 8 * width)))
+
+
 def _fit(dictionary: TensorDictionary, x: Tensor, acts: Tensor, indices: Tensor, nonnegative: bool) -> Tensor:
     before = acts.clamp_min(0) if nonnegative else acts
     active, h = acts != 0, x.double()
-    atoms = torch.where(active[..., None], _atoms(dictionary, indices), 0.0)
+    atoms = torch.where(active[..., None], atoms_of(dictionary, indices), 0.0)
     gram, target = atoms @ atoms.mT, (atoms @ h[..., None])[..., 0]
     if nonnegative:
         ridge = DEPENDENT * gram.diagonal(dim1=1, dim2=2).amax(1).clamp_min(1e-300)
         regular = gram + torch.diag_embed(ridge[:, None].expand_as(target))
         found = nonnegative_least_squares(regular, target, before.double(), active)
     else:
-        found = _solution(gram, target, active)
+        found = solution(gram, target, active)
     after = torch.where(active, found, 0.0).to(acts.dtype)
 
     def error(coefficients: Tensor) -> Tensor:
@@ -69,24 +74,33 @@ def _fit(dictionary: TensorDictionary, x: Tensor, acts: Tensor, indices: Tensor,
     return torch.where((error(after) <= error(before))[:, None], after, before)
 
 
-def _solution(gram: Tensor, target: Tensor, active: Tensor) -> Tensor:
-    """G^+ b of each token: by Cholesky, or where a pivot is small by eigenvalues."""
+def solution(gram: Tensor, target: Tensor, active: Tensor) -> Tensor:
+    """G^+ b of each token: by Cholesky, or where a pivot is small by eigenvalues. Differentiable in b.
+
+    Args:
+        gram: G, (B, K, K), zero but for active atoms.
+        target: b, (B, K), likewise.
+        active: bool (B, K).
+    """
     largest = gram.diagonal(dim1=1, dim2=2).amax(1, keepdim=True)
     idle = torch.diag_embed(torch.where(active, 0.0, torch.where(largest > 0, largest, 1.0)))
     factor, failed = torch.linalg.cholesky_ex(gram + idle)
     pivots = factor.diagonal(dim1=1, dim2=2).square()
     dependent = (failed > 0) | ~(pivots > DEPENDENT * largest).all(1)
-    found = torch.cholesky_solve(target[..., None], factor)[..., 0]
-    if dependent.any():
-        values, vectors = torch.linalg.eigh(gram[dependent])
-        kept = values > DEPENDENT * values[:, -1:]
-        inverse = torch.where(kept, 1 / torch.where(kept, values, 1.0), 0.0)
-        coordinates = vectors.mT @ target[dependent][..., None]
-        found[dependent] = (vectors @ (inverse[..., None] * coordinates))[..., 0]
+    if not dependent.any():
+        return torch.cholesky_solve(target[..., None], factor)[..., 0]
+    unit = torch.eye(factor.shape[1], dtype=factor.dtype, device=factor.device)
+    factor = torch.where(dependent[:, None, None], unit, factor)  # a failed one may hold NaN
+    found = torch.cholesky_solve(target[..., None], factor)[..., 0].clone()
+    values, vectors = torch.linalg.eigh(gram[dependent])
+    kept = values > DEPENDENT * values[:, -1:]
+    inverse = torch.where(kept, 1 / torch.where(kept, values, 1.0), 0.0)
+    coordinates = vectors.mT @ target[dependent][..., None]
+    found[dependent] = (vectors @ (inverse[..., None] * coordinates))[..., 0]
     return found
 
 
-def _atoms(dictionary: TensorDictionary, indices: Tensor) -> Tensor:
+def atoms_of(dictionary: TensorDictionary, indices: Tensor) -> Tensor:
     """The columns named, as rows: (B, K, m)."""
     values = dictionary.values[indices]
     if dictionary.rows is None:

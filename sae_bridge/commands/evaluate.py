@@ -89,6 +89,8 @@ class Evaluate:
         print(table([{**table_row(row), **_shown(found.get(row.name))} for row in rows]))
         for folder in (folder for folder, measured in found.items() if measured.collapsed):
             print(f"\n{folder}: {_COLLAPSED}")
+        for folder in (folder for folder, (_, fields) in saes.items() if "finetuned" in fields):
+            print(f"\n{folder}: {_FINETUNED}")
         first = rows[0]
         print(f"\n{conventions(first.positions, first.baseline, first.resample)}")
         print(
@@ -125,6 +127,12 @@ _COLLAPSED = (
     "its decoder has collapsed to coordinates: where it is used, its columns are one-hot, on the token's largest "
     "coordinates, so that it does what the coordinate null does (compare their FVU and CE). More steps do not help; a "
     "pursuit as the encoder does (`expander sae train --encoder omp`)."
+)
+
+
+_FINETUNED = (
+    "it was finetuned on the language model's output, beside SAEs that saw the reconstruction error alone; compare it "
+    "with the SAE that it started from."
 )
 
 

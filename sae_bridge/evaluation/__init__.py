@@ -3,11 +3,11 @@
 from sae_bridge.evaluation.collapse import collapse, effective_degrees, weighted_effective_degree
 from sae_bridge.evaluation.cost import encode_microseconds
 from sae_bridge.evaluation.evaluate import AnySAE, evaluation_row, evaluation_rows, replacement, require_trained_on
-from sae_bridge.evaluation.features import collisions, firing_summary, novelty
+from sae_bridge.evaluation.features import collisions, cosines_to, firing_summary, novelty
 from sae_bridge.evaluation.inference import amortisation_gap
 from sae_bridge.evaluation.intervals import Bootstrap
 from sae_bridge.evaluation.losses import Losses, Positions, conventions
-from sae_bridge.evaluation.model_fidelity import measure_losses
+from sae_bridge.evaluation.model_fidelity import measure_losses, require_harvested_from
 from sae_bridge.evaluation.nulls import NULL_KINDS, Null, NullKind, Nulls, principal_directions
 from sae_bridge.evaluation.reconstruction import DENSE_SHARE, CodeFunction, mean_activation, reconstruction
 from sae_bridge.evaluation.recovery import geometry, paper_ratios, support_recovery, untrained
@@ -27,6 +27,7 @@ __all__ = [
     "collapse",
     "collisions",
     "conventions",
+    "cosines_to",
     "effective_degrees",
     "encode_microseconds",
     "evaluation_row",
@@ -40,6 +41,7 @@ __all__ = [
     "principal_directions",
     "reconstruction",
     "replacement",
+    "require_harvested_from",
     "require_trained_on",
     "support_recovery",
     "untrained",

@@ -134,6 +134,18 @@ def best_cosine(sae: SparseAutoencoder, reference: SparseAutoencoder) -> NDArray
     return best
 
 
+def cosines_to(sae: SparseAutoencoder, before: SparseAutoencoder) -> NDArray[np.float64]:
+    """The cosine of each decoder column with the column of the same number before a further training, (n,).
+
+    Raises:
+        InvalidArgument: another number of columns, or of entries in a column.
+    """
+    sizes = [(s.m, s.n) for s in (sae, before)]
+    require(sizes[0] == sizes[1], "before", sizes[1], f"must have the sizes (m, n) = {sizes[0]}")
+    ours, theirs = (s.dictionary().to_dense() for s in (sae, before))
+    return np.einsum("ij,ij->j", ours, theirs)
+
+
 def novelty(
     sae: SparseAutoencoder, reference: SparseAutoencoder, store: ActivationStore, *, seed: int = 0
 ) -> dict[str, Any]:

@@ -94,13 +94,9 @@ def measure_losses(
     require_choice("baseline", baseline, get_args(Positions))
     taken = sorted(set(replacements) & set(BASELINES))
     require(not taken, "replacements", taken, f"must not be named as the baselines {BASELINES}")
+    require_harvested_from(store, model, "held_out")
     about = store.description
-    if model.fingerprint != about["model_fingerprint"]:
-        raise InvalidFile(store.folder, f"was harvested from another model ({about['model']}, not {model.name})")
-    model.require_steerable(about["layer"], about["hook"])
     tokens, kept = store.tokens("held_out"), store.kept("held_out")
-    if int(tokens.max()) >= model.vocabulary:
-        raise InvalidFile(store.folder, f"holds token ids beyond the model's vocabulary of {model.vocabulary}")
     at = torch.ones_like(kept) if positions == "all" else kept
     ablated = torch.ones_like(kept) if baseline == "all" else at
     require(bool(at[:, :-1].any()), "positions", repr(positions), "leaves no prediction of a next token")
@@ -140,6 +136,21 @@ def measure_losses(
         ce={**old_ce, **{name: torch.cat(parts).numpy() for name, parts in ce.items()}},
         kl={**old_kl, **{name: torch.cat(parts).numpy() for name, parts in kl.items()}},
     )
+
+
+def require_harvested_from(store: ActivationStore, model: LanguageModel, split: str) -> None:
+    """Raise unless the activations of a split are this model's, and what is put in their place reaches its logits.
+
+    Raises:
+        InvalidFile: a store of another model.
+        InvalidArgument: a hook point that the logits do not depend on.
+    """
+    about = store.description
+    if model.fingerprint != about["model_fingerprint"]:
+        raise InvalidFile(store.folder, f"was harvested from another model ({about['model']}, not {model.name})")
+    model.require_steerable(about["layer"], about["hook"])
+    if int(store.tokens(split).max()) >= model.vocabulary:
+        raise InvalidFile(store.folder, f"holds token ids beyond the model's vocabulary of {model.vocabulary}")
 
 
 @dataclass(frozen=True)

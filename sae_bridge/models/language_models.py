@@ -180,11 +180,11 @@ class LanguageModel:
         """
         return self.model(input_ids=tokens.to(self.device), use_cache=False).logits
 
-    @torch.no_grad()
     def logits_from(self, tokens: Tensor, layer: int, hook: Hook, hidden: Tensor) -> Tensor:
         """Logits when the residual stream at a hook point is ``hidden``; the blocks below it are not run.
 
-        The same as :meth:`logits` within an :meth:`intervene` that puts ``hidden`` there.
+        The same as :meth:`logits` within an :meth:`intervene` that puts ``hidden`` there. Differentiable in ``hidden``
+        if that asks for a gradient; the model's parameters are constants.
 
         Args:
             tokens: (batch, context): their embedding is still looked up, though nothing of it is left.
@@ -203,8 +203,14 @@ class LanguageModel:
         require(hidden.shape == wanted, "hidden", tuple(hidden.shape), f"must have the shape {wanted}")
         hidden = hidden.to(self.device, self.dtype)
         below = list(self.layers)[: layer + (hook == "resid_post")]
-        with _bypassed(below, self._block_returns), self.intervene(layer, hook, lambda _: hidden):
-            return self.logits(tokens)
+        followed = torch.is_grad_enabled() and hidden.requires_grad
+        with (
+            torch.set_grad_enabled(followed),
+            _frozen(self.model),
+            _bypassed(below, self._block_returns),
+            self.intervene(layer, hook, lambda _: hidden),
+        ):
+            return self.model(input_ids=tokens.to(self.device), use_cache=False).logits
 
     @cached_property
     def _block_returns(self) -> int | None:
@@ -256,6 +262,19 @@ def _tilted(hidden: Tensor) -> Tensor:
     """Moved in a direction that no normalisation removes."""
     ramp = torch.linspace(-1, 1, hidden.shape[-1], device=hidden.device, dtype=hidden.dtype)
     return hidden + ramp * hidden.abs().amax().clamp_min(1)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Within it, no parameter of the model enters a graph."""
+    asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in asked:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in asked:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -78,6 +78,8 @@ class SparseAutoencoder(nn.Module, ABC):
     dense: Tensor | None
     scale: Tensor
     threshold: Tensor
+    activation: Activation
+    selection: Selection
 
     def __init__(
         self,

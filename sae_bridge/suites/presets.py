@@ -43,6 +43,23 @@ class EqualInference:
 
 
 @dataclass(frozen=True)
+class FinetuneSizes:
+    """Sizes of the short finetunes on the model's output. A token costs three runs of the model.
+
+    Attributes:
+        steps: optimiser steps.
+        contexts: contexts a step.
+        rates: peak rates, each with its control; the first one also with constant codes.
+        weights: of the KL divergence, beside 1, at the first rate.
+    """
+
+    steps: int = 4
+    contexts: int = 4
+    rates: tuple[float, ...] = (1.6e-3,)
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Setting:
     """One model, layer and size, and how much is run there.
 
@@ -68,6 +85,7 @@ class Setting:
         supports: real supports whose recovery is examined, for each decoder.
         planted_ks, planted_trials: planted codes on each decoder.
         equal_inference: what is compared over storage, with the same inference for all.
+        finetune: sizes of the short finetunes.
         nulls: kinds of codes without learning that are measured at the recipe's own k.
         nulls_over_k: those that are measured at every k.
         sampled: so many documents that the model writes itself are the text, for a model whose training text is not at
@@ -96,6 +114,7 @@ class Setting:
     planted_ks: tuple[int, ...] = ()
     planted_trials: int = 0
     equal_inference: EqualInference = EqualInference()
+    finetune: FinetuneSizes = FinetuneSizes()
     nulls: tuple[NullKind, ...] = NULL_KINDS
     nulls_over_k: tuple[NullKind, ...] = ("coordinates",)
     sampled: int = 0
@@ -160,6 +179,7 @@ FULL = Setting(
     ks=(8, 16, 32, 64, 128),
     sparsity_degrees=(None, 32, 8),
     control_seeds=(0, 1),
+    finetune=FinetuneSizes(steps=30, contexts=4),
     supports=200,
     planted_ks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 128, 160, 192),
     planted_trials=100,

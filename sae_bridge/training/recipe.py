@@ -11,6 +11,7 @@ from expander_theory.base import require, require_choice, require_int, require_s
 from expander_theory.masks import load_mask, uniform_mask
 from expander_theory.results import stored_sha256
 from sae_bridge.sae import (
+    PURSUITS,
     WEIGHTS,
     Activation,
     BlockSAE,
@@ -22,12 +23,13 @@ from sae_bridge.sae import (
     load_sae,
     resolved_selection,
 )
+from sae_bridge.training.finetuning import Finetuning
 
 Centre = Literal["mean", "geometric_median"]
 Revival = Literal["auxk", "resample", "none"]
 Precision = Literal["float32", "bfloat16"]
 Supports = Literal["fixed", "gradient", "momentum", "random"]
-_NEWER = ("pursuit_steps", "rank", "mean_degree", "dense_columns")
+_NEWER = ("pursuit_steps", "rank", "mean_degree", "dense_columns", "finetuned")
 _OF_SUPPORTS = ("supports", "regrow_every", "regrow_share", "regrow_until")
 
 
@@ -75,6 +77,8 @@ class Training:
         regrow_every: steps between two such moves.
         regrow_share: share of the d rows that move at first; it falls along a cosine, but never below one row.
         regrow_until: share of the steps after which supports stay.
+        finetuned: from ``start`` on, the KL divergence of the language model's output is in the loss, as this says;
+            None for training on the reconstruction error. See :func:`sae_bridge.training.finetune`.
     """
 
     d: int | None = 8
@@ -104,6 +108,7 @@ class Training:
     regrow_every: int = 5
     regrow_share: float = 0.3
     regrow_until: float = 0.9
+    finetuned: Finetuning | None = None
 
     def __post_init__(self) -> None:
         for name in ("n", "k", "steps", "dead_after"):
@@ -139,6 +144,12 @@ class Training:
         require(0 < self.regrow_share < 1, "regrow_share", self.regrow_share, "must be in (0, 1)")
         require(0 < self.regrow_until <= 1, "regrow_until", self.regrow_until, "must be in (0, 1]")
         require_seed(self.seed)
+        if self.finetuned is not None:
+            require(self.start is not None, "start", None, "must be the folder of an SAE to finetune")
+            require(self.precision == "float32", "precision", repr(self.precision), "must be 'float32' in a finetune")
+            free = self.encoder in PURSUITS or self.finetuned.codes == "exact"
+            allowed = f"must be 'exact' for the encoder {self.encoder!r}, which is trained by the codes"
+            require(free, "codes", repr(self.finetuned.codes), allowed)
 
     def build(self, m: int) -> SparseAutoencoder:
         """The untrained SAE for activations of width m."""

@@ -16,7 +16,7 @@ from sae_bridge.sae import CONFIGURATION, SparseAutoencoder, is_sae_folder, load
 from sae_bridge.training._metrics import Sink, SinkName, sinks
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
-from sae_bridge.training.training_run import TrainingRun
+from sae_bridge.training.training_run import Divergence, TrainingRun
 
 if TYPE_CHECKING:
     from sae_bridge.activations import ActivationStream
@@ -42,6 +42,7 @@ def train(
     checkpoint_every: int = 250,
     report_to: Sequence[SinkName] = (),
     progress: bool = True,
+    divergence: Divergence | None = None,
 ) -> dict[str, SparseAutoencoder]:
     """Minimise ||s h - W code - b_dec||^2 for every run, all on the same batches in the same order.
 
@@ -59,12 +60,15 @@ def train(
         log_every, checkpoint_every: steps between two records, and between two checkpoints. Ctrl-C and SIGTERM end
             the step and save one more; a second one ends at once.
         report_to: "tensorboard", "wandb".
+        divergence: what recipes with ``finetuned`` add to their loss: the reconstructions (B, m) of the stream's last
+            batch, in the units of h, to a KL divergence.
 
     Returns:
         The SAEs, by name, ready for evaluation; with ``split="saes"`` those of this process.
 
     Raises:
-        InvalidArgument: d > m, a mask of another width, a batch that the processes cannot share equally.
+        InvalidArgument: d > m, a mask of another width, a batch that the processes cannot share equally; ``finetuned``
+            without a divergence, or with a batch that is shared.
         InvalidFile: a folder belongs to another run; says which fields differ.
         Diverged: NaN or an FVU that grows (:meth:`sae_bridge.training.TrainingRun.exploded`); the last good checkpoint
             stays, the other runs are finished first.
@@ -76,6 +80,9 @@ def train(
     require(checkpoint_every >= 1, "checkpoint_every", checkpoint_every, "must be at least 1")
     size = stream.batch_size
     require(size % world.sharing == 0, "batch", size, f"must be a multiple of the {world.sharing} processes")
+    for how in runs.values():
+        alone = how.finetuned is None or (divergence is not None and world.sharing == 1)
+        require(alone, "finetuned", how.finetuned, "needs the model's divergence and batches that no process shares")
     if world.split == "saes":
         runs = dict(list(runs.items())[world.rank :: world.size])
     finished: dict[str, SparseAutoencoder] = {}
@@ -99,7 +106,7 @@ def train(
                     training_run.load_checkpoint(path)
             world.wait()
             reports = stack.enter_context(sinks(report_to if world.writes else (), folder, identities))
-            loop = _Loop(training_runs, ledgers, folder, world, reports, log_every, checkpoint_every)
+            loop = _Loop(training_runs, ledgers, folder, world, reports, log_every, checkpoint_every, divergence)
             with stopping() as stop:
                 loop.run(stream, device, progress, stop)
             for name, training_run in training_runs.items():
@@ -126,7 +133,9 @@ class _Loop:
         reports: list[Sink],
         log_every: int,
         checkpoint_every: int,
+        divergence: Divergence | None,
     ) -> None:
+        self.divergence = divergence
         self.training_runs, self.ledgers, self.folder = training_runs, ledgers, folder
         self.world, self.reports = world, reports
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
@@ -152,7 +161,7 @@ class _Loop:
                 stop.now()
             h = self.world.part(stream.batch(step)).to(device)
             for name, training_run in going.items():
-                training_run.advance(h)
+                training_run.advance(h, self.divergence)
                 end = training_run.step == training_run.how.steps
                 saves = training_run.step % self.checkpoint_every == 0
                 if step % self.log_every == 0 or saves or end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -21,12 +21,15 @@ from sae_bridge.training._centre import geometric_median
 from sae_bridge.training._constraints import constraint
 from sae_bridge.training._revival import Batch, dead_features
 from sae_bridge.training._supports import learned_supports
+from sae_bridge.training.finetuning import balanced
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
 
 CHECKPOINT, VERSION = "expander-sae-checkpoint", 3
 GROWTH = 10.0
 """A batch FVU of this many times what the run has had ends it; see :meth:`TrainingRun.exploded`."""
+Divergence = Callable[[Tensor], Tensor]
+"""Reconstructions (B, m) of a batch, in the units of h, to the KL divergence that they cause, differentiable."""
 CONSTANT = 1e-10
 """Activations whose variance is below this share of their mean square are rounding errors about one vector."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -94,18 +97,27 @@ class TrainingRun:
         """The parameters that have moments, by name: a pursuit's b_enc has none."""
         return [(name, parameter) for name, parameter in self.sae.named_parameters() if parameter.requires_grad]
 
-    def advance(self, h: Tensor) -> None:
-        """One optimiser step on this process's activations h (B, m)."""
+    def advance(self, h: Tensor, divergence: Divergence | None = None) -> None:
+        """One optimiser step on this process's activations h (B, m).
+
+        Args:
+            h: the batch.
+            divergence: of the language model's output, for a recipe with ``finetuned``.
+        """
         begun = time.perf_counter()
-        sae, how, world = self.sae, self.how, self.world
+        sae, how, world, finetuned = self.sae, self.how, self.world, self.how.finetuned
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * how.rate_at(self.step)
         with torch.autocast(h.device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
             x = sae.centred(h)
-            acts, indices = sae.code(x)
-            residual = sae.combine(acts, indices, trusted=True) - x
+            acts, indices = sae.code(x) if finetuned is None else finetuned.coded(sae, x)
+            combined = sae.combine(acts, indices, trusted=True)
+            residual = combined - x
             error = residual.square().sum() / len(h)
-            loss = error / sae.m
+            loss, kl = error / sae.m, None
+            if finetuned is not None and finetuned.weight > 0 and divergence is not None:
+                kl = divergence((combined + sae.b_dec) / sae.scale)
+                loss = balanced(loss, kl, finetuned.weight)
             auxiliary = self.dead.loss(sae, x, residual, world)
         self.optimiser.zero_grad(set_to_none=True)
         (loss if auxiliary is None else loss + auxiliary).backward()
@@ -123,6 +135,8 @@ class TrainingRun:
         if self.supports is not None and self.supports.after_step(sae, self._adam_moments(), self.step, batch, world):
             sae.normalise_columns()
         self.measured = {"error": error.detach(), "active": (acts.detach() != 0).sum() / len(h)}
+        if kl is not None:
+            self.measured["kl"] = kl.detach()
         self.codes = (acts.detach(), indices)
         self.step += 1
         self.seconds += time.perf_counter() - begun
@@ -133,10 +147,13 @@ class TrainingRun:
         return [self.optimiser.state[p][moment] for p in values for moment in _MOMENTS]
 
     def numbers(self) -> dict[str, float]:
-        """FVU, L0 and weighted effective degree of the last batch, features that are dead now, seconds of the steps."""
+        """FVU, L0 and weighted effective degree of the last batch, and its KL divergence where that is in the loss;
+        features that are dead now, seconds of the steps."""
         error, active = (float(self.world.mean(self.measured[name].clone())) for name in ("error", "active"))
         fvu = error / (float(self.sae.scale) ** 2 * self.variance)
         found = {"fvu": fvu, "l0": active, "dead": self.dead.dead(), "seconds": round(self.seconds, 3)}
+        if "kl" in self.measured:
+            found["kl"] = float(self.measured["kl"])
         degree = weighted_effective_degree(self.sae.decoder_parts, *self.codes)
         return found if math.isnan(degree) else {**found, "effective_degree": degree}
 

@@ -23,6 +23,7 @@ from expander_theory.results.records.evaluation import (
     Measurement,
     NullRecord,
 )
+from expander_theory.results.records.finetune import FinetuneRecord
 from expander_theory.results.records.masks import (
     DICTIONARY_TITLES,
     MASK_TITLES,
@@ -72,6 +73,7 @@ __all__ = [
     "EvaluationRecord",
     "ExpansionRow",
     "FailureRecord",
+    "FinetuneRecord",
     "FiringRates",
     "IdentifiabilityRecord",
     "InferenceRow",

@@ -14,6 +14,7 @@ from expander_theory.results.records.base import Record
 from expander_theory.results.records.certified import CertifiedRecord
 from expander_theory.results.records.decoders import AmortisationRecord, NoveltyRecord, RecoveryRecord
 from expander_theory.results.records.evaluation import EvaluationRecord, NullRecord
+from expander_theory.results.records.finetune import FinetuneRecord
 from expander_theory.results.records.masks import MaskRecord
 from expander_theory.results.records.suite import BaselinesRecord, MembershipRecord, PairRecord
 from expander_theory.results.records.sweep import (
@@ -34,7 +35,7 @@ RECORDS: dict[str, type[Record]] = {
     for record in (
         *(TaskRecord, BlockRecord, FailureRecord, CertificateRecord, TimingRecord),
         *(EvaluationRecord, NullRecord, MembershipRecord, PairRecord, BaselinesRecord),
-        *(AmortisationRecord, RecoveryRecord, NoveltyRecord),
+        *(AmortisationRecord, RecoveryRecord, NoveltyRecord, FinetuneRecord),
         *(MaskRecord, CertifiedRecord, AttackRecord, CoverageRecord, CostRecord, IdentifiabilityRecord),
         *(StepRecord, RateRecord, StageRecord),
     )

@@ -20,6 +20,7 @@ class StepRecord(Record):
         dead: features that count as dead now.
         seconds: that steps have taken so far.
         effective_degree: of the columns, weighted by the energy that they carry on the last batch: 1 is one-hot.
+        kl: KL divergence of the language model's output on it, in nats, where that is in the loss.
     """
 
     KIND: ClassVar[str] = "step"
@@ -29,6 +30,7 @@ class StepRecord(Record):
     dead: Count
     seconds: Nonnegative
     effective_degree: float | None = None
+    kl: float | None = None
 
 
 @dataclass(frozen=True)
