@@ -7,7 +7,8 @@ from support.streams import MemoryStream
 
 from expander_theory import InvalidArgument, InvalidFile, save_mask, uniform_mask
 from expander_theory.results.files import read_arrays, write_arrays
-from sae_bridge.sae.sae import ExpanderSAE, load_sae
+from sae_bridge.sae.loading import load_sae
+from sae_bridge.sae.sae import ExpanderSAE
 from sae_bridge.training._supports import WINDOW
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
