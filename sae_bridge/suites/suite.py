@@ -218,7 +218,7 @@ class SAESuite:
                 self._evaluate(todo[start : start + _TOGETHER], ledger, elsewhere)
             _join(group, members, ledger)
             self._measure_nulls({variant.training.k for variant, _ in members}, ledger, elsewhere)
-            self._pair(members, ledger)
+            self._pair(group, members, ledger)
             records = {record.name: record for record in ledger.of(EvaluationRecord)}
         return [records[file_name(*m)] for m in members]
 
@@ -284,11 +284,11 @@ class SAESuite:
         found = [null for k in ks if k != recipe.k for null in nulls.at(k, setting.nulls_over_k, (own,))]
         return [*found, *nulls.at(recipe.k, setting.nulls, (*masks, recipe.n))]
 
-    def _pair(self, members: Sequence[Member], ledger: Ledger) -> None:
+    def _pair(self, group: str, members: Sequence[Member], ledger: Ledger) -> None:
         """Each SAE against others of the same seed, and against the null of its k.
 
         The others are the dense one, the plain ones of its degree and of the smallest, the first of the experiment, and
-        the smallest dense one with the same encoder that takes no less storage.
+        of all in the group the smallest dense one with the same encoder that takes no less storage.
         """
         known = self.baselines()
         if known is None:
@@ -302,8 +302,8 @@ class SAESuite:
             for other in (*shared, architecture(base, variant.training.d))
         ]
         pairs += [(file_name(variant, seed), null_name(variant.training.k)) for variant, seed in members]
-        named = {file_name(variant, seed) for variant, seed in members}
-        pairs += dense_rivals([record for record in ledger.of(EvaluationRecord) if record.name in named]).items()
+        joined = {record.member for record in ledger.of(MembershipRecord) if record.group == group}
+        pairs += dense_rivals([record for record in ledger.of(EvaluationRecord) if record.name in joined]).items()
         append_pairs(ledger, known, pairs)
 
     def _require_same_text(self, known: Losses, found: Losses) -> None:
