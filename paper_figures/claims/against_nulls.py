@@ -34,7 +34,7 @@ def _in_words(found: Group) -> str:
     own, said = found.identity["recipe"]["k"], []
     for label, line in lines(found).items():
         where = [str(seeds[0].k) for seeds in line if beats(seeds, found)]
-        at = "every k" if len(where) == len(line) else f"k = {', '.join(where)}" if where else "no k"
+        at = "every k" if len(where) == len(line) > 1 else f"k = {', '.join(where)}" if where else "no k"
         here = next((seeds for seeds in line if seeds[0].k == own), None)
         measures = f" (k = {own}: {_measures(here)})" if here else ""
         said.append(f"{label} beats it at {at}{measures}")

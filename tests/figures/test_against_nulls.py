@@ -32,8 +32,8 @@ def test_the_verdict_counts_plain_saes_alone(tmp_path, null, expected):
     assert found.verdict == expected
     won = {0.5: 2, 0.85: 1}.get(null, 0)
     assert found.numbers[0] == f"plain SAEs that beat the null: {won} of 2"
-    assert ("d = 32 beats it at every k" in found.numbers[1]) == (won > 0)
-    assert ("d = 8, OMP in the loop beats it at every k" in found.numbers[1]) == (null is not None)
+    assert ("d = 32 beats it at k = 8" in found.numbers[1]) == (won > 0)
+    assert ("d = 8, OMP in the loop beats it at k = 8" in found.numbers[1]) == (null is not None)
 
 
 def test_one_place_of_two_is_a_part(tmp_path):
