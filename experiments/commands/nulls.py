@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Nulls:
-    """Beyond the paper: at which model, layer, d and k does an SAE beat a code that has learned nothing?
+    """Beyond the paper: where does an SAE beat a code that has learned nothing?
 
     The coordinate null (the k largest coordinates of h less its mean, kept exactly) beside TopK SAEs of several
     degrees, the one with OMP in the loop, and a dense one. Everything resumes.

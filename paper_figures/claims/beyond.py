@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def _small(results: Path) -> Finding | None:
 
 def _equal_inference(results: Path) -> Finding | None:
     found = suite_group(results, "equal-inference")
-    rows = [] if found is None else against_dense(found, "omp")
+    every = [] if found is None else against_dense(found, "omp")
+    rows = [row for row in every if not math.isnan(row["low"])]  # those that were paired
     if found is None or not rows:
         return None
     best = {row["rival"]: row for row in sorted(rows, key=lambda row: row["low"])}  # the best below each dense one

@@ -67,7 +67,7 @@ def draw(ledger: Path) -> Drawing | None:
     handles.append(Line2D([], [], label=NOTHING, **NULL_STYLE))
     if untrained_null(found):
         handles.append(Line2D([], [], label="nothing learned: untrained mask", **_UNTRAINED))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(found.place, fontsize=9)
     note = (
         f"{found.note} {INTERVALS} {BYTES} Inference is the same in training and in use. Effective degree: of columns, "
