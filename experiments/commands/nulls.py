@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Nulls:
-    """Beyond the paper: where does an SAE beat a code that has learned nothing?
+    """Beyond the paper: where do SAEs beat codes that learned nothing?
 
     The coordinate null (the k largest coordinates of h less its mean, kept exactly) beside TopK SAEs of several
     degrees, the one with OMP in the loop, and a dense one. Everything resumes.
