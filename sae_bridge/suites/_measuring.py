@@ -127,7 +127,7 @@ class Measuring:
             collapse=collapse(sae, self.store, mean=self._mean),
             encode_microseconds=encode_microseconds(sae, self.store),
             activations_sha256=self.store.sha256,
-            dense_columns=0 if sae.mask is None or sae.dense is None else len(sae.dense),
+            dense_columns=None if sae.mask is None or sae.dense is None else len(sae.dense),
             **_training(folder),
         )
 

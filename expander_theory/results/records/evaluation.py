@@ -234,7 +234,7 @@ class EvaluationRecord(Measurement, Record):
         collapse: how much of it is the coordinate null.
         encode_microseconds: what encoding a token takes, in a batch of many, on the machine that measured it.
         activations_sha256: content hash of the activations that it was measured on, those of the ledger if None.
-        dense_columns: how many columns are dense, beside those on a mask.
+        dense_columns: how many columns are dense, beside those on a mask; None: none.
     """
 
     KIND: ClassVar[str] = "evaluation"
@@ -264,7 +264,7 @@ class EvaluationRecord(Measurement, Record):
     collapse: Collapse | None = None
     encode_microseconds: float | None = None
     activations_sha256: str | None = None
-    dense_columns: Count = 0
+    dense_columns: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
