@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -44,6 +45,18 @@ def dense_rivals(records: Iterable[EvaluationRecord]) -> dict[str, str]:
         if rivals:
             found[own.name] = min(rivals, key=lambda other: other.bytes_packed).name
     return found
+
+
+def untrained_rivals(records: Iterable[EvaluationRecord], nulls: Iterable[NullRecord]) -> dict[str, str]:
+    """For each SAE that is coded by OMP the untrained mask of the same k, coded by OMP, that recovers most of the CE:
+    what it has to beat to have learned anything. Those without one are left out.
+    """
+    best: dict[int, NullRecord] = {}
+    for null in nulls:
+        if null.code == "untrained" and null.d < null.m:
+            known = best.setdefault(null.k, null)
+            best[null.k] = max(known, null, key=lambda record: record.recovered_zero or -math.inf)
+    return {own.name: best[own.k].name for own in records if own.encoder == "omp" and own.k in best}
 
 
 def _compared(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sae_bridge.suites.presets import LONGER, Setting
-from sae_bridge.suites.variants import Variant, architecture, small_dense
+from sae_bridge.suites.variants import Variant, architecture, by_pursuit, changed, small_dense
 from sae_bridge.training import Training
 
 
@@ -42,44 +40,17 @@ def longer(setting: Setting) -> list[Variant]:
     return [_longer(by_pursuit(variant)) for variant in first]
 
 
-def by_pursuit(variant: Variant) -> Variant:
-    """The same, with OMP in the loop and as encoder, at the same rate."""
-    recipe = replace(variant.training, encoder="omp")
-    return replace(
-        variant,
-        name=f"{variant.name}-omp",
-        label=f"{variant.label}, OMP",
-        training=recipe,
-        rate_of=variant.rate_of or variant,
-    )
-
-
 def learned(variant: Variant) -> Variant:
     """The same, with supports that are learned."""
-    recipe = replace(variant.training, supports="momentum")
-    return replace(
-        variant,
-        name=f"{variant.name}-learned",
-        label=f"{variant.label}, learned supports",
-        training=recipe,
-        rate_of=variant.rate_of or variant,
-    )
+    return changed(variant, f"{variant.name}-learned", f"{variant.label}, learned supports", supports="momentum")
 
 
 def block(base: Training, r: int, d: int) -> Variant:
     """r dense columns beside learned supports of degree d."""
-    plain = architecture(base, d)
-    found = learned(plain)
-    return replace(
-        found,
-        name=f"r{r}-{found.name}",
-        label=f"{r} dense columns, {found.label}",
-        training=replace(found.training, dense_columns=r),
-    )
+    found = learned(architecture(base, d))
+    return changed(found, f"r{r}-{found.name}", f"{r} dense columns, {found.label}", dense_columns=r)
 
 
 def _longer(variant: Variant) -> Variant:
-    recipe = replace(variant.training, steps=LONGER * variant.training.steps)
-    return replace(
-        variant, name=f"{variant.name}-long", label=f"{variant.label}, {LONGER} times the steps", training=recipe
-    )
+    steps = LONGER * variant.training.steps
+    return changed(variant, f"{variant.name}-long", f"{variant.label}, {LONGER} times the steps", steps=steps)

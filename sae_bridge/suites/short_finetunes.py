@@ -23,9 +23,9 @@ from sae_bridge.evaluation import (
 )
 from sae_bridge.models import LanguageModel
 from sae_bridge.sae import SparseAutoencoder, load_sae
-from sae_bridge.suites.equal_inference import by_pursuit, learned
+from sae_bridge.suites.equal_inference import learned
 from sae_bridge.suites.presets import Setting
-from sae_bridge.suites.variants import Variant, architecture
+from sae_bridge.suites.variants import Variant, architecture, by_pursuit
 from sae_bridge.training import METRICS, Finetuning
 
 KEPT = 0.9

@@ -29,7 +29,7 @@ from sae_bridge.evaluation import Losses, Null, Nulls, conventions
 from sae_bridge.models import LanguageModel, load_language_model, sample_text
 from sae_bridge.sae import SparseAutoencoder, is_sae_folder, load_sae, pruned
 from sae_bridge.suites._measuring import Measuring
-from sae_bridge.suites._pairs import append_pairs, dense_rivals
+from sae_bridge.suites._pairs import append_pairs, dense_rivals, untrained_rivals
 from sae_bridge.suites.presets import Setting
 from sae_bridge.suites.variants import Variant, architecture, control_mask
 from sae_bridge.training import Training, best_rates, train
@@ -288,7 +288,8 @@ class SAESuite:
         """Each SAE against others of the same seed, and against the null of its k.
 
         The others are the dense one, the plain ones of its degree and of the smallest, the first of the experiment, and
-        of all in the group the smallest dense one with the same encoder that takes no less storage.
+        of all in the group the smallest dense one with the same encoder that takes no less storage. What OMP codes is
+        compared with the best untrained mask, too.
         """
         known = self.baselines()
         if known is None:
@@ -303,7 +304,9 @@ class SAESuite:
         ]
         pairs += [(file_name(variant, seed), null_name(variant.training.k)) for variant, seed in members]
         joined = {record.member for record in ledger.of(MembershipRecord) if record.group == group}
-        pairs += dense_rivals([record for record in ledger.of(EvaluationRecord) if record.name in joined]).items()
+        evaluated = [record for record in ledger.of(EvaluationRecord) if record.name in joined]
+        pairs += dense_rivals(evaluated).items()
+        pairs += untrained_rivals(evaluated, ledger.of(NullRecord)).items()
         append_pairs(ledger, known, pairs)
 
     def _require_same_text(self, known: Losses, found: Losses) -> None:

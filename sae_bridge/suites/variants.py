@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from expander_theory.masks import MASK_FAMILIES, Mask, build_mask
 from sae_bridge.training import Training
@@ -102,20 +103,26 @@ def sparsities(base: Training, degrees: tuple[int | None, ...], ks: tuple[int, .
             if k == base.k:
                 found.append(plain)
             else:
-                recipe = replace(plain.training, k=k)
-                found.append(Variant(f"{plain.name}-k{k}", plain.label, recipe, rate_of=plain))
+                found.append(changed(plain, f"{plain.name}-k{k}", plain.label, k=k))
     return found
+
+
+def changed(variant: Variant, name: str, label: str, **changes: Any) -> Variant:
+    """A variant with another recipe, at the same learning rate."""
+    training = replace(variant.training, **changes)
+    return replace(variant, name=name, label=label, training=training, rate_of=variant.rate_of or variant)
+
+
+def by_pursuit(variant: Variant) -> Variant:
+    """The same with OMP in the loop and as encoder."""
+    return changed(variant, f"{variant.name}-omp", f"{variant.label}, OMP", encoder="omp")
 
 
 def by_omp(base: Training, d: int, ks: tuple[int, ...]) -> list[Variant]:
     """The SAEs of a degree whose encoder is OMP, in training and ever after, over k; at the rate of the plain one."""
-    plain = architecture(base, d)
-    found = []
-    for k in ks:
-        name = f"{plain.name}-omp" if k == base.k else f"{plain.name}-omp-k{k}"
-        recipe = replace(plain.training, k=k, encoder="omp")
-        found.append(Variant(name, f"{plain.label}, OMP in the loop", recipe, rate_of=plain))
-    return found
+    pursued, label = by_pursuit(architecture(base, d)), f"d = {d}, OMP in the loop"
+    names = {k: pursued.name if k == base.k else f"{pursued.name}-k{k}" for k in ks}
+    return [changed(pursued, name, label, k=k) for k, name in names.items()]
 
 
 def better_training(base: Training, d: int) -> list[Variant]:
@@ -124,8 +131,8 @@ def better_training(base: Training, d: int) -> list[Variant]:
     how = plain.training
     rounds = math.gcd(how.k, 4)
 
-    def other(name: str, label: str, **changes: object) -> Variant:
-        return Variant(f"d{d}-{name}", label, replace(how, **changes), rate_of=plain)  # type: ignore[arg-type]
+    def other(name: str, label: str, **changes: Any) -> Variant:
+        return changed(plain, f"d{d}-{name}", label, **changes)
 
     return [
         plain,

@@ -215,6 +215,16 @@ def test_each_sparse_sae_is_paired_with_the_dense_one_that_it_has_to_beat(result
         assert rival.encoder == row.encoder
 
 
+def test_what_omp_codes_is_paired_with_the_best_untrained_mask(results):
+    ledger = results / "saes" / "ledger.jsonl"
+    untrained = [null for null in read_records(ledger, NullRecord) if null.code == "untrained" and null.d < null.m]
+    best = max(untrained, key=lambda null: null.recovered_zero)
+    members = suite.group(ledger, EQUAL_INFERENCE).rows
+    paired = {record.pair for record in read_records(ledger, PairRecord) if record.to == best.name}
+    assert {row.name for row in members if row.encoder == "omp"} <= paired
+    assert not {row.name for row in members if row.encoder == "tied"} & paired
+
+
 def test_an_sae_of_two_experiments_is_trained_and_evaluated_once(results):
     ledger = results / "saes" / "ledger.jsonl"
     names = [record.name for record in read_records(ledger, EvaluationRecord)]

@@ -11,7 +11,7 @@ from paper_figures.figures.saes.suite import group
 (CLAIM,) = (claim for claim in CLAIMS if claim.name == "equal inference")
 
 
-def suite(folder, *, sparse=0.9, large=0.8, null=0.5, seeds=(0, 1)):
+def suite(folder, *, sparse=0.9, large=0.8, null=0.5, untrained=None, seeds=(0, 1)):
     """Two sparse kinds below a dense SAE of 64 features, one above it and below that of 1,024, by OMP and by TopK.
 
     Args:
@@ -35,7 +35,7 @@ def suite(folder, *, sparse=0.9, large=0.8, null=0.5, seeds=(0, 1)):
         if seed == 0:
             long = record("d8-learned-omp-long", 0, 0.99, d=8, family="learned", encoder="omp", steps=500)
             members.append(("long", long))
-    return write_suite(folder / "saes" / "ledger.jsonl", {"equal-inference": members}, null=null)
+    return write_suite(folder / "saes" / "ledger.jsonl", {"equal-inference": members}, null=null, untrained=untrained)
 
 
 def test_sparse_saes_are_set_against_the_smallest_dense_one_of_no_less_storage(tmp_path):
@@ -65,6 +65,12 @@ def test_the_verdict_asks_below_every_dense_sae(tmp_path, sparse, large, null, e
     found = CLAIM.finding(tmp_path)
     assert found.verdict == expected
     assert len([line for line in found.numbers if "against dense" in line]) == 2
+
+
+@pytest.mark.parametrize(("untrained", "expected"), [(0.85, "supported"), (0.98, "no better than the null")])
+def test_what_an_untrained_mask_does_by_omp_counts_as_a_null(tmp_path, untrained, expected):
+    suite(tmp_path, sparse=0.9, large=0.97, untrained=untrained)
+    assert CLAIM.finding(tmp_path).verdict == expected
 
 
 def test_the_crossing_is_said_in_words(tmp_path):

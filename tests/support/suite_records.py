@@ -87,11 +87,12 @@ def _measured(recovered, half):
     return {**measures, **intervals, **how, **counts, "documents": 12, "contexts": 12}
 
 
-def write_suite(path, groups, null=0.5):
+def write_suite(path, groups, null=0.5, untrained=None):
     """A ledger of groups: name -> list of (label, record); every two of a seed are a pair.
 
     Args:
         null: CE recovered by the coordinate null, which every record is paired with; None: it was not measured.
+        untrained: the same by OMP on an untrained mask, which every record is paired with.
     """
     with Ledger(path, IDENTITY) as ledger:
         ledger.append(BaselinesRecord({}, "Held-out text only."))
@@ -112,17 +113,20 @@ def write_suite(path, groups, null=0.5):
                 ends = (ratio - 0.01, ratio + 0.01), (above - 0.01, above + 0.01)
                 ledger.append(PairRecord(name, other.name, ratio, ends[0], above, ends[1]))
         if null is not None:
-            _append_null(ledger, known, null)
+            about = {"name": "null-k8", "label": "coordinate null, k = 8", "n": 512, "d": 1}
+            _append_null(ledger, known, null, about)
+        if untrained is not None:
+            about = {"name": "null-untrained-d2-n1024-k8", "label": "untrained mask", "n": 1024, "d": 2}
+            _append_null(ledger, known, untrained, {**about, "code": "untrained"})
     return path
 
 
-def _append_null(ledger, known, recovered):
-    about = {"name": "null-k8", "label": "coordinate null, k = 8", "architecture": "null", "decoder_values": 0}
-    about |= {"n": 512, "d": 1, "activations_sha256": "0" * 64, "ce_by_context": ()}
+def _append_null(ledger, known, recovered, about):
+    about = {**about, "architecture": "null", "decoder_values": 0, "activations_sha256": "0" * 64, "ce_by_context": ()}
     ledger.append(NullRecord(**_measured(recovered, 0.01), **about))
     for name, own in known.items():
         above = _less(own.recovered_zero, recovered)
-        ledger.append(PairRecord(name, "null-k8", None, None, above, (above - 0.01, above + 0.01)))
+        ledger.append(PairRecord(name, about["name"], None, None, above, (above - 0.01, above + 0.01)))
 
 
 def _less(own, other):

@@ -111,6 +111,15 @@ def untrained_null(found: Group) -> NullRecord | None:
     return max(untrained, key=lambda null: null.recovered_zero or -math.inf, default=None)
 
 
+def is_below_untrained(found: Group, seeds: Sequence[Member]) -> bool:
+    """Whether each seed's CE is clearly less than that of OMP on the best untrained mask, where that was measured."""
+    best = untrained_null(found)
+    if best is None:
+        return True
+    ends = [pair and pair.ce_difference_interval for row in seeds for pair in [found.pairs.get((row.name, best.name))]]
+    return all(interval is not None and interval[1] < 0 for interval in ends)
+
+
 def against_dense(found: Group, encoder: str) -> list[Row]:
     """Each sparse variant against the dense ones of the same inference: the curve at its storage, and the rival.
 
