@@ -39,8 +39,8 @@ def work_estimate(
 
     Tile and push are fitted on an AVX2 processor: products of 16-bit integers at 30 (a tile of float32) and 22
     (float64) a nanosecond, first correlations at 10 and 5, scattered updates at 1.1 ns, and what a step costs besides.
-    So is gram, whose screened products, 6 a nanosecond, take half as long on planted codes and twice on noise, where
-    more has to be computed exactly. Product is fitted on an AVX-512 one; BLAS runs at 50. The preparation of a backend
+    So are gram, at 6 screened products a nanosecond (half that time on planted codes, twice on noise, where more has to
+    be computed exactly), and product, at 25; the Gram matrix itself is formed at 50. The preparation of a backend
     (row lists, Gram matrix) is divided by the batch. Of the n columns, r are dense beside masked ones.
     """
     single = np.dtype(dtype).itemsize == 4
@@ -62,7 +62,7 @@ def work_estimate(
         gram = n * n * (m * width / 50 + 8) / batch
         found["gram"] = gram + m * n * width / 50 + k * n * (k / 6 + 1.8) + k * (300 + 14 * k)
     if not masked:
-        found["product"] = k * (m * n * width / 40 + 0.7 * n + m * k * 0.3) + squares * 0.1
+        found["product"] = k * (m * n * width / 25 + 0.7 * n + m * k * 0.3) + squares * 0.1
     return found
 
 

@@ -322,7 +322,7 @@ def test_the_cheapest_backend_is_taken():
         choose_backend(gaussian_dictionary(uniform_mask(256, 512, 128, seed=0), seed=0), 10**6, 32, np.float64)
         == "gram"
     )
-    dense = dense_gaussian_dictionary(64, 256, seed=0)
+    dense = dense_gaussian_dictionary(256, 1024, seed=0)
     assert choose_backend(dense, 10**5, 16, np.float32) == "gram"
     assert choose_backend(dense, 1, 4, np.float32) == "product"
     assert choose_backend(dense, 0, 4, np.float32) == "product"
