@@ -88,6 +88,9 @@ def train(
     finished: dict[str, SparseAutoencoder] = {}
     with ExitStack() as stack:
         identities = {name: _identity(how, stream, device) for name, how in runs.items()}
+        for name in runs:
+            _refuse_foreign(folder / name)
+        world.wait()  # every process has looked before one of them writes
         ledgers = {name: stack.enter_context(_metrics(folder / name, identities[name], world)) for name in runs}
         for name in runs:
             if is_sae_folder(folder / name):
@@ -205,12 +208,17 @@ def _finish(folder: Path, training_run: TrainingRun, fields: dict[str, Any]) -> 
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
+def _refuse_foreign(folder: Path) -> None:
+    """A folder with files in it must hold metrics, or the lock that is there just before them."""
+    if not folder.exists() or (folder / METRICS).exists():
+        return
+    if any(path.is_file() and not path.name.startswith(f".{METRICS}.") for path in folder.iterdir()):
+        raise InvalidFile(folder, "is not empty and holds no training run; choose another folder")
+
+
 def _metrics(folder: Path, identity: dict[str, Any], world: World) -> AbstractContextManager[Ledger | None]:
     """The run's metrics, opened for appending by the process that writes."""
-    path = folder / METRICS
-    if not path.exists() and folder.exists() and any(p.is_file() for p in folder.iterdir()):
-        raise InvalidFile(folder, "is not empty and holds no training run; choose another folder")
-    return Ledger(path, identity) if world.writes else nullcontext()
+    return Ledger(folder / METRICS, identity) if world.writes else nullcontext()
 
 
 def _identity(how: Training, stream: ActivationStream, device: torch.device) -> dict[str, Any]:

@@ -160,6 +160,28 @@ def test_two_processes_that_share_batches_give_the_result_of_one(tmp_path):
         assert records[0][-1].fvu == pytest.approx(records[1][-1].fvu, rel=1e-3)
 
 
+class Second(World):
+    """Process 1 of 2, by itself: process 0 writes its first files as soon as the two have met."""
+
+    def wait(self):
+        (self.folder / "written.txt").touch()
+        raise KeyboardInterrupt
+
+
+def test_all_processes_have_looked_at_a_folder_before_one_writes(tmp_path):
+    second = Second(1, 2)
+    object.__setattr__(second, "folder", tmp_path)
+    with pytest.raises(KeyboardInterrupt):  # it got as far as the meeting
+        run(tmp_path, world=second)
+    with pytest.raises(InvalidFile, match="is not empty and holds no training run"):
+        run(tmp_path, world=second)
+
+
+def test_a_folder_that_a_crash_left_with_a_lock_alone_is_taken(tmp_path):
+    (tmp_path / ".metrics.jsonl.lock").touch()
+    assert run(tmp_path, replace(HOW, steps=2)).n == 64
+
+
 def test_saes_can_be_dealt_out_among_processes(tmp_path):
     torchrun(tmp_path / "dealt", "saes")
     torch.set_num_threads(1)
