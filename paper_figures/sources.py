@@ -23,6 +23,7 @@ SOURCES = (
     _source("saes.sparsity", _SUITE, "expander experiment sparsity"),
     _source("saes.small_dense", _SUITE, "expander experiment small-dense"),
     _source("saes.better_training", _SUITE, "expander experiment better-training"),
+    _source("saes.pursuit_recipe", _SUITE, "expander experiment pursuit-recipe"),
     _source("saes.against_nulls", ("nulls/*/saes/ledger.jsonl",), "expander experiment nulls"),
     _source("inference.amortisation", _AMORTISATION, "expander experiment amortisation"),
     _source("inference.inference_algorithms", _AMORTISATION, "expander experiment amortisation"),

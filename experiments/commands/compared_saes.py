@@ -135,3 +135,21 @@ class BetterTraining(Compares):
 
         found = [*better_training(suite.setting.recipe, suite.setting.d), architecture(suite.setting.recipe, None)]
         return list(product(found, suite.setting.control_seeds))
+
+
+@dataclass(frozen=True)
+class PursuitRecipe(Compares):
+    """Beyond the paper: how is an SAE trained whose codes are OMP's? One choice of the recipe changed at a time.
+
+    Learning rate, warm-up, decay, clipping, AuxK, and how learned supports move. One seed.
+    """
+
+    group: ClassVar[str] = "pursuit-recipe"
+    figures: ClassVar[tuple[str, ...]] = ("pursuit_recipe",)
+
+    @staticmethod
+    def members(suite: SAESuite) -> list[Member]:
+        from sae_bridge.suites import pursuit_recipe
+
+        found = pursuit_recipe(suite.setting.recipe, suite.setting.d)
+        return list(product(found, suite.setting.control_seeds[:1]))

@@ -4,6 +4,7 @@ from sae_bridge.suites.equal_inference import equal_inference, large, longer
 from sae_bridge.suites.paper import PaperRun, paper_runs, reported
 from sae_bridge.suites.places import places
 from sae_bridge.suites.presets import Setting, comparisons, settings
+from sae_bridge.suites.pursuit_recipe import pursuit_recipe
 from sae_bridge.suites.short_finetunes import finetune_records, finetune_row, finetune_start, finetunes
 from sae_bridge.suites.suite import Member, SAESuite, file_name
 from sae_bridge.suites.variants import (
@@ -41,6 +42,7 @@ __all__ = [
     "longer",
     "paper_runs",
     "places",
+    "pursuit_recipe",
     "reported",
     "settings",
     "small_dense",

@@ -162,7 +162,7 @@ class SAESuite:
         with the first seed.
         """
         if variant.rate_of is not None:
-            return self.rate(variant.rate_of)
+            return self.rate(variant.rate_of) * variant.rate_factor
         trained = (record for record in self._records(EvaluationRecord) if record.variant == variant.name)
         known = next((record.learning_rate for record in trained if record.learning_rate is not None), None)
         if known is not None:

@@ -23,6 +23,7 @@ class Variant:
         training: the recipe; the learning rate and the seed are filled in.
         family: of a mask that is built and saved first; "" for what the recipe makes itself.
         rate_of: the variant whose learning rate it takes; None: its own, from the sweep.
+        rate_factor: times that rate.
         pruned: "", "pruned" (the dense SAE of the same seed cut to d values a column, not trained on) or "retuned".
         stored: learned decoder values, where they are fewer than the nonzeros (a factored decoder).
     """
@@ -32,6 +33,7 @@ class Variant:
     training: Training
     family: str = ""
     rate_of: Variant | None = None
+    rate_factor: float = 1.0
     pruned: str = ""
     stored: int | None = None
 

@@ -37,7 +37,7 @@ from sae_bridge.sae.loading import load_sae
 from sae_bridge.suites import _measuring as module, controls, has_euler_mask, settings, small_dense, sparsities
 from sae_bridge.training.recipe import Training
 
-EXPERIMENTS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "better-training")
+EXPERIMENTS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "better-training", "pursuit-recipe")
 ANALYSES = ("amortisation", "recovery", "novelty")
 FIGURES = {
     "frontier": ("equal_inference", "storage_frontier", "trained_geometry", "cross_model"),
@@ -46,6 +46,7 @@ FIGURES = {
     "sparsity": ("sparsity", "learning_curves"),
     "small-dense": ("small_dense",),
     "better-training": ("better_training",),
+    "pursuit-recipe": ("pursuit_recipe",),
     "amortisation": ("amortisation", "inference_algorithms"),
     "recovery": ("recovery_curves", "erc_calibration", "cumulative_coherence"),
     "novelty": ("feature_novelty",),

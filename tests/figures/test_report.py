@@ -97,7 +97,16 @@ def test_a_headline_that_a_null_has_too_is_none(tmp_path, null, expected):
     assert ("not measured" in found.numbers[1]) == (null is None)
 
 
-_NULL_FIGURES = ("storage_frontier", "small_dense", "sparsity", "controls", "better_training", "certified_mask")
+_NULL_FIGURES = {
+    "storage_frontier": "frontier",
+    "small_dense": "small-dense",
+    "sparsity": "sparsity",
+    "controls": "controls",
+    "better_training": "better-training",
+    "certified_mask": "certified-mask",
+    "pursuit_recipe": "pursuit-recipe",
+}
+"""Figures, and the experiment that each shows."""
 
 
 @pytest.mark.parametrize("name", _NULL_FIGURES)
@@ -107,8 +116,7 @@ def test_figures_draw_the_null_as_a_dashed_line(tmp_path, name):
         ("d = 8", record("d8", 0, 0.8, d=8)),
         ("dense, n = 16", record("dense-n16", 0, 0.6, n=16)),
     ]
-    names = ("frontier", "small-dense", "sparsity", "controls", "better-training", "certified-mask")
-    groups = dict.fromkeys(names, dense)
+    groups = dict.fromkeys(_NULL_FIGURES.values(), dense)
     for null in (0.625, None):
         folder = tmp_path / str(null)
         _, drawing = figure_sources()[name].found(suite(folder, groups, null=null))
