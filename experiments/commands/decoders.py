@@ -69,3 +69,19 @@ class Finetune(OnSAEs):
         from sae_bridge.suites import finetune_row
 
         print(table([finetune_row(record) for record in finetune.run(self.suite)]))
+
+
+@dataclass(frozen=True)
+class Structures(OnSAEs):
+    """Beyond the paper: which structures do not pay beside learned supports? By OMP, one seed, at fixed storage.
+
+    Coordinates with dense columns beside them, and a rotation first: a random one, or to principal directions. Against
+    learned supports, and the same number of dense columns beside learned supports.
+    """
+
+    def run(self) -> None:
+        from expander_theory.plotting import draw_named
+        from experiments.saes import structures
+
+        structures.run(self.suite)
+        print(draw_named(self.out, "structures"))

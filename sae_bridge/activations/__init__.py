@@ -2,6 +2,7 @@
 
 from sae_bridge.activations.description import SPLITS
 from sae_bridge.activations.harvest import Harvest, estimate, harvest
+from sae_bridge.activations.rotated import RotatedStore
 from sae_bridge.activations.store import ActivationStore
 from sae_bridge.activations.stream import ActivationStream, StoredStream
 from sae_bridge.activations.text import TextSource
@@ -12,6 +13,7 @@ __all__ = [
     "ActivationStore",
     "ActivationStream",
     "Harvest",
+    "RotatedStore",
     "StoredStream",
     "TextSource",
     "TokenPolicy",

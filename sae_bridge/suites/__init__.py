@@ -6,6 +6,7 @@ from sae_bridge.suites.places import places
 from sae_bridge.suites.presets import Setting, comparisons, settings
 from sae_bridge.suites.pursuit_recipe import pursuit_recipe
 from sae_bridge.suites.short_finetunes import finetune_records, finetune_row, finetune_start, finetunes
+from sae_bridge.suites.structures import structure_records, structures, train_structures
 from sae_bridge.suites.suite import Member, SAESuite, file_name
 from sae_bridge.suites.variants import (
     Variant,
@@ -47,4 +48,7 @@ __all__ = [
     "settings",
     "small_dense",
     "sparsities",
+    "structure_records",
+    "structures",
+    "train_structures",
 ]

@@ -32,6 +32,7 @@ from expander_theory.results.records.masks import (
     MaskRecord,
     renamed,
 )
+from expander_theory.results.records.structure import StructureRecord
 from expander_theory.results.records.suite import BaselinesRecord, MembershipRecord, PairRecord
 from expander_theory.results.records.sweep import (
     BlockRecord,
@@ -92,6 +93,7 @@ __all__ = [
     "RecoveryRecord",
     "StageRecord",
     "StepRecord",
+    "StructureRecord",
     "TaskRecord",
     "TimingRecord",
     "fields_of",

@@ -16,6 +16,7 @@ from expander_theory.results.records.decoders import AmortisationRecord, Novelty
 from expander_theory.results.records.evaluation import EvaluationRecord, NullRecord
 from expander_theory.results.records.finetune import FinetuneRecord
 from expander_theory.results.records.masks import MaskRecord
+from expander_theory.results.records.structure import StructureRecord
 from expander_theory.results.records.suite import BaselinesRecord, MembershipRecord, PairRecord
 from expander_theory.results.records.sweep import (
     BlockRecord,
@@ -35,7 +36,7 @@ RECORDS: dict[str, type[Record]] = {
     for record in (
         *(TaskRecord, BlockRecord, FailureRecord, CertificateRecord, TimingRecord),
         *(EvaluationRecord, NullRecord, MembershipRecord, PairRecord, BaselinesRecord),
-        *(AmortisationRecord, RecoveryRecord, NoveltyRecord, FinetuneRecord),
+        *(AmortisationRecord, RecoveryRecord, NoveltyRecord, FinetuneRecord, StructureRecord),
         *(MaskRecord, CertifiedRecord, AttackRecord, CoverageRecord, CostRecord, IdentifiabilityRecord),
         *(StepRecord, RateRecord, StageRecord),
     )
