@@ -63,13 +63,14 @@ def structures(setting: Setting, m: int, folder: Path) -> list[Structure]:
     base, d = setting.recipe, setting.d
     first = by_pursuit(learned(architecture(base, d)))
     found = [Structure(first.name, first.label, first.training, rate_as=d)]
-    for basis, label in (("random", "rotated at random"), ("principal", "principal directions")):
+    rotations: dict[Basis, str] = {"random": "rotated at random", "principal": "principal directions"}
+    for basis, label in rotations.items():
         found.append(Structure(f"{first.name}-{basis}", f"{first.label}, {label}", first.training, basis, d))
     for r, degree in setting.equal_inference.blocks[:1]:
         beside = by_pursuit(block(base, r, degree))
         coordinates = folder / f"coordinates-m{m}.safetensors"
         if not coordinates.is_file():
-            save_mask(Mask(m, np.arange(m).reshape(m, 1), "coordinates"), coordinates)
+            save_mask(Mask(m, np.arange(m, dtype=np.int32).reshape(m, 1), "coordinates"), coordinates)
         how = replace(base, d=1, n=m + r, mask=coordinates, dense_columns=r, encoder="omp")
         found.append(Structure(f"coordinates-r{r}", f"{r} dense columns, coordinates, OMP", how, rate_as=degree))
         found.append(Structure(beside.name, beside.label, beside.training, rate_as=degree))
@@ -96,7 +97,8 @@ def train_structures(
         seed: of supports and values.
     """
     trained: dict[str, SparseAutoencoder] = {}
-    for basis in dict.fromkeys(one.basis for one, _ in chosen.values()):
+    bases: list[Basis] = [one.basis for one, _ in chosen.values()]
+    for basis in dict.fromkeys(bases):
         stream = StoredStream(in_basis(store, basis, seed)[0], batch, order)
         runs = {
             name: replace(one.training, learning_rate=rate, seed=seed)
