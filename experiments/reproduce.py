@@ -79,7 +79,7 @@ class Reproduce:
             ("default model and text: fetch", lambda: [fetch(resource) for resource in RESOURCES.values()]),
             ("activations: harvest", lambda: suite.store),
             *((f"SAEs: {group.replace('-', ' ')}", compare(group)) for group in CLAIMS),
-            ("SAEs: against the null, by layer", lambda: nulls.run(here, out / "nulls")),
+            ("SAEs: against the null, by layer", lambda: nulls.run(here, out)),
             ("SAEs: a short finetune on the model's output", lambda: finetune.run(suite)),
             ("encoder against slower inference", lambda: amortisation.run(suite)),
             ("recovery on trained decoders", lambda: real_supports.run(suite)),

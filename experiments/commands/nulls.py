@@ -22,7 +22,8 @@ class Nulls:
     """quick: SmolLM2-135M layer 14, two k, two minutes. full: its layers 4, 14, 24, Gemma-3-270M, stories15M (see
     `expander fetch`), k from 8 to 128, an hour on two cores. The paper's: pythia-70m-layer3, qwen2.5-3b-layer12, ..."""
     out: Path = Path("results")
-    """Results folder: a suite of SAEs for each place in `nulls/PLACE`."""
+    """Results folder, shared with the other experiments; with the preset full, a suite of SAEs for each place in
+    `nulls/PLACE`."""
     place: tuple[str, ...] = ()
     """Only these places of the preset, such as smollm2-135m-layer4 (default: all)."""
     model: str | None = None
@@ -56,5 +57,5 @@ class Nulls:
         from experiments.saes import nulls
         from sae_bridge.models import checked_device
 
-        nulls.run(self.places, self.out / "nulls", str(checked_device(self.device)))
+        nulls.run(self.places, self.out, str(checked_device(self.device)))
         print(draw_named(self.out, "against_nulls"))

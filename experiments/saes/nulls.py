@@ -19,14 +19,16 @@ def run(places: Sequence[Setting], out: Path, device: str = "cpu") -> None:
 
     Args:
         places: models, layers and sizes.
-        out: folder of the places; each one's ledger is ``PLACE/saes/ledger.jsonl``.
+        out: results folder. A preset's own setting shares its SAEs with the other experiments there; that of another
+            place lies in ``nulls/PLACE``.
         device: torch device of everything.
     """
     from expander_theory.base import progress_bar
-    from sae_bridge.suites import SAESuite
+    from sae_bridge.suites import SAESuite, settings
 
+    known = settings()
     for setting in progress_bar(places, unit="place", desc="against the null", show=len(places) > 1):
-        suite = SAESuite(setting, out / setting.name, device)
+        suite = SAESuite(setting, out if setting.name in known else out / "nulls" / setting.name, device)
         suite.compare(GROUP, members(suite))
 
 

@@ -13,7 +13,7 @@ from paper_figures.published import GEOMETRY
 
 
 def _beaten(results: Path) -> Finding | None:
-    found = places(sorted(results.glob("nulls/*/saes/ledger.jsonl")))
+    found = places(sorted(results.glob("**/saes/ledger.jsonl")))
     plain = [(place, seeds) for place in found for line in _plain(place) for seeds in line]
     if not plain:
         return None

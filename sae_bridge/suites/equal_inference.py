@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sae_bridge.suites.presets import LONGER, Setting
+from sae_bridge.suites.presets import Setting
 from sae_bridge.suites.variants import Variant, architecture, by_pursuit, changed, small_dense
 from sae_bridge.training import Training
 
@@ -34,10 +34,10 @@ def large(setting: Setting, m: int) -> list[Variant]:
 
 def longer(setting: Setting) -> list[Variant]:
     """The first of its learned supports and of its blocks, by OMP, after more steps."""
-    base, sizes = setting.recipe, setting.equal_inference
+    base, sizes, times = setting.recipe, setting.equal_inference, setting.equal_inference.longer
     first = [learned(architecture(base, d)) for d in sizes.learned[:1]]
     first += [block(base, r, d) for r, d in sizes.blocks[:1]]
-    return [_longer(by_pursuit(variant)) for variant in first]
+    return [_longer(by_pursuit(variant), times) for variant in first if times]
 
 
 def learned(variant: Variant) -> Variant:
@@ -51,6 +51,6 @@ def block(base: Training, r: int, d: int) -> Variant:
     return changed(found, f"r{r}-{found.name}", f"{r} dense columns, {found.label}", dense_columns=r)
 
 
-def _longer(variant: Variant) -> Variant:
-    steps = LONGER * variant.training.steps
-    return changed(variant, f"{variant.name}-long", f"{variant.label}, {LONGER} times the steps", steps=steps)
+def _longer(variant: Variant, times: int) -> Variant:
+    steps = times * variant.training.steps
+    return changed(variant, f"{variant.name}-long", f"{variant.label}, {times} times the steps", steps=steps)

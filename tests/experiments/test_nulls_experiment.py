@@ -33,7 +33,7 @@ def results(tmp_path_factory, tiny_model_folder, text_folder):
 
 @pytest.fixture
 def ledger(results):
-    return results / "nulls" / "quick" / "saes" / "ledger.jsonl"
+    return results / "saes" / "ledger.jsonl"
 
 
 def test_each_sae_stands_beside_the_null_of_its_k(ledger):
