@@ -1,4 +1,4 @@
-"""``expander reproduce``: every experiment in one folder, every figure, and the report. Every stage resumes."""
+"""``expander reproduce``: the experiments of all claims in one folder, figures and the report. Every stage resumes."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ CLAIMS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Run every experiment, then draw the figures and write the report.
+    """Run the experiments of all claims, then draw the figures and write the report.
 
     From masks to phase diagrams, and from a language model to expander SAEs.
     """

@@ -29,6 +29,8 @@ def run(suite: SAESuite) -> None:
     suite.train(members)
     identity = {"kind": "amortisation", "setting": setting.name, "activations_sha256": suite.store.sha256}
     about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
+    if seed:  # ledgers from before it was there are of seed 0
+        about["seed"] = seed
     with Ledger(suite.out / "amortisation" / "ledger.jsonl", identity | about) as ledger:
         beside = {record.name for record in ledger.of(NullRecord)}
         for null in suite.measured_nulls(variant.training.k for variant, _ in members):
@@ -46,7 +48,7 @@ def run(suite: SAESuite) -> None:
                 methods=setting.methods if variant in over_k else _IN_MODEL,
                 in_model=_IN_MODEL,
                 positions=setting.positions,
-                known=suite.baselines(),
+                known=suite.known_losses(),
                 progress=False,
             )
             ledger.append(

@@ -24,7 +24,7 @@ def run(suite: SAESuite) -> list[FinetuneRecord]:
         "model": suite.store.description["model"],
         **{"m": suite.store.m, "n": setting.recipe.n, "layer": suite.store.description["layer"]},
         **{"context": suite.store.description["context"], "training_steps": setting.recipe.steps},
-        **{"training_batch": setting.batch},
+        **{"training_batch": setting.batch, "seed": seed},
     }
     with Ledger(folder / "ledger.jsonl", identity | about) as ledger:
         known = {record.name for record in ledger.of(FinetuneRecord)}
@@ -44,7 +44,7 @@ def run(suite: SAESuite) -> list[FinetuneRecord]:
                 suite.store,
                 step_contexts=sizes.contexts,
                 positions=setting.positions,
-                known=suite.baselines(),
+                known=suite.known_losses(),
             )
             for record in records:
                 if record.name not in known:

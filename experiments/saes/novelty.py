@@ -27,6 +27,8 @@ def run(suite: SAESuite) -> None:
     suite.train([*targets, *((v, seed) for v in dense.values())])
     identity = {"kind": "novelty", "setting": setting.name, "activations_sha256": suite.store.sha256}
     about = {"model": suite.store.description["model"], "m": suite.store.m, "n": setting.recipe.n}
+    if seed:  # ledgers from before it was there are of seed 0
+        about["seed"] = seed
     with Ledger(suite.out / "novelty" / "ledger.jsonl", identity | about) as ledger:
         done = {record.name for record in ledger.of(NoveltyRecord)}
         todo = [member for member in targets if file_name(*member) not in done]

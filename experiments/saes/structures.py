@@ -19,13 +19,13 @@ def run(suite: SAESuite) -> list[StructureRecord]:
     seed, chosen = setting.control_seeds[0], structures(setting, suite.store.m, folder / "sae")
     identity = {"kind": "structures", "setting": setting.name, "activations_sha256": suite.store.sha256}
     about = {name: suite.store.description[name] for name in ("model", "layer", "hook", "documents", "context")}
-    size = {"m": suite.store.m, "batch": setting.batch, "recipe": setting.recipe.identity()}
+    size = {"m": suite.store.m, "batch": setting.batch, "recipe": setting.recipe.identity(), "seed": seed}
     with Ledger(folder / "ledger.jsonl", identity | about | size) as ledger:
         known = {record.name for record in ledger.of(StructureRecord)}
         if not {one.name for one in chosen} <= known:
             rated = {one.name: (one, suite.rate(architecture(setting.recipe, one.rate_as))) for one in chosen}
             saes = train_structures(
-                rated, suite.store, setting.batch, setting.seeds[0], folder / "sae", suite.device, seed
+                rated, suite.store, setting.batch, suite.stream.seed, folder / "sae", suite.device, seed
             )
             found = structure_records(chosen, saes, suite.model, suite.store, seed, positions=setting.positions)
             for record in found:

@@ -116,10 +116,13 @@ class Evaluate:
 
 
 def _columns(sae: "AnySAE") -> "Columns":
-    """What columns its untrained null has."""
-    mask, dense = getattr(sae, "mask", None), getattr(sae, "dense", None)
-    if mask is None:
+    """What columns its untrained null has: as many, on a random mask, as its own supports may be learned."""
+    from expander_theory.masks import uniform_mask
+
+    own, dense = getattr(sae, "mask", None), getattr(sae, "dense", None)
+    if own is None:
         return sae.n
+    mask = uniform_mask(own.m, own.n, own.d, seed=0)
     return mask if dense is None else (len(dense), mask)
 
 

@@ -1,6 +1,6 @@
 """What a trained SAE is worth: reconstruction, fidelity of the model, features, recovery, intervals."""
 
-from sae_bridge.evaluation.collapse import collapse, effective_degrees, weighted_effective_degree
+from sae_bridge.evaluation.collapse import collapse, effective_degrees, feature_energy, weighted_effective_degree
 from sae_bridge.evaluation.cost import encode_microseconds
 from sae_bridge.evaluation.evaluate import AnySAE, evaluation_row, evaluation_rows, replacement, require_trained_on
 from sae_bridge.evaluation.features import collisions, cosines_to, firing_summary, novelty
@@ -32,6 +32,7 @@ __all__ = [
     "encode_microseconds",
     "evaluation_row",
     "evaluation_rows",
+    "feature_energy",
     "firing_summary",
     "geometry",
     "mean_activation",

@@ -34,24 +34,24 @@ def effective_degrees(weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def weighted_effective_degree(parts: Sequence[Tensor], acts: Tensor, indices: Tensor) -> float:
+def weighted_effective_degree(parts: Sequence[Tensor], energy: Tensor) -> float:
     """The mean effective degree of the columns, each weighted by the energy sum of acts^2 ||w||^2 of its feature.
 
     Args:
         parts: values of the columns, (n, d) or (n, m), or of blocks of them.
-        acts, indices: codes of some tokens, (B, K); zeros are padding.
+        energy: sum of acts^2 of each feature over some tokens, (n,), as :func:`feature_energy` gives it.
 
     Returns:
         NaN where no feature is active.
     """
     squares = torch.cat([part.detach().double().square().sum(dim=1) for part in parts])
-    energy = feature_energy(acts, indices, len(squares)) * squares
+    energy = energy * squares
     degrees = torch.cat([effective_degrees(part) for part in parts])
     return float((energy * degrees).sum() / energy.sum())
 
 
 def feature_energy(acts: Tensor, indices: Tensor, n: int) -> Tensor:
-    """Sum of acts^2 of each feature, float64 (n,)."""
+    """Sum of acts^2 of each feature over codes (B, K), float64 (n,); zeros are padding."""
     energy = acts.detach().double().square().flatten()
     return torch.zeros(n, dtype=torch.float64, device=acts.device).index_add_(0, indices.flatten(), energy)
 

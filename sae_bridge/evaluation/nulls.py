@@ -103,9 +103,9 @@ class Nulls:
     def _untrained(self, columns: Columns, k: int, seed: int) -> Null:
         if isinstance(columns, tuple):
             r, mask = columns
-            size, what = f"r{r}-d{mask.d}-n{r + mask.n}", f"{r} dense columns and mask, d = {mask.d}"
+            size, what = f"r{r}-d{mask.d}-n{r + mask.n}", f"{r} dense columns and mask, d = {mask.d}, n = {r + mask.n}"
         elif isinstance(columns, Mask):
-            size, what = f"d{columns.d}-n{columns.n}", f"mask, d = {columns.d}"
+            size, what = f"d{columns.d}-n{columns.n}", f"mask, d = {columns.d}, n = {columns.n}"
         else:
             size, what = f"n{columns}", f"dense, n = {columns}"
         label = f"untrained {what}, OMP, k = {k}"

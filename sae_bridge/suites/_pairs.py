@@ -27,24 +27,19 @@ def append_pairs(ledger: Ledger, known: Losses, pairs: Iterable[tuple[str, str]]
             ledger.append(_compared(known, bootstrap, measured[own], measured[other]))
 
 
-def dense_rivals(records: Iterable[EvaluationRecord]) -> dict[str, str]:
-    """For each sparse SAE the dense one of the same seed and encoder that is the smallest of those that take no fewer
-    packed bytes (k, or all its features where it has fewer): what it has to beat at equal storage and equal inference.
-    Those without one are left out.
+def dense_rivals(records: Iterable[EvaluationRecord]) -> list[tuple[str, str]]:
+    """Each sparse SAE with the dense ones of the same seed and encoder that take no fewer packed bytes (k, or all its
+    features where it has fewer): what it has to beat at equal storage and equal inference.
     """
     records = list(records)
-    found = {}
-    for own in records:
-        rivals = [
-            other
-            for other in records
-            if other.architecture == "dense" != own.architecture
-            and (other.seed, other.k, other.encoder) == (own.seed, min(own.k, other.n), own.encoder)
-            and other.bytes_packed >= own.bytes_packed
-        ]
-        if rivals:
-            found[own.name] = min(rivals, key=lambda other: other.bytes_packed).name
-    return found
+    return [
+        (own.name, other.name)
+        for own in records
+        for other in records
+        if other.architecture == "dense" != own.architecture
+        and (other.seed, other.k, other.encoder) == (own.seed, min(own.k, other.n), own.encoder)
+        and other.bytes_packed >= own.bytes_packed
+    ]
 
 
 def untrained_rivals(records: Iterable[EvaluationRecord], nulls: Iterable[NullRecord]) -> dict[str, str]:

@@ -141,6 +141,8 @@ class Setting:
         """
         given = {"model": model, "text": text, "seeds": seeds, "control_seeds": seeds}
         found = replace(self, **{name: value for name, value in given.items() if value})
+        if seeds:
+            found = replace(found, equal_inference=replace(found.equal_inference, seeds=seeds))
         if degrees:
             found = replace(found, degrees=(None, *degrees))
         if layer is not None:

@@ -39,6 +39,9 @@ Kind = TypeVar("Kind", bound=Record)
 _TOGETHER = 8
 """SAEs for which the model is run over the held-out text at once: what an interruption can lose."""
 
+_ORDER = 0
+"""Seed of the order of batches and of the runs that find learning rates: the same whatever the SAEs' seeds."""
+
 _SAMPLED_TOKENS = 256
 """Of a document that the model writes itself, at most; less where its context is shorter."""
 
@@ -89,7 +92,7 @@ class SAESuite:
     @cached_property
     def stream(self) -> StoredStream:
         """Training batches: the same for all SAEs."""
-        return StoredStream(self.store, self.setting.batch, self.setting.seeds[0])
+        return StoredStream(self.store, self.setting.batch, _ORDER)
 
     @property
     def ledger_path(self) -> Path:
@@ -99,6 +102,11 @@ class SAESuite:
     def baselines(self) -> Losses | None:
         """Clean and ablated losses, once the ledger has them."""
         return next((Losses.from_fields(record.baselines) for record in self._records(BaselinesRecord)), None)
+
+    def known_losses(self) -> Losses | None:
+        """The baselines, if they are of these activations; None where the ledger holds those of another machine."""
+        known = self.baselines()
+        return known if known is not None and known.store_sha256 == self.store.sha256 else None
 
     def null(self, k: int) -> NullRecord | None:
         """What was measured of the coordinate null at k active features."""
@@ -147,7 +155,7 @@ class SAESuite:
 
     def _train(self, members: Sequence[Member]) -> None:
         runs = {}
-        todo = [m for m in members if not is_sae_folder(self.out / "sae" / file_name(*m))]
+        todo = [m for m in members if not self._is_trained(*m)]
         for variant, seed in progress_bar(todo, unit="SAE", desc="learning rates", show=bool(todo)):
             recipe = self._recipe(variant, seed)
             runs[file_name(variant, seed)] = replace(recipe, learning_rate=self.rate(variant))
@@ -157,9 +165,22 @@ class SAESuite:
             about["language_model"] = about["model"]
             train(runs, self.stream, self.out / "sae", device=self.device, about=about)
 
+    def _is_trained(self, variant: Variant, seed: int) -> bool:
+        folder = self.out / "sae" / file_name(variant, seed)
+        if not is_sae_folder(folder):
+            return False
+        stream = {"activations_sha256": self.store.sha256, "batch": self.setting.batch, "order_seed": _ORDER}
+        wanted, found = {**self._recipe(variant, seed).identity(), **stream}, load_sae(folder)[1]
+        del wanted["learning_rate"]  # that of a sweep
+        for name, value in wanted.items():
+            if found.get(name) != value:
+                said = f"was trained otherwise: {name} is {found.get(name)!r} there and {value!r} here"
+                raise InvalidFile(folder, f"{said}; choose another folder")
+        return True
+
     def rate(self, variant: Variant) -> float:
-        """The learning rate of a variant: the one that the ledger's SAEs have, else from a recorded sweep of short runs
-        with the first seed.
+        """The learning rate of a variant: the one that the ledger's SAEs have, else from a recorded sweep of short
+        runs.
         """
         if variant.rate_of is not None:
             return self.rate(variant.rate_of) * variant.rate_factor
@@ -170,7 +191,7 @@ class SAESuite:
         setting = self.setting
         if not setting.rates:
             return variant.training.learning_rate
-        short = replace(self._recipe(variant, setting.seeds[0]), steps=setting.rate_steps)
+        short = replace(self._recipe(variant, _ORDER), steps=setting.rate_steps)
         folder = self.out / "rates" / variant.name
         found = best_rates(
             {variant.name: short}, setting.rates, self.stream, self.store, folder, device=self.device, progress=False
@@ -288,8 +309,8 @@ class SAESuite:
         """Each SAE against others of the same seed, and against the null of its k.
 
         The others are the dense one, the plain ones of its degree and of the smallest, the first of the experiment, and
-        of all in the group the smallest dense one with the same encoder that takes no less storage. What OMP codes is
-        compared with the best untrained mask, too.
+        of all in the group the dense ones with the same encoder that take no less storage. What OMP codes is compared
+        with the best untrained mask, too.
         """
         known = self.baselines()
         if known is None:
@@ -305,7 +326,7 @@ class SAESuite:
         pairs += [(file_name(variant, seed), null_name(variant.training.k)) for variant, seed in members]
         joined = {record.member for record in ledger.of(MembershipRecord) if record.group == group}
         evaluated = [record for record in ledger.of(EvaluationRecord) if record.name in joined]
-        pairs += dense_rivals(evaluated).items()
+        pairs += dense_rivals(evaluated)
         pairs += untrained_rivals(evaluated, ledger.of(NullRecord)).items()
         append_pairs(ledger, known, pairs)
 

@@ -91,12 +91,15 @@ class Resample(DeadFeatures):
 
     The decoder column becomes the residual of a token drawn with probability proportional to its squared error,
     restricted to the mask and of unit norm; a free encoder row the same times 0.2 (Bricken et al. 2023); the encoder
-    bias and Adam's moments become zero. ``counts`` are firings since the last resampling.
+    bias and Adam's moments become zero. ``counts`` are firings since the last resampling. The paper's code does the
+    same, at the very last step too, but resamples nothing while more than 80 % of the features are dead.
     """
 
     def __init__(self, sae: SparseAutoencoder, seed: int) -> None:
         super().__init__(sae)
         self.seed = seed
+        self.silent: int | None = None
+        """Features without a firing before a resampling in the last step."""
 
     def loss(self, sae: SparseAutoencoder, x: Tensor, residual: Tensor, world: World) -> Tensor | None:
         return None
@@ -106,8 +109,10 @@ class Resample(DeadFeatures):
         self, sae: SparseAutoencoder, optimiser: torch.optim.Optimizer, step: int, batch: Batch, world: World
     ) -> None:
         self.counts += batch.firings(sae.n, world)
+        self.silent = None
         if (step + 1) % RESAMPLE_EVERY:
             return
+        self.silent = self.dead()
         dead = (self.counts < RESAMPLE_BELOW).nonzero().flatten()
         self.counts.zero_()
         targets = -world.gathered(batch.residual)
@@ -135,7 +140,7 @@ class Resample(DeadFeatures):
             first += len(part)
 
     def dead(self) -> int:
-        return int(torch.eq(self.counts, 0).sum())
+        return int(torch.eq(self.counts, 0).sum()) if self.silent is None else self.silent
 
 
 def _forget(optimiser: torch.optim.Optimizer, parameter: Tensor, places: Tensor) -> None:

@@ -2,9 +2,10 @@
 
 Every ``regrow_every`` steps each column drops its smallest values and takes as many rows that it lacks: those where the
 gradient of the loss is largest (RigL, Evci et al. 2020), largest in a decaying sum over the last batches (momentum,
-after Dettmers and Zettlemoyer 2019), or random ones (SET, Mocanu et al. 2018). What is taken starts at zero. Memory is
-O(d n) and, for momentum, the codes and residuals of these batches: the gradients of all m n places are never held, as
-one column is looked at after another.
+after Dettmers and Zettlemoyer 2019), or random ones (SET, Mocanu et al. 2018). The gradient is that of the
+reconstruction error with codes held constant: the whole one for a pursuit; for a tied encoder its own part, and AuxK's,
+are left out. What is taken starts at zero. Memory is O(d n) and, for momentum, the codes and residuals of these
+batches: the gradients of all m n places are never held, as one column is looked at after another.
 """
 
 from __future__ import annotations

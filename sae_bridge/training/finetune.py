@@ -61,8 +61,8 @@ def finetune(
 
     Raises:
         InvalidArgument: no run, a size out of range, constant codes for an encoder that is no pursuit.
-        InvalidFile: no SAE, one that was finetuned before or trained on other activations; a store of another model; a
-            folder of another run.
+        InvalidFile: no SAE, one that was finetuned before, is of low rank or on an irregular mask, or trained on other
+            activations; a store of another model; a folder of another run.
         Diverged: as :func:`sae_bridge.training.train`.
     """
     require(len(runs) > 0, "runs", len(runs), "must name at least one finetune")
@@ -89,6 +89,9 @@ def _recipe(start: Path, store: ActivationStore) -> Training:
     sae, fields = load_sae(start)
     if "finetuned" in fields:
         raise InvalidFile(start / CONFIGURATION, "was finetuned already; start from the SAE that it started from")
+    for name in ("rank", "mean_degree"):
+        if fields.get(name) is not None:
+            raise InvalidFile(start / CONFIGURATION, f"has {name} = {fields[name]}, which a finetune would not keep")
     require_trained_on(store, fields, start)
     encoder: Encoder = "warm" if sae.encoding == "untied" else sae.encoding
     return Training(

@@ -72,8 +72,8 @@ class Training:
         dense_columns: how many of the n columns are dense, the first ones, beside those on the mask
             (:class:`sae_bridge.sae.BlockSAE`); n makes the whole SAE dense. They move at the plain learning rate.
         supports: "fixed", as the mask has them; or learned: at intervals every column gives its smallest values for
-            rows of large gradient ("gradient": RigL, of one batch; "momentum": of the last ten) or random
-            ones ("random": SET).
+            rows of large gradient, codes held constant ("gradient": RigL, of one batch; "momentum": of the last
+            ten), or random ones ("random": SET).
         regrow_every: steps between two such moves.
         regrow_share: share of the d rows that move at first; it falls along a cosine, but never below one row.
         regrow_until: share of the steps after which supports stay.

@@ -16,7 +16,7 @@ from torch import Tensor
 from expander_theory.base import InvalidArgument, InvalidFile, require
 from expander_theory.masks import Mask
 from expander_theory.results import Count, Nonnegative, Positive, canonical_json, diff, read_arrays, typed, write_arrays
-from sae_bridge.evaluation import weighted_effective_degree
+from sae_bridge.evaluation import feature_energy, weighted_effective_degree
 from sae_bridge.training._centre import geometric_median
 from sae_bridge.training._constraints import constraint
 from sae_bridge.training._revival import Batch, dead_features
@@ -154,7 +154,8 @@ class TrainingRun:
         found = {"fvu": fvu, "l0": active, "dead": self.dead.dead(), "seconds": round(self.seconds, 3)}
         if "kl" in self.measured:
             found["kl"] = float(self.measured["kl"])
-        degree = weighted_effective_degree(self.sae.decoder_parts, *self.codes)
+        energy = self.world.total(feature_energy(*self.codes, self.sae.n))
+        degree = weighted_effective_degree(self.sae.decoder_parts, energy)
         return found if math.isnan(degree) else {**found, "effective_degree": degree}
 
     def exploded(self, fvu: float) -> bool:

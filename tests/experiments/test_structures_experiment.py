@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.suite_setting import tiny_setting
 
+from expander_theory import InvalidFile
 from expander_theory.plotting import figure_sources
 from expander_theory.results import StructureRecord, read_ledger, records_of
 from experiments.commands.decoders import Structures
@@ -70,6 +71,12 @@ def test_a_rotated_sae_is_put_into_the_model_in_the_models_own_basis(results, ba
     assert fields["activations_sha256"] == rotated.sha256
     found = _in_own_basis(sae, rows)(suite.store.rows("held_out"))
     torch.testing.assert_close(found @ rows.T, replacement(sae)(rotated.rows("held_out")), rtol=1e-3, atol=1e-3)
+
+
+def test_another_seed_is_another_ledger(results):
+    out, _ = results
+    with pytest.raises(InvalidFile, match="seed"):
+        Structures(out=out, seeds=(1,)).run()
 
 
 def test_a_finished_ledger_is_only_read_and_tabulated(results, capsys):

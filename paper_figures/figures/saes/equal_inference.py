@@ -106,8 +106,8 @@ def variants(found: Group, encoder: str, what: str) -> list[list[Member]]:
 
 
 def untrained_null(found: Group) -> NullRecord | None:
-    """The untrained mask, coded by OMP, of most CE recovered."""
-    untrained = [null for null in found.others if null.code == "untrained" and null.d < null.m]
+    """The untrained mask, coded by OMP with the setting's own k, of most CE recovered."""
+    untrained = [null for null in found.others_here if null.code == "untrained" and null.d < null.m]
     return max(untrained, key=lambda null: null.recovered_zero or -math.inf, default=None)
 
 
@@ -125,9 +125,9 @@ def against_dense(found: Group, encoder: str) -> list[Row]:
 
     The rival is the smallest dense SAE of no fewer packed bytes: ``gain`` is dense's cross-entropy less its own at the
     same storage, from the curve (from its smallest, where even that takes more); ``low`` and ``high`` bound how much
-    lower its CE is than the rival's, paired, the widest over seeds.
+    lower its CE is than the rival's, see :func:`lower_by`.
     """
-    dense = [seeds for seeds in variants(found, encoder, "dense") if not is_long(found, seeds[0])]
+    dense = _dense(found, encoder)
     curve = [(math.log(s[0].bytes_packed), estimate(s, "delta")[0]) for s in dense]
     rows = []
     for what in ("uniform", "learned", "blocks"):
@@ -138,25 +138,57 @@ def against_dense(found: Group, encoder: str) -> list[Row]:
                 continue
             at, deltas = zip(*curve, strict=True)
             other = float(np.interp(math.log(first.bytes_packed), at, deltas))
-            names = {row.seed: row.name for row in rivals[0]}
-            pairs = [
-                pair for row in seeds if (pair := found.pairs.get((row.name, names.get(row.seed, "")))) is not None
-            ]
-            ends = [pair.ce_difference_interval for pair in pairs if pair.ce_difference_interval is not None]
+            low, high, paired = lower_by(found, seeds, rivals[0])
             rows.append(
                 {
                     "variant": first.variant,
                     "label": first.label,
                     "kind": what,
+                    "seeds": len(seeds),
                     "storage": first.bytes_packed,
                     "gain": other - estimate(seeds, "delta")[0],
                     "rival": rivals[0][0].label,
                     "rival_storage": rivals[0][0].bytes_packed,
-                    "low": -max((high for _, high in ends), default=math.nan),
-                    "high": -min((low for low, _ in ends), default=math.nan),
+                    "low": low,
+                    "high": high,
+                    "paired": paired,
                 }
             )
     return sorted(rows, key=lambda row: row["storage"])
+
+
+def lower_by(found: Group, seeds: Sequence[Member], rivals: Sequence[Member]) -> tuple[float, float, int]:
+    """By how much the CE of one variant is lower than another's, paired on the same contexts: the widest bounds over
+    the seeds that both have, and how many these are; NaN where none was paired.
+    """
+    names = {row.seed: row.name for row in rivals}
+    pairs = [found.pairs.get((row.name, names.get(row.seed, ""))) for row in seeds]
+    ends = [pair.ce_difference_interval for pair in pairs if pair is not None and pair.ce_difference_interval]
+    low, high = -max((high for _, high in ends), default=math.nan), -min((low for low, _ in ends), default=math.nan)
+    return low, high, len(ends)
+
+
+def below_each_dense(found: Group, encoder: str) -> list[Row]:
+    """For each dense SAE of fewer features than the setting's the best sparse variant of no more packed bytes.
+
+    The best is the one whose CE is lower by most, at the least (``low``); None where none was paired.
+    """
+    sparse = [s for what in ("uniform", "learned", "blocks") for s in variants(found, encoder, what)]
+    rows = []
+    for rivals in _dense(found, encoder):
+        first = rivals[0]
+        smaller = [s for s in sparse if s[0].bytes_packed <= first.bytes_packed and not is_long(found, s[0])]
+        if first.n >= found.identity["recipe"]["n"] or not smaller:
+            continue
+        compared = [(*lower_by(found, seeds, rivals), seeds) for seeds in smaller]
+        compared = [one for one in compared if one[2] == len({row.seed for row in rivals})]
+        low, high, paired, best = max(compared, key=lambda one: one[0], default=(math.nan, math.nan, 0, None))
+        rows.append({"rival": rivals, "best": best, "low": low, "high": high, "paired": paired})
+    return rows
+
+
+def _dense(found: Group, encoder: str) -> list[list[Member]]:
+    return [seeds for seeds in variants(found, encoder, "dense") if not is_long(found, seeds[0])]
 
 
 def crossings(found: Group) -> str:
@@ -209,7 +241,8 @@ def table_rows(found: Group) -> list[Row]:
 def _paired(rival: Row | None) -> str:
     if rival is None or math.isnan(rival["low"]):
         return ""
-    return f"[{rival['low']:.3f}, {rival['high']:.3f}] ({rival['rival'].removesuffix(', OMP')})"
+    seeds = "" if rival["paired"] == rival["seeds"] else f", {rival['paired']} of {rival['seeds']} seeds"
+    return f"[{rival['low']:.3f}, {rival['high']:.3f}] ({rival['rival'].removesuffix(', OMP')}{seeds})"
 
 
 def _mean(values: Sequence[float | None], form: str) -> str:
@@ -219,7 +252,7 @@ def _mean(values: Sequence[float | None], form: str) -> str:
 
 def null_rows(found: Group) -> list[Row]:
     """Codes that have learned nothing, as rows of :func:`table_rows`."""
-    chosen = [*([found.null] if found.null else []), *found.others]
+    chosen = [*([found.null] if found.null else []), *found.others_here]
     return [
         {
             **{"SAE": null.label, "inference": "nothing learned", "decoder values": null.decoder_values},

@@ -27,7 +27,8 @@ KIND = "sae suite"
 Row = dict[str, Any]
 INTERVALS = (
     "Points: one SAE each (seeds). Bars: 95 % bootstrap over held-out documents; of several seeds, the wider of the "
-    "mean of those and Student's interval over seeds."
+    "mean of those and Student's interval over seeds. Learning rates: by FVU of short runs on the same held-out text, "
+    "an SAE by OMP at that of its plain one."
 )
 
 
@@ -79,7 +80,7 @@ class Group:
         rows: its SAEs, in its order.
         note: conventions of the cross-entropies.
         nulls: the coordinate null, by k.
-        others: the other codes that have learned nothing, or next to nothing, at the setting's own k.
+        others: the other codes that have learned nothing, or next to nothing, at any k.
         pairs: what was compared on the same contexts, by (name, name of the other).
     """
 
@@ -94,6 +95,11 @@ class Group:
     def null(self) -> NullRecord | None:
         """The coordinate null at the setting's own k, if it was measured."""
         return self.nulls.get(self.identity["recipe"]["k"])
+
+    @property
+    def others_here(self) -> list[NullRecord]:
+        """The other codes that have learned nothing, at the setting's own k."""
+        return [null for null in self.others if null.k == self.identity["recipe"]["k"]]
 
     @property
     def with_null(self) -> list[Measurement]:
@@ -253,7 +259,7 @@ NOTHING = "nothing learned: coordinates"
 def null_rows(found: Group, ks: Sequence[int] | None = None) -> list[Row]:
     """Rows of :func:`table_rows` for the coordinate null at some k; by default for all nulls at the setting's own."""
     chosen = [found.null] if ks is None else [found.nulls.get(k) for k in ks]
-    chosen += found.others if ks is None else []
+    chosen += found.others_here if ks is None else []
     measures = {"FVU": "fvu", "CE recovered (zero)": "recovered_zero", "delta CE": "delta"}
     return [
         {

@@ -7,7 +7,7 @@ from support.stores import random_store
 
 from expander_theory import InvalidArgument, Mask, uniform_mask
 from expander_theory.results import Collapse
-from sae_bridge.evaluation.collapse import collapse, effective_degrees, weighted_effective_degree
+from sae_bridge.evaluation.collapse import collapse, effective_degrees, feature_energy, weighted_effective_degree
 from sae_bridge.sae import ExpanderSAE, TopKSAE, coordinate_null, mean_null
 
 M, K = 8, 2
@@ -21,8 +21,10 @@ def test_effective_degrees_of_known_columns():
 def test_the_weights_are_the_energy_that_a_feature_carries():
     weight = torch.tensor([[1.0, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]])
     acts, indices = torch.tensor([[3.0, 0.0], [1.0, 2.0]]), torch.tensor([[0, 0], [1, 0]])
-    assert weighted_effective_degree((weight,), acts, indices) == pytest.approx((13 * 1 + 1 * 4) / 14)
-    assert np.isnan(weighted_effective_degree((weight,), 0 * acts, indices))
+    assert weighted_effective_degree((weight,), feature_energy(acts, indices, len(weight))) == pytest.approx(
+        (13 * 1 + 1 * 4) / 14
+    )
+    assert np.isnan(weighted_effective_degree((weight,), feature_energy(0 * acts, indices, len(weight))))
 
 
 def by_hand(sae, store):

@@ -6,10 +6,11 @@ import torch
 
 from expander_theory import InvalidArgument, InvalidFile, uniform_mask
 from expander_theory.results import fields_of, table, table_row
-from sae_bridge.commands.evaluate import Evaluate
+from sae_bridge.commands.evaluate import Evaluate, _columns
 from sae_bridge.evaluation.evaluate import evaluation_rows, replacement, require_trained_on
 from sae_bridge.evaluation.model_fidelity import fidelity, measure_losses
 from sae_bridge.evaluation.reconstruction import reconstruction
+from sae_bridge.sae import load_sae
 from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
 
@@ -117,6 +118,20 @@ class TestCommand:
         assert row["baseline"] == "all"
         assert row["ce"] == pytest.approx(rows["expander"].ce, rel=1e-6)
         assert row["recovered_zero"] != pytest.approx(rows["expander"].recovered_zero, rel=1e-6)
+
+    def test_an_untrained_mask_is_none_that_was_learned(self, folder, tiny_store, capsys):
+        """Nulls are of the size of an SAE, not on its supports; of two sizes there are two."""
+        learned = uniform_mask(32, 64, 4, seed=3)
+        own = _columns(ExpanderSAE(learned, 4))
+        assert (own.m, own.n, own.d) == (32, 64, 4)
+        assert own != learned
+        sae = load_sae(folder)[0]
+        other = ExpanderSAE(uniform_mask(32, sae.n + 8, sae.mask.d, seed=0), sae.k)
+        other.save(folder.parent / "larger", {"activations_sha256": tiny_store[1].sha256})
+        Evaluate(tiny_store[1].folder, (folder, folder.parent / "larger")).run()
+        shown = capsys.readouterr().out
+        for n in (sae.n, sae.n + 8):
+            assert f"untrained mask, d = {sae.mask.d}, n = {n}, OMP, k = {sae.k}" in shown
 
     def test_refuses(self, folder, tiny_store, tmp_path):
         store = tiny_store[1].folder

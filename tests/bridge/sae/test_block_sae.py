@@ -13,7 +13,7 @@ from support.streams import MemoryStream
 from expander_theory import BlockDictionary, InvalidArgument, InvalidFile, omp, save_mask, uniform_mask
 from sae_bridge.codes.coder import METHODS, Coder
 from sae_bridge.commands.train import Train
-from sae_bridge.evaluation.collapse import collapse, effective_degrees, weighted_effective_degree
+from sae_bridge.evaluation.collapse import collapse, effective_degrees, feature_energy, weighted_effective_degree
 from sae_bridge.evaluation.features import collisions
 from sae_bridge.evaluation.nulls import Nulls
 from sae_bridge.evaluation.recovery import untrained
@@ -201,7 +201,7 @@ def test_each_part_has_its_own_rate_and_stays_on_its_sphere():
             torch.testing.assert_close(part.detach().norm(dim=1), torch.ones(len(part)))
     numbers = one.numbers()
     assert numbers["effective_degree"] == pytest.approx(
-        weighted_effective_degree((columns_of(one.sae),), *one.codes), rel=1e-5
+        weighted_effective_degree((columns_of(one.sae),), feature_energy(*one.codes, one.sae.n)), rel=1e-5
     )
 
 

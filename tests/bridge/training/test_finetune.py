@@ -265,6 +265,10 @@ def test_bad_input_is_named(tmp_path, started, finetuned):
     (tmp_path / "elsewhere" / "cfg.json").write_text(json.dumps(cfg))
     with pytest.raises(InvalidFile, match="other activations"):
         run(start=tmp_path / "elsewhere")
+    cfg["training"]["mean_degree"] = 3.0
+    (tmp_path / "elsewhere" / "cfg.json").write_text(json.dumps(cfg))
+    with pytest.raises(InvalidFile, match=r"mean_degree = 3\.0, which a finetune would not keep"):
+        run(start=tmp_path / "elsewhere")
 
 
 def test_a_recipe_without_it_is_known_as_before(started):

@@ -117,3 +117,6 @@ def test_resampling_aims_dead_features_at_large_residuals(d):
         assert not moments["exp_avg"][:10].any()
         assert moments["exp_avg_sq"][10:].any()
     assert not resample.counts.any()
+    assert resample.dead() == 10, "those before it, until the next step"
+    resample.after_step(one.sae, one.optimiser, 1000, batch, WORLD)
+    assert resample.dead() == 64
