@@ -12,7 +12,7 @@ CLAIMS = ("frontier", "certified-mask", "controls", "sparsity", "small-dense", "
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Run the experiments of all claims, draw the figures and write the report.
+    """Run the experiments of all claims, then draw figures and report.
 
     From masks to phase diagrams, and from a language model to expander SAEs. Those of no claim are run by themselves:
     `expander experiment pursuit-recipe`, `structures`.
