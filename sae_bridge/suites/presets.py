@@ -37,7 +37,7 @@ class EqualInference:
     learned: tuple[int, ...] = (8, 2, 32, 64)
     blocks: tuple[tuple[int, int], ...] = ((24, 5), (96, 18))
     dense: tuple[int, ...] = (8, 16, 64)
-    large_blocks: tuple[tuple[int, int], ...] = ((192, 36),)
+    large_blocks: tuple[tuple[int, int], ...] = ((192, 36), (512, 90))
     large_dense: tuple[int, ...] = (256,)
     seeds: tuple[int, ...] = (0, 1, 2)
     longer: int = 10
