@@ -34,7 +34,7 @@ _KINDS = {
     "uniform": ("random mask", BLUE, "o"),
     "learned": ("learned supports", GREEN, "^"),
     "blocks": ("dense columns beside them", RED, "D"),
-    "dense": ("dense, fewer features", BLACK, "s"),
+    "dense": ("dense", BLACK, "s"),
 }
 _ROWS = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"))
 
@@ -63,7 +63,10 @@ def draw(ledger: Path) -> Drawing | None:
         axes[0][column].set_title(title, size=9)
         axes[-1][column].set_xlabel("bytes on disk, packed")
     handles = [Line2D([], [], color=c, marker=m, lw=1, label=text) for text, c, m in _KINDS.values()]
-    handles.append(Line2D([], [], color="0.3", marker="o", mfc="white", lw=0, label="ten times the steps"))
+    long = [row.steps for row in found.rows if is_long(found, row)]
+    if long:
+        times = f"{max(long) // found.identity['recipe']['steps']} times the steps"
+        handles.append(Line2D([], [], color="0.3", marker="o", mfc="white", lw=0, label=times))
     handles.append(Line2D([], [], label=NOTHING, **NULL_STYLE))
     if untrained_null(found):
         handles.append(Line2D([], [], label="nothing learned: untrained mask", **_UNTRAINED))
