@@ -231,7 +231,22 @@ def test_an_sae_of_two_experiments_is_trained_and_evaluated_once(results):
     names = [record.name for record in read_records(ledger, EvaluationRecord)]
     assert len(names) == len(set(names))
     groups = {record.group for record in read_records(ledger, MembershipRecord) if record.member == "d4-seed0"}
-    assert groups == {*EXPERIMENTS, EQUAL_INFERENCE}
+    assert groups == {*EXPERIMENTS, EQUAL_INFERENCE} - {"pursuit-recipe"}
+
+
+def test_recipes_of_pursuits_change_one_choice(results):
+    """The rates are multiples of that of the plain SAE of their degree; all are coded by OMP."""
+    found = suite.group(results / "saes" / "ledger.jsonl", "pursuit-recipe")
+    rows = {row.label: row for row in found.rows}
+    plain = rows["the recipe"]
+    factors = {"half the rate": 0.5, "twice the rate": 2, "4 times the rate": 4}
+    for label, row in rows.items():
+        assert row.encoder == "omp"
+        assert row.learning_rate == pytest.approx(factors.get(label, 1) * plain.learning_rate)
+        assert (row.d, row.n, row.k, row.steps) == (plain.d, plain.n, plain.k, plain.steps)
+    assert len({row.ce_by_context for row in rows.values()}) >= len(rows) - 3, "at this size clipping and AuxK may idle"
+    assert rows["supports stay"].family == "uniform"
+    assert {row.family for label, row in rows.items() if label != "supports stay"} == {"learned"}
 
 
 def test_all_architectures_of_the_frontier_have_their_own_rate_and_all_seeds(results):
