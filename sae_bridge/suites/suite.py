@@ -220,7 +220,7 @@ class SAESuite:
 
         Args:
             group: name of the experiment.
-            members: what it compares.
+            members: what it compares; of none nothing is measured.
 
         Raises:
             InvalidFile: the ledger holds results of other activations. Those of another machine, which differ in their
@@ -228,6 +228,8 @@ class SAESuite:
                 it was measured on.
         """
         members = list(dict.fromkeys(members))
+        if not members:
+            return []
         known = {record.name for record in self._records(EvaluationRecord)}
         self.train(m for m in members if file_name(*m) not in known)
         identity = self._identity()

@@ -9,7 +9,7 @@ from expander_theory import InvalidFile
 from expander_theory.results import BaselinesRecord, Ledger
 from sae_bridge.evaluation import measure_losses
 from sae_bridge.sae import load_sae
-from sae_bridge.suites import SAESuite, architecture
+from sae_bridge.suites import SAESuite, architecture, longer
 
 
 @pytest.fixture
@@ -45,6 +45,14 @@ def test_a_folder_of_another_recipe_is_refused_by_field(tmp_path, setting):
     with pytest.raises(InvalidFile, match="was trained otherwise: steps is 12 there and 7 here; choose another folder"):
         SAESuite(other, tmp_path).train([(architecture(other.recipe, 4), 0)])
     assert load_sae(tmp_path / "sae" / "d4-seed0")[1]["steps"] == 12
+
+
+def test_an_experiment_of_no_sae_measures_nothing(tmp_path, setting):
+    """As the longer runs of a preset that has none."""
+    none = replace(setting, equal_inference=replace(setting.equal_inference, longer=0))
+    assert longer(none) == []
+    assert SAESuite(none, tmp_path).compare("none", []) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("own", [True, False])
