@@ -19,7 +19,7 @@ class Reproduce:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: 11 to 14 minutes on two cores. full: four to five hours, larger SAEs, more degrees."""
+    """quick: 20 minutes on two cores. full: four to five hours, larger SAEs, more degrees."""
     out: Path = Path("results")
     """Results folder. The same command resumes it; one made with other settings is refused."""
     workers: int | None = None

@@ -29,6 +29,8 @@ def large(setting: Setting, m: int) -> list[Variant]:
     base, sizes = setting.recipe, setting.equal_inference
     dense = [small_dense(base, m, d) for d in sizes.large_dense]
     blocks = [block(base, r, d) for r, d in sizes.large_blocks]
+    if not (dense or blocks):
+        return []
     return [*dense, *(by_pursuit(variant) for variant in (*blocks, *dense, architecture(base, None)))]
 
 

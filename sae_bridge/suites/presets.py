@@ -26,8 +26,8 @@ class EqualInference:
         learned: degrees of learned supports, coded by OMP.
         blocks: dense columns and degree of the others, on learned supports, coded by OMP.
         dense: dense SAEs have as many values as masks of these degrees; coded by TopK, and by OMP.
-        large_blocks, large_dense: such as take long, of the first seed alone; beside them the dense SAE of all n
-            features is coded by OMP.
+        large_blocks, large_dense: such as take long, of the first seed alone; beside them, if there are any, the dense
+            SAE of all n features is coded by OMP.
         seeds: of all others. The first of ``learned`` and of ``blocks`` are also coded by TopK, and, with the first
             seed, by OMP after ``longer`` times the steps.
         longer: 0 for none of these.
@@ -166,7 +166,7 @@ QUICK = Setting(
     supports=50,
     planted_ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160),
     planted_trials=25,
-    equal_inference=EqualInference((8,), (8,), ((8, 6),), (8,), (), (), seeds=(0,), longer=0),
+    equal_inference=EqualInference((8,), (8,), ((8, 6),), (16,), (), (), seeds=(0,), longer=0),
 )
 
 FULL = Setting(
