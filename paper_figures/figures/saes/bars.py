@@ -13,6 +13,10 @@ from paper_figures.figures.saes.suite import Group, Member, measure, null_label,
 MEASURES = (("recovered_zero", "CE loss recovered"), ("fvu", "FVU"), ("dead_share", "dead features"))
 
 
+_LEAST = 0.01
+"""Half the width of an axis on which all rows are the same."""
+
+
 def rows_of_bars(found: Group, colour: Callable[[Member], Any], reference: str) -> Figure:
     """A panel for each measure, a row for each variant; the reference's value and the null's as lines."""
     variants = list(found.variants())
@@ -34,6 +38,9 @@ def rows_of_bars(found: Group, colour: Callable[[Member], Any], reference: str) 
         axis.set_xlabel(label)
         axis.grid(axis="y", lw=0.3, alpha=0.6)
         axis.margins(x=0.12)
+        low, high = axis.get_xlim()
+        if high - low < _LEAST:  # all the same, such as no dead feature at all
+            axis.set_xlim(low - _LEAST, high + _LEAST)
     axes[0].set_yticks(range(len(variants)), [seeds[0].label for _, seeds in variants], size=7.5)
     axes[0].invert_yaxis()
     if found.null is not None:
