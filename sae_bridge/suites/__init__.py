@@ -1,6 +1,17 @@
 """Suites of SAEs: trained once in one setting, each judged once beside its nulls, compared in pairs."""
 
 from sae_bridge.suites.equal_inference import equal_inference, large, longer
+from sae_bridge.suites.ground_truth import (
+    SCALES,
+    Condition,
+    Learner,
+    TruthScale,
+    agreement_records,
+    conditions,
+    planted_record,
+    train_on_truth,
+    truth_records,
+)
 from sae_bridge.suites.paper import PaperRun, paper_runs, reported
 from sae_bridge.suites.places import places
 from sae_bridge.suites.presets import Setting, comparisons, settings
@@ -21,16 +32,22 @@ from sae_bridge.suites.variants import (
 )
 
 __all__ = [
+    "SCALES",
+    "Condition",
+    "Learner",
     "Member",
     "PaperRun",
     "SAESuite",
     "Setting",
+    "TruthScale",
     "Variant",
+    "agreement_records",
     "architecture",
     "better_training",
     "by_omp",
     "certified",
     "comparisons",
+    "conditions",
     "controls",
     "equal_inference",
     "file_name",
@@ -43,6 +60,7 @@ __all__ = [
     "longer",
     "paper_runs",
     "places",
+    "planted_record",
     "pursuit_recipe",
     "reported",
     "settings",
@@ -50,5 +68,7 @@ __all__ = [
     "sparsities",
     "structure_records",
     "structures",
+    "train_on_truth",
     "train_structures",
+    "truth_records",
 ]

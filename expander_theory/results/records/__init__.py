@@ -50,11 +50,13 @@ from expander_theory.results.records.theory import (
     MethodCost,
 )
 from expander_theory.results.records.training import RateRecord, StageRecord, StepRecord
+from expander_theory.results.records.truth import AgreementRecord, PlantedRecord, TruthRecord
 
 __all__ = [
     "DICTIONARY_TITLES",
     "MASK_TITLES",
     "RECORDS",
+    "AgreementRecord",
     "AmortisationRecord",
     "AttackRecord",
     "BaselinesRecord",
@@ -87,6 +89,7 @@ __all__ = [
     "NullRecord",
     "PairRecord",
     "PlantedPoint",
+    "PlantedRecord",
     "RateRecord",
     "RateTenth",
     "Record",
@@ -96,6 +99,7 @@ __all__ = [
     "StructureRecord",
     "TaskRecord",
     "TimingRecord",
+    "TruthRecord",
     "fields_of",
     "from_json",
     "renamed",

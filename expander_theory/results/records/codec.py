@@ -27,6 +27,7 @@ from expander_theory.results.records.sweep import (
 )
 from expander_theory.results.records.theory import AttackRecord, CostRecord, CoverageRecord, IdentifiabilityRecord
 from expander_theory.results.records.training import RateRecord, StageRecord, StepRecord
+from expander_theory.results.records.truth import AgreementRecord, PlantedRecord, TruthRecord
 from expander_theory.results.typed import Where, converted
 
 KIND_KEY, VERSION_KEY = "record", "version"
@@ -39,6 +40,7 @@ RECORDS: dict[str, type[Record]] = {
         *(AmortisationRecord, RecoveryRecord, NoveltyRecord, FinetuneRecord, StructureRecord),
         *(MaskRecord, CertifiedRecord, AttackRecord, CoverageRecord, CostRecord, IdentifiabilityRecord),
         *(StepRecord, RateRecord, StageRecord),
+        *(PlantedRecord, TruthRecord, AgreementRecord),
     )
 }
 """Every kind of record by its name."""
