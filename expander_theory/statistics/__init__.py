@@ -5,7 +5,7 @@ from expander_theory.statistics.boundary import UNRESOLVED, Boundary, fit_bounda
 from expander_theory.statistics.clusters import Cluster, effective_trials, variation
 from expander_theory.statistics.comparison import compare_paired
 from expander_theory.statistics.confidence_sequence import bounded_mean_sequence, confidence_sequence
-from expander_theory.statistics.intervals import clopper_pearson_interval, wilson_interval
+from expander_theory.statistics.intervals import bootstrap_mean, clopper_pearson_interval, wilson_interval
 from expander_theory.statistics.reference_curves import (
     omp_measurements,
     omp_sparsity,
@@ -23,6 +23,7 @@ __all__ = [
     "Boundary",
     "Cluster",
     "bootstrap_boundary",
+    "bootstrap_mean",
     "bounded_mean_sequence",
     "clopper_pearson_interval",
     "compare_paired",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri
 
-from expander_theory.base import require
+from expander_theory.base import Seed, generator, require, require_int
 from expander_theory.statistics.boundary import Boundary, BoundaryStatus, fit_boundary
 
 __all__ = ["Boundary", "BoundaryStatus", "clopper_pearson_interval", "fit_boundary", "wilson_interval"]
@@ -60,3 +60,33 @@ def clopper_pearson_interval(
     low = np.where(x > 0, betaincinv(np.where(x > 0, x, 1), total - x + 1, tail), 0.0)
     high = np.where(x < total, betaincinv(x + 1, np.where(x < total, total - x, 1), 1 - tail), 1.0)
     return low, high
+
+
+def bootstrap_mean(
+    values: ArrayLike, *, seed: Seed, replicates: int = 2000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """The mean of independent values, and the percentile bootstrap interval of it.
+
+    Source: Efron and Tibshirani 1993, chapter 13. With one value, or equal ones, the interval is the mean itself.
+
+    Args:
+        values: (count,), finite, at least one.
+        seed: of the resampling.
+        replicates: resamples, at least 99.
+        level: in (0, 1).
+
+    Returns:
+        mean, lower and upper end.
+
+    Raises:
+        InvalidArgument: no values, or such as are not finite; replicates or level out of range.
+    """
+    x = np.asarray(values, float)
+    sound = x.ndim == 1 and x.size > 0 and bool(np.isfinite(x).all())
+    require(sound, "values", f"array of shape {x.shape}", "must be finite numbers, at least one")
+    require(require_int("replicates", replicates) >= 99, "replicates", replicates, "must be at least 99")
+    require(0 < level < 1, "level", level, "must be in (0, 1)")
+    rng = generator(seed, "bootstrap of a mean")
+    means = np.array([x[rng.integers(x.size, size=x.size)].mean() for _ in range(replicates)])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(x.mean()), float(low), float(high)

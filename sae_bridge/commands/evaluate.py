@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -41,6 +41,10 @@ class Evaluate:
     """Accept SAEs that were trained on other text, or that do not say on which activations."""
     other_place: bool = False
     """Accept also SAEs of another layer, hook or language model than these activations'."""
+    features: bool = False
+    """Also score features on held-out text, beside those of the nulls: are they a token, or more? A minute each."""
+    contexts: int | None = 400
+    """Training contexts that these scores' rates by token come from."""
     nulls: Literal["all", "coordinates", "none"] = "all"
     """Which codes without learning are evaluated too; each takes a run of the model over the held-out text."""
     k: int | None = None
@@ -99,9 +103,25 @@ class Evaluate:
             "energy that they carry (1: one-hot). On largest: share of active features whose main row is one of the "
             "token's k largest coordinates. Cos to null: of its residual with the coordinate null's."
         )
+        scored = self._scored({**{folder: sae for folder, (sae, _) in saes.items()}, **beside}, store)
+        if scored:
+            print(f"\n{table([_score_row(name, summary) for name, summary in scored.items()])}\n\n{_SCORES}")
         if self.out is not None:
-            more = [asdict(found[row.name]) if row.name in found else None for row in rows]
-            write_json(self.out, [fields_of(row) | {"collapse": own} for row, own in zip(rows, more, strict=True)])
+            written = []
+            for row in rows:
+                own = asdict(found[row.name]) if row.name in found else None
+                scores = {"features": scored[row.name]} if row.name in scored else {}
+                written.append(fields_of(row) | {"collapse": own} | scores)
+            write_json(self.out, written)
+
+    def _scored(self, saes: "dict[str, AnySAE]", store: "ActivationStore") -> "dict[str, dict[str, Any]]":
+        """Scores of features, by SAE; codes without features have none."""
+        from sae_bridge.features import feature_scores
+
+        if not self.features:
+            return {}
+        found = {name: feature_scores(sae, store, contexts=self.contexts).summary() for name, sae in saes.items()}
+        return {name: summary for name, summary in found.items() if summary["units"]}
 
     def _nulls(self, store: "ActivationStore", saes: "list[AnySAE]") -> "list[Null]":
         """The nulls of every k that an SAE has; untrained ones of their sizes."""
@@ -137,6 +157,33 @@ _FINETUNED = (
     "it was finetuned on the language model's output, beside SAEs that saw the reconstruction error alone; compare it "
     "with the SAE that it started from."
 )
+
+
+_SCORES = (
+    "Units: features that fire at least ten times in held-out text; one whose codes have signs counts as two. Token, "
+    "window: AUC with which the current token, or it and the four before, predict on held-out text that a unit fires, "
+    "median and quartiles; a unit with a token AUC of .95 or more is a token. Entropy: of the tokens on which it fires, "
+    "bits. Identified: its firings in one half of the documents are more like those in the other half, token by token, "
+    "than like any other unit's."
+)
+
+
+def _score_row(name: str, summary: "dict[str, Any]") -> "dict[str, Any]":
+    """The summary of an SAE's scores as a row of a table."""
+    return {
+        "SAE": name,
+        "units": summary["units"],
+        "token AUC": _quartiles(summary["token_auc"]),
+        "window AUC": _quartiles(summary["window_auc"]),
+        "are a token": f"{summary['tokens']:.1%}",
+        "entropy (bits)": _quartiles(summary["entropy"]),
+        "identified": None if summary["identified"] is None else f"{summary['identified']:.1%}",
+    }
+
+
+def _quartiles(values: "list[float]") -> str:
+    low, median, high = values
+    return f"{median:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _shown(measured: "Collapse | None") -> dict[str, float | None]:

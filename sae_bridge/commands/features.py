@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sae_bridge.activations import ActivationStore
     from sae_bridge.evaluation import AnySAE
+    from sae_bridge.features import Verdict
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,23 @@ class Features:
         require_harvested_from(store, model, self.split)
         seen = gather(sae, store, chosen, look)
         about = _about(self.sae, sae, store, seen.tokens, chosen)
-        size = write_pages(self.out, about, described(sae, model, seen, look))
+        size = write_pages(self.out, about, described(sae, model, seen, look, self._verdicts()))
         print(f"{self.out / 'index.html'}: {len(chosen):,} features, {seen.tokens:,} tokens, {size / 1e6:.1f} MB")
+
+    def _verdicts(self) -> dict[int, Verdict]:
+        """What a judge said of this SAE's features; the score is the mean of its tests."""
+        from expander_theory.results import JudgedRecord, read_records
+        from sae_bridge.features import Verdict
+        from sae_bridge.judging import ledger_in
+
+        if self.judged is None:
+            return {}
+        found = {}
+        for record in read_records(ledger_in(self.judged), JudgedRecord):
+            if Path(record.sae).name == self.sae.name:
+                scores = [score for score in (record.detection, record.fuzzing) if score is not None]
+                found[record.feature] = Verdict(record.explanation, sum(scores) / len(scores) if scores else None)
+        return found
 
 
 def _about(

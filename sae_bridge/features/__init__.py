@@ -6,19 +6,24 @@ from sae_bridge.features.firing import Piece, pieces
 from sae_bridge.features.gather import Gathered, Look, chosen_features, gather
 from sae_bridge.features.neighbours import nearest_by_cosine, nearest_by_firing
 from sae_bridge.features.pages import require_writable, write_pages
+from sae_bridge.features.scores import A_TOKEN, FeatureScores, auc, feature_scores
 from sae_bridge.features.spelling import Spelling, marked, visible
 
 __all__ = [
+    "A_TOKEN",
     "Effects",
+    "FeatureScores",
     "Gathered",
     "Look",
     "Piece",
     "Spelling",
     "Verdict",
+    "auc",
     "chosen_features",
     "described",
     "directions",
     "effects",
+    "feature_scores",
     "gather",
     "marked",
     "nearest_by_cosine",

@@ -137,7 +137,7 @@ def _near(features: NDArray[np.int64], sizes: NDArray[np.float32], name: str) ->
 
 
 def _examples(seen: Gathered, look: Look, at: int, spelling: Spelling) -> Iterator[dict[str, Any]]:
-    for e in range(seen.windows.shape[1]):
+    for e in range(look.top + look.quantiles * look.each):
         if seen.windows[at, e] < 0:
             continue
         ids = seen.ids[at, e]

