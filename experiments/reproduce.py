@@ -48,12 +48,12 @@ class Reproduce:
         """Name and work of each stage; the last one returns what is printed."""
         from expander_theory.plotting import Stale, all_drawings, check_all, draw_all
         from experiments.commands import compared_saes
-        from experiments.saes import amortisation, finetune, novelty, nulls, real_supports
+        from experiments.saes import amortisation, features, finetune, ground_truth, novelty, nulls, real_supports
         from experiments.theory import cost, identifiability, mask_geometry, phase_transition, synthetic_study
         from experiments.theory.presets import PRESETS
         from paper_figures.report.report import write_report, written_report
         from sae_bridge.models import RESOURCES, fetch
-        from sae_bridge.suites import SAESuite, places, settings
+        from sae_bridge.suites import TRUTH_SCALES, SAESuite, places, settings
 
         preset, out, seed = PRESETS[self.preset], self.out, PRESETS[self.preset].seed
         suite = SAESuite(settings()[self.preset], out)
@@ -85,6 +85,8 @@ class Reproduce:
             ("encoder against slower inference", lambda: amortisation.run(suite)),
             ("recovery on trained decoders", lambda: real_supports.run(suite)),
             ("features and their novelty", lambda: novelty.run(suite)),
+            ("features: scores and probes", lambda: features.run(suite)),
+            ("known features", lambda: ground_truth.run(TRUTH_SCALES[self.preset], out / "truth")),
         ]
 
         def show() -> str:

@@ -6,11 +6,12 @@ from pathlib import Path
 from paper_figures.claims.against_nulls import NULLS
 from paper_figures.claims.base import Claim, Finding
 from paper_figures.claims.beyond import BEYOND
+from paper_figures.claims.features import FEATURES
 from paper_figures.claims.finetuned import FINETUNED
 from paper_figures.claims.theory import THEORY
 from paper_figures.claims.trained import TRAINED
 
-CLAIMS: Sequence[Claim] = (*THEORY, *TRAINED, *NULLS, *BEYOND, *FINETUNED)
+CLAIMS: Sequence[Claim] = (*THEORY, *TRAINED, *NULLS, *BEYOND, *FINETUNED, *FEATURES)
 
 
 def findings(results: Path) -> dict[str, Finding]:

@@ -102,9 +102,7 @@ class Features:
         return found
 
 
-def _about(
-    path: Path, sae: AnySAE, store: ActivationStore, tokens: int, features: NDArray[Any]
-) -> dict[str, Any]:
+def _about(path: Path, sae: AnySAE, store: ActivationStore, tokens: int, features: NDArray[Any]) -> dict[str, Any]:
     """What the index says of the SAE."""
     about, sparse = store.description, getattr(sae, "mask", None) is not None
     architecture = getattr(sae, "architecture", "dense")

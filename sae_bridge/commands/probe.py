@@ -74,7 +74,9 @@ class Probe:
         names = list(dict.fromkeys(row.features for row in rows))
         shown = []
         for name in names:
-            cells = {row.k: f"{row.accuracy:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in rows if row.features == name}
+            cells = {
+                row.k: f"{row.accuracy:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in rows if row.features == name
+            }
             shown.append({"features": name, **{f"k = {k}": cells.get(k) for k in self.ks}, "all": cells.get(None)})
         print(table(shown))
         count, labels = len(labelled.texts), sorted(set(labelled.labels))

@@ -126,9 +126,7 @@ def _rows(w: Tensor, of_rows: Effects, spelling: Spelling) -> list[dict[str, Any
     for row in order[values[order] != 0]:
         ends = (of_rows.promoted, of_rows.suppressed) if values[row] > 0 else (of_rows.suppressed, of_rows.promoted)
         texts = [[spelling.text(int(i)) for i in end[row]] for end in ends]
-        found.append(
-            {"row": int(row), "value": _rounded(values[row]), "promotes": texts[0], "suppresses": texts[1]}
-        )
+        found.append({"row": int(row), "value": _rounded(values[row]), "promotes": texts[0], "suppresses": texts[1]})
     return found
 
 

@@ -230,9 +230,7 @@ def _weights(fires: Counts, places: Integers, fitted: _Fitted, units: Integers) 
     return found
 
 
-def _aucs(
-    fires: Counts, places: Integers, fitted: _Fitted, units: Integers, weights: Floats
-) -> tuple[Floats, Floats]:
+def _aucs(fires: Counts, places: Integers, fitted: _Fitted, units: Integers, weights: Floats) -> tuple[Floats, Floats]:
     """AUC from the current token, and from the window, (units,) each."""
     by_token, by_window = np.zeros(len(units)), np.zeros(len(units))
     for part, positive, (now, before) in _blocks(fires, places, fitted, units):

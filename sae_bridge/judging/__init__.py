@@ -1,5 +1,6 @@
 """Judges of features: explanations, detection and fuzzing, by a model that the user brings."""
 
+from sae_bridge.judging.delphi import export_delphi
 from sae_bridge.judging.examples import Example, Shown, Sizes, shown_features
 from sae_bridge.judging.judge import Answers, Cost, cost, identity, judge_features, ledger_in
 from sae_bridge.judging.judges import KEY, EndpointJudge, Judge, JudgeFailed, LocalJudge, judge_named
@@ -33,6 +34,7 @@ __all__ = [
     "cost",
     "explanation_in",
     "explanation_question",
+    "export_delphi",
     "identity",
     "judge_features",
     "judge_named",

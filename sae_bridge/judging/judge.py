@@ -120,9 +120,7 @@ def judge_features(
     return [known[sae, one.feature] for sae, one in every]
 
 
-def _judged(
-    sae: str, shown: Shown, answers: Answers, prompts: Mapping[str, str], sizes: Sizes
-) -> JudgedRecord:
+def _judged(sae: str, shown: Shown, answers: Answers, prompts: Mapping[str, str], sizes: Sizes) -> JudgedRecord:
     explanation = explanation_in(answers.ask(prompts["explain"], explanation_question(shown), EXPLAINED))
     asked: list[tuple[Question, tuple[int, ...] | None]] = []
     for question in questions(shown, explanation, sizes.at_once, sizes.seed):

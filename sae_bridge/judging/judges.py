@@ -72,7 +72,9 @@ class LocalJudge:
         ids = torch.tensor([self._ids(system, user)], device=self.model.device)
         longest = self.model.longest_context
         if longest is not None and ids.shape[1] + most > longest:
-            raise JudgeFailed(f"a prompt of {ids.shape[1]} tokens is too long for {self.model.name}, which has {longest}")
+            raise JudgeFailed(
+                f"a prompt of {ids.shape[1]} tokens is too long for {self.model.name}, which has {longest}"
+            )
         network: Any = self.model.model
         pad = self.model.tokenizer.pad_token_id
         out = network.generate(
@@ -150,7 +152,7 @@ class EndpointJudge:
         if os.environ.get(KEY):
             headers["Authorization"] = f"Bearer {os.environ[KEY]}"
         request = urllib.request.Request(self._address, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=self.seconds) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=self.seconds) as response:
             raw = response.read()
         try:
             text = json.loads(raw)["choices"][0]["message"]["content"]

@@ -42,9 +42,7 @@ class Probe:
     chosen: dict[str, list[int]]
 
 
-def probes(
-    name: str, x: Floats, texts: LabelledTexts, ks: Iterable[int | None], *, seed: int = 0
-) -> list[Probe]:
+def probes(name: str, x: Floats, texts: LabelledTexts, ks: Iterable[int | None], *, seed: int = 0) -> list[Probe]:
     """Probes on one set of features.
 
     Args:
@@ -57,7 +55,9 @@ def probes(
     Raises:
         InvalidArgument: features of another number of texts, or a k below 1.
     """
-    require(len(x) == len(texts.texts), "x", f"of shape {x.shape}", f"must have a row for each of {len(texts.texts)} texts")
+    require(
+        len(x) == len(texts.texts), "x", f"of shape {x.shape}", f"must have a row for each of {len(texts.texts)} texts"
+    )
     test, labels = np.asarray(texts.test), np.asarray(texts.labels)
     mean, scale = x[~test].mean(axis=0), x[~test].std(axis=0)
     z = (x - mean) / np.where(scale > 0, scale, 1)

@@ -2,7 +2,7 @@
 
 from sae_bridge.suites.equal_inference import equal_inference, large, longer
 from sae_bridge.suites.ground_truth import (
-    SCALES,
+    TRUTH_SCALES,
     Condition,
     Learner,
     TruthScale,
@@ -16,6 +16,7 @@ from sae_bridge.suites.paper import PaperRun, paper_runs, reported
 from sae_bridge.suites.places import places
 from sae_bridge.suites.presets import Setting, comparisons, settings
 from sae_bridge.suites.pursuit_recipe import pursuit_recipe
+from sae_bridge.suites.scored_features import feature_members, feature_nulls, feature_records
 from sae_bridge.suites.short_finetunes import finetune_records, finetune_row, finetune_start, finetunes
 from sae_bridge.suites.structures import structure_records, structures, train_structures
 from sae_bridge.suites.suite import Member, SAESuite, file_name
@@ -32,7 +33,7 @@ from sae_bridge.suites.variants import (
 )
 
 __all__ = [
-    "SCALES",
+    "TRUTH_SCALES",
     "Condition",
     "Learner",
     "Member",
@@ -50,6 +51,9 @@ __all__ = [
     "conditions",
     "controls",
     "equal_inference",
+    "feature_members",
+    "feature_nulls",
+    "feature_records",
     "file_name",
     "finetune_records",
     "finetune_row",

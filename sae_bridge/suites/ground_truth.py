@@ -135,7 +135,7 @@ class TruthScale:
     conditions: tuple[str, ...] = ()
 
 
-SCALES = {
+TRUTH_SCALES = {
     "quick": TruthScale(
         *(Planted(m=32, n=96, l0=2.0), 6, 4, 400, 512, (0, 1), 4096, 200, ("topk", "omp"), ()),
         decoders=("dense", "expander"),
@@ -166,6 +166,14 @@ def conditions(scale: TruthScale) -> list[Condition]:
         Condition(
             "expander", f"features on d = {d} rows", base.changed(structure="expander", d=d), k,
             (*plain, *sparse, *own),
+        ),
+        *(
+            Condition(
+                f"expander-d{other}", f"features on d = {other} rows",
+                base.changed(structure="expander", d=other), k,
+                (*plain, *(Learner(encoder, "expander", other) for encoder in scale.encoders)),
+            )
+            for other in (d // 2, 2 * d)
         ),
         Condition(
             "block", f"{r} dense features, others on d = {d} rows",

@@ -61,6 +61,27 @@ class FinetuneSizes:
 
 
 @dataclass(frozen=True)
+class FeatureSizes:
+    """How much is looked at when features are scored.
+
+    Attributes:
+        contexts: of training text, from which rates by token come.
+        least: firings in held-out text that a unit needs.
+        texts: labelled texts for probes, as :func:`sae_bridge.probing.read_labelled` takes them; "" for none.
+        documents: at most so many of them.
+        ks: features of a probe.
+        large: whether the dense SAE is also coded by OMP, for the first seed.
+    """
+
+    contexts: int = 400
+    least: int = 10
+    texts: str = "bbc"
+    documents: int = 600
+    ks: tuple[int, ...] = (1, 5, 20)
+    large: bool = True
+
+
+@dataclass(frozen=True)
 class Setting:
     """One model, layer and size, and how much is run there.
 
@@ -87,6 +108,7 @@ class Setting:
         planted_ks, planted_trials: planted codes on each decoder.
         equal_inference: what is compared over storage, with the same inference for all.
         finetune: sizes of the short finetunes.
+        features: how much is looked at when features are scored.
         nulls: kinds of codes without learning that are measured at the recipe's own k.
         nulls_over_k: those that are measured at every k.
         sampled: so many documents that the model writes itself are the text, for a model whose training text is not at
@@ -116,6 +138,7 @@ class Setting:
     planted_trials: int = 0
     equal_inference: EqualInference = EqualInference()
     finetune: FinetuneSizes = FinetuneSizes()
+    features: FeatureSizes = FeatureSizes()
     nulls: tuple[NullKind, ...] = NULL_KINDS
     nulls_over_k: tuple[NullKind, ...] = ("coordinates",)
     sampled: int = 0
@@ -167,6 +190,7 @@ QUICK = Setting(
     planted_ks=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160),
     planted_trials=25,
     equal_inference=EqualInference((8,), (8,), ((8, 6),), (16,), (), (), seeds=(0,), longer=0),
+    features=FeatureSizes(contexts=200, least=5, documents=200, large=False),
 )
 
 FULL = Setting(

@@ -45,9 +45,7 @@ class Sample:
     def drawn(cls, features: PlantedFeatures, tokens: int, key: Literal["held out", "thresholds"]) -> Sample:
         """A sample of a stream that no training batch is from; thresholds have one of their own."""
         require(tokens >= 1, "tokens", tokens, "must be at least 1")
-        parts = [
-            features.draw(min(_PIECE, tokens - start), key, start // _PIECE) for start in range(0, tokens, _PIECE)
-        ]
+        parts = [features.draw(min(_PIECE, tokens - start), key, start // _PIECE) for start in range(0, tokens, _PIECE)]
         h = torch.from_numpy(np.concatenate([part[0] for part in parts]))
         return cls(h, scipy.sparse.csr_array(scipy.sparse.vstack([part[1] for part in parts])))
 

@@ -8,7 +8,12 @@ from scipy.stats import binom, binomtest, chi2
 from expander_theory import InvalidArgument
 from expander_theory._kernels.statistics import logistic as kernel
 from expander_theory.statistics.boundary import MARGIN
-from expander_theory.statistics.intervals import clopper_pearson_interval, fit_boundary, wilson_interval
+from expander_theory.statistics.intervals import (
+    bootstrap_mean,
+    clopper_pearson_interval,
+    fit_boundary,
+    wilson_interval,
+)
 
 
 @given(st.integers(1, 200), st.data())
@@ -242,3 +247,36 @@ def test_cells_of_equal_coordinate_are_added():
     one = fit_boundary([0.1, 0.2, 0.3], [19, 11, 2], [20, 20, 20])
     other = fit_boundary([0.3, 0.1, 0.2, 0.1, 0.2], [2, 9, 11, 10, 0], [20, 10, 20, 10, 0])
     assert (other.centre, other.low, other.high) == pytest.approx((one.centre, one.low, one.high))
+
+
+def test_the_bootstrap_of_a_mean_has_the_normal_width_and_covers():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(100):
+        x = rng.exponential(size=60)
+        mean, low, high = bootstrap_mean(x, seed=seed, replicates=400)
+        assert mean == pytest.approx(x.mean())
+        assert low < mean < high
+        assert high - low == pytest.approx(2 * 1.96 * x.std() / np.sqrt(60), rel=0.25)
+        covered += low <= 1 <= high
+    assert 86 <= covered <= 99
+
+
+def test_the_bootstrap_of_a_mean_is_seeded_nested_and_flat_for_equal_values():
+    x = np.arange(20.0)
+    assert bootstrap_mean(x, seed=1) == bootstrap_mean(list(x), seed=1) != bootstrap_mean(x, seed=2)
+    _, low, high = bootstrap_mean(x, seed=1, level=0.5)
+    assert bootstrap_mean(x, seed=1)[1] < low < high < bootstrap_mean(x, seed=1)[2]
+    assert bootstrap_mean([0.25], seed=0) == bootstrap_mean([0.25] * 9, seed=0) == (0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize("values", [[], [1, np.nan], [np.inf], [[1.0, 2.0]], 3.0])
+def test_values_without_a_bootstrap_mean_are_named(values):
+    with pytest.raises(InvalidArgument, match="values"):
+        bootstrap_mean(values, seed=0)
+
+
+def test_bad_options_of_the_bootstrap_of_a_mean_are_named():
+    for wrong in ({"replicates": 98}, {"level": 0}, {"level": 1.0}):
+        with pytest.raises(InvalidArgument, match=next(iter(wrong))):
+            bootstrap_mean([1.0, 2.0], seed=0, **wrong)

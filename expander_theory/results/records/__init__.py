@@ -23,6 +23,7 @@ from expander_theory.results.records.evaluation import (
     Measurement,
     NullRecord,
 )
+from expander_theory.results.records.features import FeaturesRecord, ProbePoint, RawProbesRecord
 from expander_theory.results.records.finetune import FinetuneRecord
 from expander_theory.results.records.judged import AnswerRecord, JudgedRecord
 from expander_theory.results.records.masks import (
@@ -78,6 +79,7 @@ __all__ = [
     "EvaluationRecord",
     "ExpansionRow",
     "FailureRecord",
+    "FeaturesRecord",
     "FinetuneRecord",
     "FiringRates",
     "IdentifiabilityRecord",
@@ -93,8 +95,10 @@ __all__ = [
     "PairRecord",
     "PlantedPoint",
     "PlantedRecord",
+    "ProbePoint",
     "RateRecord",
     "RateTenth",
+    "RawProbesRecord",
     "Record",
     "RecoveryRecord",
     "StageRecord",

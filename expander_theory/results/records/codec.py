@@ -14,6 +14,7 @@ from expander_theory.results.records.base import Record
 from expander_theory.results.records.certified import CertifiedRecord
 from expander_theory.results.records.decoders import AmortisationRecord, NoveltyRecord, RecoveryRecord
 from expander_theory.results.records.evaluation import EvaluationRecord, NullRecord
+from expander_theory.results.records.features import FeaturesRecord, RawProbesRecord
 from expander_theory.results.records.finetune import FinetuneRecord
 from expander_theory.results.records.judged import AnswerRecord, JudgedRecord
 from expander_theory.results.records.masks import MaskRecord
@@ -42,7 +43,7 @@ RECORDS: dict[str, type[Record]] = {
         *(MaskRecord, CertifiedRecord, AttackRecord, CoverageRecord, CostRecord, IdentifiabilityRecord),
         *(StepRecord, RateRecord, StageRecord),
         *(PlantedRecord, TruthRecord, AgreementRecord),
-        *(AnswerRecord, JudgedRecord),
+        *(AnswerRecord, JudgedRecord, FeaturesRecord, RawProbesRecord),
     )
 }
 """Every kind of record by its name."""
