@@ -13,9 +13,9 @@ from experiments.commands.on_saes import OnSAEs
 class GroundTruth:
     """Beyond the paper: does pursuit find true features? On activations whose features are known.
 
-    TopK, BatchTopK and OMP, on dense decoders, learned supports and dense columns beside them; features that are dense,
-    sparse or both, more or fewer, correlated, in a hierarchy, with noise. Beside the known directions with each encoder,
-    codes that learned nothing, and what is proved of the features' own dictionary.
+    TopK, BatchTopK and OMP, on dense decoders, learned supports and dense columns beside them; features that are
+    dense, sparse or both, more or fewer, correlated, in a hierarchy, with noise. Beside the known directions with each
+    encoder, codes that learned nothing, and what is proved of the features' own dictionary.
     """
 
     preset: Literal["quick", "full"] = "quick"
@@ -39,8 +39,8 @@ class GroundTruth:
 class Features(OnSAEs):
     """Beyond the paper: are the features of compressed SAEs as good as a dense SAE's? Without and with a judge.
 
-    How well a token and a window of tokens predict firing, whether halves of the text agree, k-sparse probes of labelled
-    news, how alike two seeds are; by architecture, beside coordinates and other codes that have learned nothing.
+    How well a token and a window of tokens predict firing, whether halves of the text agree, k-sparse probes of
+    labelled news, how alike two seeds are; by architecture, beside coordinates and other codes without learning.
     """
 
     judge: str | None = None

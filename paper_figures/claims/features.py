@@ -133,9 +133,9 @@ FEATURES: Sequence[Claim] = (
         "features as good as dense ones",
         "Features of compressed SAEs are as interpretable as a dense SAE's.", OURS,
         "expander experiment features",
-        "no SAE on a mask or on blocks is below the dense TopK SAE, at every seed, in the median AUC with which a window "
-        "of tokens predicts firing, in the share of units that half of the text identifies, or in probes from five "
-        "features; partly: some SAE is below in none of them. Scores without a judge: they bound what a judge could find",
+        "no SAE on a mask or on blocks is below the dense TopK SAE, at every seed, in the median AUC with which a "
+        "window of tokens predicts firing, in the share of units that half of the text identifies, or in probes from "
+        "five features; partly: some SAE is below in none of them. These are scores without a judge",
         ("features",), _as_good,
     ),
     Claim(

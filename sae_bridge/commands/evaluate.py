@@ -162,9 +162,9 @@ _FINETUNED = (
 _SCORES = (
     "Units: features that fire at least ten times in held-out text; one whose codes have signs counts as two. Token, "
     "window: AUC with which the current token, or it and the four before, predict on held-out text that a unit fires, "
-    "median and quartiles; a unit with a token AUC of .95 or more is a token. Entropy: of the tokens on which it fires, "
-    "bits. Identified: its firings in one half of the documents are more like those in the other half, token by token, "
-    "than like any other unit's."
+    "median and quartiles; a unit with a token AUC of .95 or more is a token. Entropy: of the tokens on which it "
+    "fires, bits. Identified: its firings in one half of the documents are more like those in the other half, token "
+    "by token, than like any other unit's."
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from expander_theory.base import progress_bar
 from sae_bridge.activations import ActivationStore
@@ -59,7 +60,7 @@ def pieces(
         own = np.arange(start, min(start + step, count))
         h = store.context_rows(split, own)
         acts, indices = (
-            (part.cpu().numpy() for part in sae.encode(h.to(sae.device, sae.weight.dtype)))
+            _numpy(*sae.encode(h.to(sae.device, sae.weight.dtype)))
             if len(h)
             else (np.zeros((0, 1), np.float32), np.zeros((0, 1), np.int64))
         )
@@ -67,6 +68,10 @@ def pieces(
         row, column = np.nonzero(acts)
         feature, act = indices[row, column], acts[row, column].astype(np.float32)
         yield Piece(own, tokens[own], kept[own], *_summed(place[row], feature, act, sae.n))
+
+
+def _numpy(acts: Tensor, indices: Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    return acts.float().cpu().numpy(), indices.cpu().numpy()
 
 
 def _summed(

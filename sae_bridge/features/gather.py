@@ -56,6 +56,7 @@ class Look:
             require(require_int(name, getattr(self, name)) >= 1, name, getattr(self, name), "must be at least 1")
         least = self.quantiles * self.each
         require(self.pool >= least, "pool", self.pool, f"must be at least quantiles times each, {least}")
+        require(require_int("random", self.random) >= 0, "random", self.random, "must be at least 0")
         allowed = "must be at least 1, or None"
         require(self.contexts is None or self.contexts >= 1, "contexts", self.contexts, allowed)
         require_seed(self.seed)
@@ -112,9 +113,9 @@ def chosen_features(n: int, features: Sequence[int] = (), sample: int | None = N
         require(not wrong, "features", wrong, f"must be between 0 and n - 1 = {n - 1}")
         require(len(set(features)) == len(features), "features", list(features), "must be named once")
         return np.sort(np.asarray(features, np.int64))
+    require(sample is None or require_int("sample", sample) >= 1, "sample", sample, "must be at least 1")
     if sample is None or sample >= n:
         return np.arange(n)
-    require(sample >= 1, "sample", sample, "must be at least 1")
     return np.sort(generator(seed, "sample of features").choice(n, sample, replace=False)).astype(np.int64)
 
 
@@ -170,7 +171,8 @@ class _First:
             (np.ones(len(piece.token), np.int32), (piece.token, piece.feature)),
             shape=(piece.tokens.size, len(self.counts)),
         )
-        self.together += (fired[:, self.features].T @ fired).toarray()
+        pairs = (fired[:, self.features].T @ fired).tocoo()
+        self.together[pairs.coords] += pairs.data
         mine = self.place[piece.feature] >= 0
         feature, act, token = self.place[piece.feature[mine]], piece.act[mine], piece.token[mine]
         self.negative += np.bincount(feature[act < 0], minlength=len(self.features))
@@ -194,11 +196,10 @@ class _Second:
     def __init__(self, first: _First, look: Look, context: int, contexts: int) -> None:
         self.first, self.look, self.context = first, look, context
         self.windows_each = -(-context // look.window)
-        self.windows, self.peaks = _shown(first, look)
+        self.windows = _shown(first, look)
         if look.random:
             drawn = _random_windows(first.features, contexts * self.windows_each, look)
             self.windows = np.concatenate([self.windows, drawn], axis=1)
-            self.peaks = np.concatenate([self.peaks, np.zeros(drawn.shape, np.float32)], axis=1)
         c, examples = self.windows.shape
         self.acts = np.zeros((c, examples, look.window), np.float32)
         self.kept = np.zeros((c, examples, look.window), bool)
@@ -250,7 +251,7 @@ class _Second:
             self.kept[where][:length] = piece.kept[row, part]
 
     def found(self) -> Gathered:
-        first = self.first
+        first, largest = self.first, np.abs(self.acts).argmax(axis=2)[..., None]
         own = first.counts[first.features]
         return Gathered(
             features=first.features,
@@ -263,7 +264,7 @@ class _Second:
             low=first.low,
             high=first.high,
             windows=self.windows,
-            peaks=self.peaks,
+            peaks=np.take_along_axis(self.acts, largest, axis=2)[..., 0],
             acts=self.acts,
             kept=self.kept,
             ids=self.ids,
@@ -287,13 +288,13 @@ def _random_windows(features: Integers, total: int, look: Look) -> Integers:
     return found
 
 
-def _shown(first: _First, look: Look) -> tuple[Integers, NDArray[np.float32]]:
-    """Windows and peaks of the examples: the strongest, then some of each group of the sample, strongest first."""
+def _shown(first: _First, look: Look) -> Integers:
+    """Windows of the examples: the strongest, then some of each group of the sample, strongest first."""
     pool, sizes = first.pool, np.abs(first.pool.values)
     valid = pool.windows >= 0
     count = valid.sum(axis=1)
     order = np.lexsort((pool.windows, np.where(valid, -sizes, np.inf)), axis=1)  # by size, missing ones last
-    windows, values = (np.take_along_axis(x, order, axis=1) for x in (pool.windows, pool.values))
+    windows = np.take_along_axis(pool.windows, order, axis=1)
     draws_of = np.take_along_axis(pool.keys, order, axis=1)
     picked: list[Integers] = []
     for group in range(look.quantiles):
@@ -305,8 +306,4 @@ def _shown(first: _First, look: Look) -> tuple[Integers, NDArray[np.float32]]:
     at = np.concatenate(picked, axis=1)
     known = at >= 0
     more = np.where(known, np.take_along_axis(windows, np.maximum(at, 0), axis=1), -1)
-    peaks = np.where(known, np.take_along_axis(values, np.maximum(at, 0), axis=1), 0)
-    return (
-        np.concatenate([first.top.windows, more], axis=1),
-        np.concatenate([first.top.values, peaks], axis=1).astype(np.float32),
-    )
+    return np.concatenate([first.top.windows, more], axis=1)

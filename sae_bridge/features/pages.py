@@ -11,20 +11,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from expander_theory.base import InvalidFile
-from expander_theory.results import atomic_write
 from sae_bridge.features.describe import top_tokens
 from sae_bridge.features.spelling import marked, visible
 
 INDEX, DATA = "index.html", "features.json"
-_ASSETS = ("style.css", "pages.js")
+_ASSETS, _SCRIPT = ("style.css", "pages.js"), "features.js"
 
 
 def require_writable(folder: Path, *, force: bool = False) -> None:
-    """Raise :class:`InvalidFile` unless the folder is new, empty or holds pages; pages themselves only with ``force``."""
+    """Raise :class:`InvalidFile` unless the folder is new or empty, or holds pages and ``force`` is given."""
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / INDEX).is_file() or not (folder / DATA).is_file():
-        unfinished = all(path.name in (*_ASSETS, "feature") for path in folder.iterdir())
+        ours = (*_ASSETS, "feature", DATA, _SCRIPT)
+        unfinished = all(path.name in ours or path.name.startswith(".") for path in folder.iterdir())
         if not unfinished:
             raise InvalidFile(folder, "is not empty and holds no pages of features; choose another folder")
     elif not force:
@@ -49,6 +49,9 @@ def write_pages(folder: Path, about: Mapping[str, Any], features: Iterable[Mappi
     numbers, rows = [int(j) for j in about["features"]], []
     beside = {j: (numbers[i - 1] if i else None, numbers[i + 1] if i + 1 < len(numbers) else None)
               for i, j in enumerate(numbers)}  # fmt: skip
+    (folder / INDEX).unlink(missing_ok=True)  # until everything is there, these pages count as unfinished
+    for path in sorted((folder / "feature").glob("*")):
+        path.unlink()
     for asset in _ASSETS:
         source = templates.loader and templates.loader.get_source(templates, asset)[0]
         written += _write(folder / asset, source or "")
@@ -61,7 +64,7 @@ def write_pages(folder: Path, about: Mapping[str, Any], features: Iterable[Mappi
         rows.append(_row(fields))
     index = {"digits": digits, "title": about["title"], "facts": about["facts"], "features": rows}
     text = _json(index)
-    written += _write(folder / DATA, text) + _write(folder / "features.js", f"window.FEATURES = {text};\n")
+    written += _write(folder / DATA, text) + _write(folder / _SCRIPT, f"window.FEATURES = {text};\n")
     return written + _write(folder / INDEX, templates.get_template("index.html").render(about=about, rows=rows))
 
 
@@ -133,7 +136,8 @@ def _json(fields: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, text: str) -> int:
+    """Not atomically: pages without an index count as unfinished and are written again."""
     raw = text.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, raw)
+    path.write_bytes(raw)
     return len(raw)

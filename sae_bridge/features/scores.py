@@ -99,10 +99,11 @@ def feature_scores(
         progress: show a bar.
 
     Raises:
-        InvalidArgument: a window or a least number below 1.
+        InvalidArgument: a window, a least number or contexts below 1.
     """
     require(require_int("window", window) >= 1, "window", window, "must be at least 1")
     require(require_int("least", least) >= 1, "least", least, "must be at least 1")
+    require(contexts is None or require_int("contexts", contexts) >= 1, "contexts", contexts, "must be at least 1")
     ids = np.unique(np.concatenate([store.tokens(split).numpy().ravel() for split in ("train", "held_out")]))
     fitted = [_Fitted(sae.n, len(ids), window) for _ in range(2)]
     chosen_on, tested = _Tested(sae.n, window), _Tested(sae.n, window)

@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_BLANK = re.compile(r"[\u034f\u115f\u1160\u2800\u3164\ufe00-\ufe0f\uffa0]")
+"""Characters that Python calls printable and that nobody sees."""
 _SHOWN = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 
 
@@ -64,13 +66,15 @@ def _decoded(raw: bytes) -> str:
 
 
 def marked(text: str) -> str:
-    """A token's text by itself: every space as ``␣``, line ends and tabs by their signs, control characters as escapes."""
+    """A token's text by itself: every space as ``␣``, line ends and tabs by signs, control characters as escapes."""
     return visible(text).replace(" ", "␣")
 
 
 def visible(text: str) -> str:
     """Text in which nothing is invisible but plain spaces: line ends, tabs, control and format characters are shown."""
-    return "".join(_SHOWN.get(char) or (char if char.isprintable() else _escape(char)) for char in text)
+    return "".join(
+        _SHOWN.get(char) or (char if char.isprintable() and not _BLANK.match(char) else _escape(char)) for char in text
+    )
 
 
 def _escape(char: str) -> str:

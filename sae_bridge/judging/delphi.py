@@ -8,6 +8,7 @@ eai-delphi 0.1; codes with signs are written by their size, because delphi knows
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def export_delphi(
     tokens = tokens if contexts is None else tokens[:contexts]
     at, acts = _firings(sae, store, split, len(tokens), progress)
     ends = np.linspace(0, sae.n, parts + 1).astype(np.int64)
-    for start, end in zip(ends[:-1], ends[1:], strict=True):
+    for start, end in pairwise(ends):
         own = (at[:, 2] >= start) & (at[:, 2] < end)
         arrays = {
             "locations": torch.from_numpy(_smallest(at[own] - np.array([0, 0, start]))),

@@ -7,6 +7,7 @@ windows, wrong marks are drawn anew for each text, and texts without activity ar
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +31,13 @@ class Example:
     Attributes:
         tokens: spelled.
         acts: |activation| of the feature on each, (window,).
+        kept: which of them count, (window,).
         active: whether the feature is active in it.
     """
 
     tokens: tuple[str, ...]
     acts: NDArray[np.float32]
+    kept: NDArray[np.bool_]
     active: bool
 
     def marks(self) -> NDArray[np.bool_]:
@@ -87,6 +90,14 @@ class Shown:
     explain: tuple[Example, ...]
     test: tuple[Example, ...]
 
+    @property
+    def sha256(self) -> str:
+        """Hash of the texts and of the feature's activations in them."""
+        digest = hashlib.sha256()
+        for example in (*self.explain, *self.test):
+            digest.update("\0".join(example.tokens).encode(errors="surrogatepass") + example.acts.tobytes())
+        return digest.hexdigest()
+
 
 def shown_features(
     sae: AnySAE,
@@ -134,7 +145,7 @@ def shown_features(
         if len(active) < strongest + others or len(quiet) < sizes.test:
             continue
         rng = generator(sizes.seed, f"examples of feature {feature}")
-        drawn = rng.permutation(np.arange(strongest, strongest + others))
+        drawn = rng.permutation(np.arange(strongest, len(active)))[:others]
         tested = np.sort(drawn[: sizes.test])
         explain = [active[j] for j in range(strongest)] + [active[j] for j in np.sort(drawn[sizes.test :])]
         test = [active[j] for j in tested] + quiet[: sizes.test]
@@ -148,7 +159,7 @@ def _active(seen: Gathered, i: int, spelling: Spelling, strongest: int, pool: in
     top = set(seen.windows[i, :strongest].tolist())
     sampled = range(strongest, strongest + pool)
     chosen = [*range(strongest), *(e for e in sampled if seen.windows[i, e] not in top)]
-    return [_example(seen.ids[i, e], seen.acts[i, e], spelling) for e in chosen if seen.windows[i, e] >= 0]
+    return [_example(seen, i, e, spelling) for e in chosen if seen.windows[i, e] >= 0]
 
 
 def _quiet(seen: Gathered, i: int, spelling: Spelling, first: int) -> list[Example]:
@@ -156,11 +167,13 @@ def _quiet(seen: Gathered, i: int, spelling: Spelling, first: int) -> list[Examp
     found = []
     for e in range(first, seen.windows.shape[1]):
         if seen.windows[i, e] >= 0 and seen.kept[i, e].any() and not seen.acts[i, e].any():
-            found.append(_example(seen.ids[i, e], seen.acts[i, e], spelling))
+            found.append(_example(seen, i, e, spelling))
     return found
 
 
-def _example(ids: NDArray[np.int64], acts: NDArray[np.float32], spelling: Spelling) -> Example:
+def _example(seen: Gathered, i: int, e: int, spelling: Spelling) -> Example:
+    ids = seen.ids[i, e]
     length = int((ids >= 0).sum())
-    sizes = np.abs(acts[:length])
-    return Example(tuple(spelling.text(int(t)) for t in ids[:length]), sizes, bool((sizes > 0).any()))
+    sizes = np.abs(seen.acts[i, e, :length])
+    tokens = tuple(spelling.text(int(t)) for t in ids[:length])
+    return Example(tokens, sizes, seen.kept[i, e, :length], bool((sizes > 0).any()))

@@ -36,8 +36,8 @@ class Cost:
     def __str__(self) -> str:
         known = f" ({self.known:,} more are answered already)" if self.known else ""
         return (
-            f"{self.questions:,} questions{known}: about {self.tokens:,} tokens of prompts, at most {self.answers:,} of "
-            "answers"
+            f"{self.questions:,} questions{known}: about {self.tokens:,} tokens of prompts, at most "
+            f"{self.answers:,} of answers"
         )
 
 
@@ -46,12 +46,14 @@ class Answers:
 
     Args:
         judge: who answers.
-        ledger: open for appending.
+        ledger: open for appending; or None, where nothing is to be asked.
+        known: answers from before, where there is no ledger open.
     """
 
-    def __init__(self, judge: Judge, ledger: Ledger) -> None:
+    def __init__(self, judge: Judge, ledger: Ledger | None, known: Sequence[AnswerRecord] = ()) -> None:
         self.judge, self._ledger = judge, ledger
-        self._known = {record.asked: record.answer for record in ledger.of(AnswerRecord)}
+        stored = known if ledger is None else ledger.of(AnswerRecord)
+        self._known = {record.asked: record.answer for record in stored}
 
     def knows(self, system: str, user: str, most: int) -> bool:
         """Whether a question was answered before."""
@@ -61,8 +63,9 @@ class Answers:
         """The answer, stored before it is returned."""
         asked = asked_hash(self.judge, system, user, most)
         if asked not in self._known:
-            answer = self.judge.answer(system, user, most)
-            self._ledger.append(AnswerRecord(asked=asked, answer=answer.encode(errors="replace").decode()))
+            assert self._ledger is not None, "nothing is asked without a ledger"
+            answer = self.judge.answer(system, user, most).encode(errors="replace").decode()
+            self._ledger.append(AnswerRecord(asked=asked, answer=answer))
             self._known[asked] = answer
         return self._known[asked]
 
@@ -75,8 +78,10 @@ def identity(judge: Judge, prompts: Mapping[str, str], sizes: Sizes, about: Mapp
 def cost(
     shown: Mapping[str, Sequence[Shown]], judge: Judge, prompts: Mapping[str, str], sizes: Sizes, answers: Answers
 ) -> Cost:
-    """What :func:`judge_features` would ask. Tests of features that are not explained yet are counted with a usual phrase."""
-    count = tokens = most = known = 0
+    """What :func:`judge_features` would ask; without an explanation yet, its tests are counted with a usual one."""
+    count = tokens = most = 0
+    met: set[str] = set()
+    known: set[str] = set()
     usual = "a phrase of a dozen words that says when this one is active"
     for features in shown.values():
         for one in features:
@@ -86,12 +91,14 @@ def cost(
             asked = [("explain", user, EXPLAINED)]
             asked += [(q.test, q.user, ANSWERED) for q in questions(one, phrase, sizes.at_once, sizes.seed)]
             for name, text, limit in asked:
+                key = asked_hash(judge, prompts[name], text, limit)
                 if answers.knows(prompts[name], text, limit):
-                    known += 1
-                else:
+                    known.add(key)
+                elif key not in met or not explained:
                     count, most = count + 1, most + limit
                     tokens += judge.count(prompts[name], text)
-    return Cost(count, tokens, most, known)
+                met.add(key)
+    return Cost(count, tokens, most, len(known))
 
 
 def judge_features(
@@ -109,15 +116,15 @@ def judge_features(
     Raises:
         JudgeFailed: the judge gave no answer.
     """
-    known = {(record.sae, record.feature): record for record in ledger.of(JudgedRecord)}
+    known = {(record.sae, record.feature, record.shown): record for record in ledger.of(JudgedRecord)}
     every = [(sae, one) for sae, features in shown.items() for one in features]
     order = generator(sizes.seed, "order of the features before the judge").permutation(len(every))
-    todo = [every[i] for i in order if (every[i][0], every[i][1].feature) not in known]
+    todo = [every[i] for i in order if (every[i][0], every[i][1].feature, every[i][1].sha256) not in known]
     for sae, one in progress_bar(todo, unit="feature", desc="judge", show=bool(todo)):
         record = _judged(sae, one, answers, prompts, sizes)
         ledger.append(record)
-        known[sae, one.feature] = record
-    return [known[sae, one.feature] for sae, one in every]
+        known[sae, one.feature, one.sha256] = record
+    return [known[sae, one.feature, one.sha256] for sae, one in every]
 
 
 def _judged(sae: str, shown: Shown, answers: Answers, prompts: Mapping[str, str], sizes: Sizes) -> JudgedRecord:
@@ -130,6 +137,7 @@ def _judged(sae: str, shown: Shown, answers: Answers, prompts: Mapping[str, str]
     return JudgedRecord(
         sae=sae,
         feature=shown.feature,
+        shown=shown.sha256,
         explanation=explanation,
         detection=found["detection"],
         fuzzing=found["fuzzing"],

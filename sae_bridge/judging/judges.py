@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import torch
+from jinja2.exceptions import TemplateError
 
 from expander_theory.base import ExpanderTheoryError, InvalidArgument, require
 from sae_bridge.models import LanguageModel, load_language_model
@@ -72,9 +74,8 @@ class LocalJudge:
         ids = torch.tensor([self._ids(system, user)], device=self.model.device)
         longest = self.model.longest_context
         if longest is not None and ids.shape[1] + most > longest:
-            raise JudgeFailed(
-                f"a prompt of {ids.shape[1]} tokens is too long for {self.model.name}, which has {longest}"
-            )
+            asked = f"a prompt of {ids.shape[1]} tokens and {most} of an answer"
+            raise JudgeFailed(f"{asked} are too many for {self.model.name}, which has {longest}")
         network: Any = self.model.model
         pad = self.model.tokenizer.pad_token_id
         out = network.generate(
@@ -90,7 +91,11 @@ class LocalJudge:
         tokenizer = self.model.tokenizer
         if getattr(tokenizer, "chat_template", None):
             messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            try:
+                text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            except TemplateError:  # some templates know no system
+                messages = [{"role": "user", "content": f"{system}\n\n{user}"}]
+                text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
             return tokenizer(text, add_special_tokens=False)["input_ids"]
         return tokenizer(f"{system}\n\n{user}\n\n")["input_ids"]
 
@@ -110,8 +115,14 @@ class EndpointJudge:
     seconds: float = _SECONDS
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        sound = parts.scheme in ("http", "https") and bool(parts.netloc)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError as error:
+            raise InvalidArgument("judge", repr(self.url), f"must be an address ({error})") from None
+        try:
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # no such port
+            sound = False
         require(sound, "judge", repr(self.url), "must be an http or https address")
         require(bool(self.model), "judge_model", repr(self.model), "must name the model that the endpoint serves")
 
@@ -138,8 +149,8 @@ class EndpointJudge:
                 said = f"{error.code} {error.reason}: {error.read()[:300].decode(errors='replace')}"
                 if error.code not in (408, 429) and error.code < 500:
                     break
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                said = str(getattr(error, "reason", error))
+            except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+                said = str(getattr(error, "reason", error)) or type(error).__name__
         raise JudgeFailed(f"{self._address}: {said}")
 
     @property
@@ -149,18 +160,31 @@ class EndpointJudge:
 
     def _asked(self, body: dict[str, Any]) -> str:
         headers = {"Content-Type": "application/json"}
-        if os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {os.environ[KEY]}"
+        key = os.environ.get(KEY, "").strip()
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self._address, json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=self.seconds) as response:
+        with _OPENER.open(request, timeout=self.seconds) as response:
             raw = response.read()
         try:
             text = json.loads(raw)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError):
             raise JudgeFailed(f"{self._address}: answered {raw[:300]!r}, which holds no choice's message") from None
+        if text is None:  # it said nothing, such as by refusing: an answer that cannot be read
+            return ""
         if not isinstance(text, str):
             raise JudgeFailed(f"{self._address}: its message holds no text")
         return text
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Another host must not get the key."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def judge_named(source: str, model: str | None = None, *, device: str = "cpu") -> Judge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -20,7 +21,7 @@ from sae_bridge.judging.examples import Example, Shown
 Test = Literal["detection", "fuzzing"]
 TESTS: tuple[Test, ...] = ("detection", "fuzzing")
 PROMPTS = ("explain", *TESTS)
-_SAID = re.compile(r"\[EXPLANATION\]:\s*(.*)", re.DOTALL)
+_SAID = re.compile(r"\[EXPLANATION\]:")
 _LIST = re.compile(r"\[[^\[\]]*\]")
 UNEXPLAINED = "(no explanation)"
 
@@ -43,7 +44,7 @@ class Question:
 
 
 def read_prompts(folder: Path | None = None) -> dict[str, str]:
-    """The system prompts by name: those of this package, or ``explain.txt``, ``detection.txt``, ``fuzzing.txt`` of a folder.
+    """The system prompts by name: those of this package, or ``explain.txt`` and so on of a folder.
 
     Raises:
         InvalidFile: one of them is missing, empty or no text.
@@ -74,9 +75,10 @@ def explanation_question(shown: Shown) -> str:
 
 
 def explanation_in(answer: str) -> str:
-    """What an answer gives as the explanation: after ``[EXPLANATION]:``, else its last line that is not empty."""
-    said = _SAID.search(answer)
-    lines = (said[1] if said else answer).strip().splitlines()
+    """What an answer gives as the explanation: after its last ``[EXPLANATION]:``, else its last line with text."""
+    parts = _SAID.split(answer)
+    said = len(parts) > 1
+    lines = parts[-1].strip().splitlines()
     kept = [line.strip() for line in lines if line.strip()]
     return (kept[0] if said else kept[-1]) if kept else UNEXPLAINED
 
@@ -99,19 +101,20 @@ def _tested(test: Test, shown: Shown, place: int, example: Example, seed: int) -
         return example.text()
     if example.active:
         return example.text(example.marks())
-    usual = math.ceil(np.mean([one.marks().sum() for one in shown.test if one.active]))
     rng = generator(seed, f"wrong marks of feature {shown.feature}, text {place}")
+    count = int(rng.choice([one.marks().sum() for one in shown.test if one.active]))  # counts give nothing away
+    able = np.flatnonzero(example.kept)
     marks = np.zeros(len(example.tokens), bool)
-    marks[rng.choice(len(marks), min(len(marks), usual), replace=False)] = True
+    marks[rng.choice(able, min(len(able), count), replace=False)] = True
     return example.text(marks)
 
 
 def answers_in(answer: str, count: int) -> tuple[int, ...] | None:
-    """The list of ``count`` ones and zeros in an answer; None where it holds no such list."""
-    for part in _LIST.findall(answer):
+    """The last list of ``count`` ones and zeros in an answer; None where it holds no such list."""
+    for part in reversed(_LIST.findall(answer)):
         try:
-            values = json.loads(part)
-        except ValueError:
+            values = ast.literal_eval(part.replace("true", "True").replace("false", "False"))
+        except (ValueError, SyntaxError):
             continue
         if isinstance(values, list) and len(values) == count and all(v in (0, 1) for v in values):
             return tuple(int(v) for v in values)

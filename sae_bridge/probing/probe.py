@@ -53,12 +53,17 @@ def probes(name: str, x: Floats, texts: LabelledTexts, ks: Iterable[int | None],
         seed: of the bootstrap; the same for every set of features, so that its resamples are.
 
     Raises:
-        InvalidArgument: features of another number of texts, or a k below 1.
+        InvalidArgument: features of another number of texts, a k below 1, or fewer than two labels that have texts for
+            training and for testing.
     """
-    require(
-        len(x) == len(texts.texts), "x", f"of shape {x.shape}", f"must have a row for each of {len(texts.texts)} texts"
-    )
+    count = len(texts.texts)
+    require(len(x) == count, "x", f"of shape {x.shape}", f"must have a row for each of {count} texts")
     test, labels = np.asarray(texts.test), np.asarray(texts.labels)
+    both = set(labels[~test]) & set(labels[test])
+    few = f"with {len(both)} labels for training and testing alike"
+    require(len(both) >= 2, "texts", few, "must have two such labels at least: take more documents")
+    inside = np.isin(labels, sorted(both))
+    x, test, labels = x[inside], test[inside], labels[inside]
     mean, scale = x[~test].mean(axis=0), x[~test].std(axis=0)
     z = (x - mean) / np.where(scale > 0, scale, 1)
     found = []
@@ -67,13 +72,13 @@ def probes(name: str, x: Floats, texts: LabelledTexts, ks: Iterable[int | None],
         if k is not None and k > x.shape[1]:
             continue
         hits, chosen = [], {}
-        for label in sorted(set(labels[~test]) & set(labels[test])):
+        for label in sorted(both):
             own = labels == label
             best = np.arange(x.shape[1]) if k is None else _best(z[~test], own[~test], k)
             chosen[str(label)] = [] if k is None else best.tolist()
             said = _fitted(z[~test][:, best], own[~test]).predict(z[test][:, best])
             hits.append((own[test], said == own[test]))
-        accuracy, low, high = _balanced(hits, seed)
+        accuracy, low, high = _balanced(hits, labels[test], seed)
         found.append(Probe(name, k, accuracy, low, high, chosen))
     return found
 
@@ -93,18 +98,24 @@ def _fitted(z: Floats, own: NDArray[np.bool_]) -> Any:
         return LogisticRegression(C=1.0, max_iter=1000, class_weight="balanced").fit(z, own)
 
 
-def _balanced(hits: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]], seed: int) -> tuple[float, float, float]:
-    """Mean balanced accuracy over labels, and its percentile interval over resampled test texts."""
+def _balanced(
+    hits: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]], labels: NDArray[Any], seed: int
+) -> tuple[float, float, float]:
+    """Mean balanced accuracy over labels, and its percentile interval over test texts, resampled label by label."""
     own, right = (np.stack(parts) for parts in zip(*hits, strict=True))  # (labels, test texts)
 
     def score(weights: NDArray[np.int64]) -> float:
         ones, zeros = (right * own) @ weights, (right * ~own) @ weights
-        of_ones, of_zeros = own @ weights, ~own @ weights
-        known = (of_ones > 0) & (of_zeros > 0)
-        return float((ones[known] / of_ones[known] + zeros[known] / of_zeros[known]).mean() / 2)
+        return float((ones / (own @ weights) + zeros / (~own @ weights)).mean() / 2)
 
     count = own.shape[1]
     rng = generator(seed, "bootstrap of test texts")
-    draws = [score(np.bincount(rng.integers(count, size=count), minlength=count)) for _ in range(_RESAMPLES)]
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+    def resampled() -> NDArray[np.int64]:
+        drawn = np.concatenate([group[rng.integers(len(group), size=len(group))] for group in groups])
+        return np.bincount(drawn, minlength=count)
+
+    draws = [score(resampled()) for _ in range(_RESAMPLES)]
     low, high = np.quantile(draws, (0.025, 0.975))
     return score(np.ones(count, np.int64)), float(low), float(high)

@@ -187,7 +187,10 @@ def conditions(scale: TruthScale) -> list[Condition]:
             Condition(f"l0-{l0}", f"{l0} features a token", base.changed(l0=float(l0)), l0, plain)
             for l0 in (k // 2, 2 * k)
         ),
-        *(Condition(f"k{given}", f"k = {given} for {k} features a token", base, given, plain) for given in (k // 2, 2 * k)),
+        *(
+            Condition(f"k{given}", f"k = {given} for {k} features a token", base, given, plain)
+            for given in (k // 2, 2 * k)
+        ),
         Condition("correlated", "correlated firing", base.changed(correlation=LowRank(25, 0.15)), k, plain),
         Condition("hierarchy", "parents and exclusive children", base.changed(hierarchy=forest), k, plain),
         Condition("noise", "noise, 30 % of the norm", base.changed(noise=0.3 * k**0.5), k, plain),

@@ -1,8 +1,8 @@
 """Which column of an SAE stands for which known feature: directions matched one to one, and how firing agrees.
 
-Sources: mean correlation coefficient after the Hungarian assignment, as in the identifiability literature (Hyvarinen and
-Morioka 2016) and in SynthSAEBench (2026), whose precision, recall and F1 of firing these are; absorption after Chanin et
-al. (2024), here with the hierarchy known.
+Sources: mean correlation coefficient after the Hungarian assignment, as in the identifiability literature (Hyvarinen
+and Morioka 2016) and in SynthSAEBench (2026), whose precision, recall and F1 of firing these are; absorption after
+Chanin et al. (2024), here with the hierarchy known.
 """
 
 from __future__ import annotations

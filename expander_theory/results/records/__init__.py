@@ -23,9 +23,16 @@ from expander_theory.results.records.evaluation import (
     Measurement,
     NullRecord,
 )
-from expander_theory.results.records.features import FeaturesRecord, ProbePoint, RawProbesRecord
-from expander_theory.results.records.finetune import FinetuneRecord
-from expander_theory.results.records.judged import AnswerRecord, JudgedRecord
+from expander_theory.results.records.features import (
+    AgreementRecord,
+    AnswerRecord,
+    FeaturesRecord,
+    JudgedRecord,
+    PlantedRecord,
+    ProbePoint,
+    RawProbesRecord,
+    TruthRecord,
+)
 from expander_theory.results.records.masks import (
     DICTIONARY_TITLES,
     MASK_TITLES,
@@ -34,7 +41,6 @@ from expander_theory.results.records.masks import (
     MaskRecord,
     renamed,
 )
-from expander_theory.results.records.structure import StructureRecord
 from expander_theory.results.records.suite import BaselinesRecord, MembershipRecord, PairRecord
 from expander_theory.results.records.sweep import (
     BlockRecord,
@@ -52,7 +58,7 @@ from expander_theory.results.records.theory import (
     MethodCost,
 )
 from expander_theory.results.records.training import RateRecord, StageRecord, StepRecord
-from expander_theory.results.records.truth import AgreementRecord, PlantedRecord, TruthRecord
+from expander_theory.results.records.trials import FinetuneRecord, StructureRecord
 
 __all__ = [
     "DICTIONARY_TITLES",

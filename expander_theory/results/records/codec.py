@@ -14,11 +14,16 @@ from expander_theory.results.records.base import Record
 from expander_theory.results.records.certified import CertifiedRecord
 from expander_theory.results.records.decoders import AmortisationRecord, NoveltyRecord, RecoveryRecord
 from expander_theory.results.records.evaluation import EvaluationRecord, NullRecord
-from expander_theory.results.records.features import FeaturesRecord, RawProbesRecord
-from expander_theory.results.records.finetune import FinetuneRecord
-from expander_theory.results.records.judged import AnswerRecord, JudgedRecord
+from expander_theory.results.records.features import (
+    AgreementRecord,
+    AnswerRecord,
+    FeaturesRecord,
+    JudgedRecord,
+    PlantedRecord,
+    RawProbesRecord,
+    TruthRecord,
+)
 from expander_theory.results.records.masks import MaskRecord
-from expander_theory.results.records.structure import StructureRecord
 from expander_theory.results.records.suite import BaselinesRecord, MembershipRecord, PairRecord
 from expander_theory.results.records.sweep import (
     BlockRecord,
@@ -29,7 +34,7 @@ from expander_theory.results.records.sweep import (
 )
 from expander_theory.results.records.theory import AttackRecord, CostRecord, CoverageRecord, IdentifiabilityRecord
 from expander_theory.results.records.training import RateRecord, StageRecord, StepRecord
-from expander_theory.results.records.truth import AgreementRecord, PlantedRecord, TruthRecord
+from expander_theory.results.records.trials import FinetuneRecord, StructureRecord
 from expander_theory.results.typed import Where, converted
 
 KIND_KEY, VERSION_KEY = "record", "version"

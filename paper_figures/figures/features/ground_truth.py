@@ -20,10 +20,10 @@ MEASURES = ("fvu", "mcc", "found", "precision", "recall", "f1", "f1_thresholded"
 NOTE = (
     "Activations with known features, held-out sample; means over seeds of the SAEs. MCC: mean |cosine| of columns and "
     "features, matched one to one (Hungarian). Found: |cosine| of .9 or more. Precision, recall and F1: of firing, "
-    "feature by feature; 'thresholded': with each column's best threshold from another sample; 'by column': each column "
-    "against its nearest feature, as SynthSAEBench has it. Split: two columns of |cosine| of .5 or more; absorbed: of "
-    "pairs of parent and child. Again: pairwise MCC of two seeds. 'The known directions' have the best decoder and no "
-    "training; random directions and coordinates have learned nothing."
+    "feature by feature; 'thresholded': with each column's best threshold from another sample; 'by column': each "
+    "column against its nearest feature, as SynthSAEBench has it. Split: two columns of |cosine| of .5 or more; "
+    "absorbed: of pairs of parent and child. Again: pairwise MCC of two seeds. 'The known directions' have the best "
+    "decoder and no training; random directions and coordinates have learned nothing."
 )
 LAWS = (
     "Certified k: OMP recovers every code this sparse (Tropp 2004). Guaranteed: share of true supports with ERC < 1; "

@@ -10,6 +10,7 @@
       if (event.key === "ArrowDown" || event.key === "ArrowUp") {
         const links = [...body.querySelectorAll("a")];
         const at = links.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
+        if (at === links.length && !more.hidden) { draw(); links.push(...[...body.querySelectorAll("a")].slice(at)); }
         if (at >= 0 && at < links.length) { event.preventDefault(); links[at].focus(); }
         else if (at < 0) { search.focus(); }
       }
@@ -27,8 +28,11 @@
   const body = document.querySelector("#features tbody"), more = document.getElementById("more");
   const heads = [...document.querySelectorAll("th button")];
   const explained = features.some((f) => f.explanation), scored = features.some((f) => f.score !== null);
-  const text = features.map((f) =>
-    [...f.fires_on, ...f.promotes, f.explanation || ""].join("\n").replaceAll("␣", " ").toLowerCase());
+  // a token is found as the table shows it, ␣ and all, and as one types it
+  const text = features.map(function (f) {
+    const tokens = [...f.fires_on, ...f.promotes].join("\n");
+    return [tokens, tokens.replaceAll("␣", " "), f.explanation || ""].join("\n").toLowerCase();
+  });
   let order = features.map((_, i) => i), shown = 0, key = "feature", down = false;
 
   for (const cell of document.querySelectorAll("th.explanation")) cell.hidden = !explained;
@@ -66,9 +70,8 @@
   }
   function refresh() {
     const wanted = search.value.toLowerCase();
-    const trimmed = wanted.trim();
     order = features.map((_, i) => i).filter((i) =>
-      !trimmed || String(features[i].feature) === trimmed || text[i].includes(wanted) || text[i].includes(trimmed));
+      !wanted.trim() || String(features[i].feature) === wanted.trim() || text[i].includes(wanted));
     order.sort((a, b) => {
       const x = features[a][key], y = features[b][key];
       if (x === null || y === null) return (x === null) - (y === null);  // without a number: always last

@@ -18,7 +18,7 @@ from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.cli import main
 from expander_theory.results import JudgedRecord, Ledger, read_records
 from sae_bridge import judging
-from sae_bridge.commands.features import Features
+from sae_bridge.commands.on_features.pages import Features
 from sae_bridge.judging import KEY, Answers, EndpointJudge, Example, JudgeFailed, Shown, Sizes, judges
 from sae_bridge.sae import TopKSAE
 
@@ -35,7 +35,7 @@ def feature(number, words="x"):
         tokens = tuple(f" {words}{number}.{i}.{j}" for j in range(6))
         acts = np.zeros(6, np.float32)
         acts[i % 5 : i % 5 + 1 + i % 2] = float(active)
-        return Example(tokens, acts, active)
+        return Example(tokens, acts, np.ones(len(acts), bool), active)
 
     test = [text(i, i % 2 == 0) for i in range(8)]
     return Shown(number, tuple(text(10 + i, True) for i in range(3)), tuple(test))
@@ -214,7 +214,7 @@ def test_a_server_in_trouble_is_asked_again(status):
         ((200, b"{", "cut"), 4, "."),
         ((200, b"<html>"), 1, "answered b'<html>', which holds no choice's message"),
         *(((200, x), 1, "no choice's") for x in (b"\xff", b'{"choices": []}', b'{"id": 3}', b"[1]", b"")),
-        ((200, b'{"choices": [{"message": {"content": null}}]}'), 1, "its message holds no text"),
+        ((200, b'{"choices": [{"message": {"content": 3}}]}'), 1, "its message holds no text"),
     ],
 )
 def test_a_server_that_gives_no_answer_is_a_clear_error(answer, times, said):
@@ -223,6 +223,11 @@ def test_a_server_that_gives_no_answer_is_a_clear_error(answer, times, said):
             EndpointJudge(url, "m").answer("s", "u", 5)
         assert str(raised.value).startswith(f"{url}/v1/chat/completions: ")
     assert len(asked) == times
+
+
+def test_a_server_that_says_nothing_gave_an_answer_that_cannot_be_read():
+    with server(lambda *_: (200, b'{"choices": [{"message": {"content": null}}]}')) as (url, _):
+        assert EndpointJudge(url, "m").answer("s", "u", 5) == ""
 
 
 def test_a_server_that_is_slow_or_not_there_is_a_clear_error():
@@ -286,7 +291,7 @@ def test_the_command_tells_the_cost_then_judges_and_pages_show_it(tmp_path, tiny
 def test_pages_show_what_was_said_of_this_sae_and_not_of_one_with_a_like_name(tmp_path, tiny_store, saes):
     with Ledger(judging.ledger_in(tmp_path / "judged"), {"kind": "judged features"}) as ledger:
         for folder, said in zip(saes, ("right", "wrong"), strict=True):
-            counts = {"feature": 3, "unread": 0, "questions": 1}
+            counts = {"feature": 3, "shown": 64 * "0", "unread": 0, "questions": 1}
             ledger.append(JudgedRecord(sae=str(folder), explanation=said, detection=1.0, fuzzing=None, **counts))
     pages = Features(sae=saes[0], activations=Path("a"), out=Path("o"), judged=tmp_path / "judged")
     assert [(j, v.explanation, v.score) for j, v in pages._verdicts().items()] == [(3, "right", 1.0)]

@@ -78,7 +78,7 @@ def test_a_folder_of_folders_is_read_label_by_label(tmp_path):
 
 
 def test_a_folder_without_labels_is_refused(tmp_path):
-    with pytest.raises(InvalidFile, match="has texts of 0 labels for training; 2 needed"):
+    with pytest.raises(InvalidFile, match="has texts for training and for testing of 0 labels; 2 are needed"):
         read_labelled(str(tmp_path))
 
 
@@ -86,12 +86,15 @@ def test_a_folder_without_labels_is_refused(tmp_path):
     ("content", "said"),
     [
         (b"", "has no column 'text'"),
-        (b"text,label\n", "has texts of 0 labels for training"),
+        (b"text,label\n", "has texts for training and for testing of 0 labels"),
         (b"text,kind\na,b\n", r"has no column 'label'; its columns are \['text', 'kind'\]"),
         (b"body,label\na,b\n", "has no column 'text'"),
-        (b"text,label\n" + b"".join(b"t%d,one\n" % i for i in range(40)), "has texts of 1 label for training; 2"),
+        (
+            b"text,label\n" + b"".join(b"t%d,one\n" % i for i in range(40)),
+            "has texts for training and for testing of 1 label; 2",
+        ),
         (b"text,label\nna\xefve,b\n", "cannot be read as CSV"),
-        (b"text,label\nonly a text\n,\n", "has texts of 0 labels"),
+        (b"text,label\nonly a text\n,\n", "has texts for training and for testing of 0 labels"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(tmp_path, content, said):

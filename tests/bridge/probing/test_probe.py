@@ -86,7 +86,8 @@ def test_accuracy_is_the_mean_over_labels_of_balanced_accuracy():
     own = np.tile(np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0]], bool), 10)
     right = np.tile(np.array([[1, 0, 1, 1, 1, 0], [1, 1, 1, 1, 0, 1]], bool), 10)
     expected = ((1 / 2 + 3 / 4) / 2 + (2 / 3 + 1) / 2) / 2
-    assert _balanced(list(zip(own, right, strict=True)), 0)[0] == pytest.approx(expected)
+    labels = np.tile(np.array(["a", "a", "b", "b", "b", "c"]), 10)
+    assert _balanced(list(zip(own, right, strict=True)), labels, 0)[0] == pytest.approx(expected)
 
 
 def test_test_texts_do_not_choose_features():

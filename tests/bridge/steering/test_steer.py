@@ -46,7 +46,7 @@ def test_removing_takes_away_what_the_code_has_and_no_more(place):
     _, store = place
     sae = coordinates(store)
     h = store.rows("held_out")[:20]
-    acts, indices = sae.encode(h)
+    _, indices = sae.encode(h)
     feature = int(indices[0, 0])
     left = removed(sae, feature)(h)
     fires = (indices == feature).any(dim=1)
@@ -57,7 +57,7 @@ def test_removing_takes_away_what_the_code_has_and_no_more(place):
 
 
 def test_what_is_added_and_what_is_taken_are_in_units_of_the_activation(place):
-    where, store = place
+    _, store = place
     sae = TopKSAE(store.m, 40, 3)
     sae.fit_normalisation(Nulls(store).mean, float(store.rows("train").square().sum(dim=1).mean()))
     h = torch.zeros(2, store.m)

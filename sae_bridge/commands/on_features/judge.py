@@ -69,10 +69,10 @@ class Judge:
 
     def run(self) -> None:
         from expander_theory.base import require
-        from expander_theory.results import Ledger, table
+        from expander_theory.results import AnswerRecord, Ledger, read_records, table
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes
-        from sae_bridge.evaluation import Nulls
+        from sae_bridge.evaluation import Nulls, require_harvested_from
         from sae_bridge.features import Spelling
         from sae_bridge.judging import (
             Answers,
@@ -99,7 +99,9 @@ class Judge:
         if self.nulls == "coordinates":
             k = next(iter(saes.values())).k
             saes |= {null.label: null.build().to(self.device) for null in Nulls(store).at(k, ("coordinates",))}
-        spelling = Spelling(load_language_model(self.model or store.description["model"]).tokenizer)
+        model = load_language_model(self.model or store.description["model"], device=self.device)
+        require_harvested_from(store, model, self.split)
+        spelling = Spelling(model.tokenizer)
         shown = {
             name: shown_features(
                 *(sae, store, self._candidates(sae, store, name), spelling, sizes),
@@ -110,11 +112,17 @@ class Judge:
             for name, sae in saes.items()
         }
         about = {"activations_sha256": store.sha256, "split": self.split, "contexts": self.contexts}
-        with Ledger(ledger_in(self.out), identity(judge, prompts, sizes, about)) as ledger:
+        left = sorted(set(self.features) - {one.feature for one in shown[str(self.saes[0])]})
+        if left:
+            print(f"Not judged, because they fire in too few places or in nearly all: {', '.join(map(str, left))}")
+        path = ledger_in(self.out)
+        if self.dry_run:
+            known = read_records(path, AnswerRecord) if path.is_file() else []
+            print(cost(shown, judge, prompts, sizes, Answers(judge, None, known)))
+            return
+        with Ledger(path, identity(judge, prompts, sizes, about)) as ledger:
             answers = Answers(judge, ledger)
             print(cost(shown, judge, prompts, sizes, answers), flush=True)
-            if self.dry_run:
-                return
             records = judge_features(shown, answers, prompts, sizes, ledger)
         print(table([_row(name, [r for r in records if r.sae == name], self.seed) for name in saes]))
         print(f"\n{_NOTE}")

@@ -75,6 +75,7 @@ class Features:
             pool=max(64, 4 * self.each),
             seed=self.seed,
         )
+        verdicts = self._verdicts()
         store = ActivationStore(self.activations)
         accepted = {"other_activations": self.other_activations, "other_place": self.other_place}
         sae = load_saes([self.sae], store, self.device, k=self.k, **accepted)[str(self.sae)][0]
@@ -83,7 +84,7 @@ class Features:
         require_harvested_from(store, model, self.split)
         seen = gather(sae, store, chosen, look)
         about = _about(self.sae, sae, store, seen.tokens, chosen)
-        size = write_pages(self.out, about, described(sae, model, seen, look, self._verdicts()))
+        size = write_pages(self.out, about, described(sae, model, seen, look, verdicts))
         print(f"{self.out / 'index.html'}: {len(chosen):,} features, {seen.tokens:,} tokens, {size / 1e6:.1f} MB")
 
     def _verdicts(self) -> dict[int, Verdict]:
@@ -96,7 +97,7 @@ class Features:
             return {}
         found = {}
         for record in read_records(ledger_in(self.judged), JudgedRecord):
-            if Path(record.sae).name == self.sae.name:
+            if Path(record.sae).resolve() == self.sae.resolve():
                 scores = [score for score in (record.detection, record.fuzzing) if score is not None]
                 found[record.feature] = Verdict(record.explanation, sum(scores) / len(scores) if scores else None)
         return found
@@ -108,9 +109,10 @@ def _about(path: Path, sae: AnySAE, store: ActivationStore, tokens: int, feature
     architecture = getattr(sae, "architecture", "dense")
     degree = f", d = {sae.weight.shape[1]}" if sparse else ""
     dense = getattr(sae, "dense", None)
+    beside = "" if dense is None else f", {len(dense)} dense columns"
     facts = (
         ("language model", f"{about['model']}, {about['hook']} of layer {about['layer']}"),
-        ("decoder", f"{architecture}: m = {sae.m}, n = {sae.n}{degree}" + (f", {len(dense)} dense columns" if dense is not None else "")),
+        ("decoder", f"{architecture}: m = {sae.m}, n = {sae.n}{degree}{beside}"),
         ("code", f"{sae.encoding} encoder, {sae.activation}"),
         ("text", f"{tokens:,} tokens that count"),
         ("features shown", f"{len(features):,} of {sae.n:,}"),

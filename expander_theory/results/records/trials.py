@@ -1,5 +1,5 @@
-"""Records of short finetunes of a sparse autoencoder (SAE) on the language model's output: kinds of their own, so that
-no table sets them among SAEs that were trained on reconstruction alone."""
+"""Records of what was tried beside plain training: short finetunes on the language model's output, and other structures
+of a dictionary. Kinds of their own, so that no table sets them among SAEs that were trained on reconstruction alone."""
 
 from __future__ import annotations
 
@@ -55,3 +55,30 @@ class FinetuneRecord(Measurement, Record):
     kept: float | None
     curve: tuple[tuple[Count, float, float | None], ...]
     train_seconds: Nonnegative
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureRecord(Measurement, Record):
+    """An SAE of some structure; differences are paired over the same held-out contexts.
+
+    Attributes:
+        label: in tables.
+        first: name of the SAE that it is compared with; empty for that one itself.
+        steps: of its training.
+        seed: of its supports, values and rotation.
+        bytes_packed: parameters as bfloat16 and supports in ceil(log2 m) bits an index, with what a rotation takes.
+        activations_sha256: content hash of the activations that it was measured on.
+        ce_by_context: cross-entropy of each held-out context, summed over its predictions.
+        ce_above_first: mean cross-entropy less that of ``first``, nats a token.
+    """
+
+    KIND: ClassVar[str] = "structure"
+    label: str
+    first: str
+    steps: Count
+    seed: Count
+    bytes_packed: Count
+    activations_sha256: str
+    ce_by_context: tuple[float, ...]
+    ce_above_first: float | None
+    ce_above_first_interval: Interval
