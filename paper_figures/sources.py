@@ -32,7 +32,7 @@ SOURCES = (
     _source("inference.erc_calibration", _RECOVERY, "expander experiment recovery"),
     _source("inference.cumulative_coherence", _RECOVERY, "expander experiment recovery"),
     _source("saes.feature_novelty", ("novelty/ledger.jsonl",), "expander experiment novelty"),
-    _source("features.scores", ("features/ledger.jsonl",), "expander experiment features"),
+    _source("features.feature_scores", ("features/ledger.jsonl",), "expander experiment features"),
     _source("features.ground_truth", ("truth/ledger.jsonl",), "expander experiment ground-truth"),
     _source("theory.mask_geometry", ("masks/ledger.jsonl",), "expander reproduce"),
     _source("theory.certified", ("certified/ledger.jsonl", "ledger.jsonl"), "expander certified"),

@@ -57,4 +57,4 @@ class Features(OnSAEs):
         features.run(self.suite)
         if self.judge is not None:
             features.judge(self.suite, self.judge, self.judge_model, self.judged)
-        print(draw_named(self.out, "features"))
+        print(draw_named(self.out, "feature_scores"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from expander_theory.results import FeaturesRecord, TruthRecord
 from paper_figures.claims.base import OURS, Claim, Finding, Verdict
-from paper_figures.figures.features import scores
+from paper_figures.figures.features import feature_scores as scores
 from paper_figures.figures.features.ground_truth import by_sae, mean, read
 from paper_figures.figures.saes.suite import model_name
 
@@ -136,7 +136,7 @@ FEATURES: Sequence[Claim] = (
         "no SAE on a mask or on blocks is below the dense TopK SAE, at every seed, in the median AUC with which a "
         "window of tokens predicts firing, in the share of units that half of the text identifies, or in probes from "
         "five features; partly: some SAE is below in none of them. These are scores without a judge",
-        ("features",), _as_good,
+        ("feature_scores",), _as_good,
     ),
     Claim(
         "pursuit finds features",

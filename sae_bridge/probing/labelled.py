@@ -39,7 +39,8 @@ class LabelledTexts:
             return self
         require(most >= 1, "documents", most, "must be at least 1")
         order = sorted(range(len(self.texts)), key=lambda i: _digest(f"order {self.texts[i]}"))[:most]
-        return LabelledTexts(self.name, *(tuple(x[i] for i in order) for x in (self.texts, self.labels, self.test)))
+        texts, labels = (tuple(x[i] for i in order) for x in (self.texts, self.labels))
+        return LabelledTexts(self.name, texts, labels, tuple(self.test[i] for i in order))
 
     @property
     def sha256(self) -> str:

@@ -80,6 +80,7 @@ def _tokens(
         own = ids[:longest]
         tokens[row, : len(own)], real[row, : len(own)] = own, True
     counted = policy.candidates(tokens) & real
-    for row in np.flatnonzero(~counted.any(axis=1)):
-        raise InvalidArgument("texts", repr(texts[row][:60]), f"text {first + row} has no token that counts")
+    empty = np.flatnonzero(~counted.any(axis=1)).tolist()
+    if empty:
+        raise InvalidArgument("texts", repr(texts[empty[0]][:60]), f"text {first + empty[0]} has no token that counts")
     return tokens, counted

@@ -60,6 +60,9 @@ def feature_records(
     for about, sae in progress_bar(codes, unit="SAE", desc="features: scores", show=bool(codes)):
         sizes = suite.setting.features
         scores = feature_scores(sae, suite.store, contexts=sizes.contexts, least=sizes.least, progress=False).summary()
+        quartiles: dict[str, Any] = {
+            name: scores[name] and tuple(scores[name]) for name in ("token_auc", "window_auc", "entropy")
+        }
         records.append(
             FeaturesRecord(
                 **about,
@@ -71,7 +74,7 @@ def feature_records(
                 units=scores["units"],
                 tokens=scores["tokens"],
                 identified=scores["identified"],
-                **{name: scores[name] and tuple(scores[name]) for name in ("token_auc", "window_auc", "entropy")},
+                **quartiles,
                 probes=probed.get(about["name"], ()),
                 activations_sha256=suite.store.sha256,
             )

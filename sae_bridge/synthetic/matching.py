@@ -202,7 +202,9 @@ def _signed(codes: Codes, matching: Matching) -> Codes:
     """Activations of the matched columns, positive where they speak for the feature, others left out."""
     import scipy.sparse
 
-    padded = scipy.sparse.hstack([codes, scipy.sparse.csr_array((codes.shape[0], 1), dtype=codes.dtype)], format="csc")
+    padded: Codes = scipy.sparse.hstack(
+        [codes, scipy.sparse.csr_array((codes.shape[0], 1), dtype=codes.dtype)], format="csc"
+    )
     chosen = scipy.sparse.csr_array(padded[:, np.where(matching.column < 0, codes.shape[1], matching.column)])
     chosen.data = chosen.data * matching.sign[chosen.indices]
     chosen.data[chosen.data < 0] = 0

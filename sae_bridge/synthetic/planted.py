@@ -216,7 +216,7 @@ class PlantedFeatures:
         suppress(active, self.kin, rng)
         at = np.nonzero(active)
         values = np.maximum(0, self.means[at[1]] + self.deviations[at[1]] * rng.standard_normal(len(at[0])))
-        codes = scipy.sparse.csr_array((values, at), shape=active.shape)
+        codes: Any = scipy.sparse.csr_array((values, at), shape=active.shape)
         if law.hierarchy is not None and law.hierarchy.scaled:
             codes = self._scaled(codes)
         codes.eliminate_zeros()
@@ -227,7 +227,7 @@ class PlantedFeatures:
             h += law.noise / np.sqrt(law.m) * rng.standard_normal((tokens, law.m))
         return h.astype(np.float32), codes.astype(np.float32)
 
-    def _scaled(self, codes: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    def _scaled(self, codes: Any) -> Any:
         """Children's activations times their parent's over its mean, from the top down."""
         columns = codes.tocsc()
         whole = np.zeros(codes.shape[0])

@@ -85,7 +85,7 @@ def truth_measures(
         for_thresholds: another sample, on which thresholds are chosen.
     """
     codes, found = codes_of(sae, held_out.h)
-    columns = sae.dictionary().to_dense().T
+    columns: Floats = sae.dictionary().to_dense().T.astype(np.float64)
     directions = features.directions
     matching = match(directions, columns)
     fires = np.asarray((codes != 0).sum(axis=0)).ravel() > 0

@@ -6,7 +6,7 @@ import json
 
 import matplotlib.image
 import pytest
-from support.suite_setting import tiny_setting
+from support.suite_setting import TINY_TRUTH, tiny_setting
 
 from expander_theory.cli import main
 from expander_theory.plotting import figure_sources
@@ -16,7 +16,7 @@ from expander_theory.results.ledger_format import read_contents
 from experiments.theory import cost, identifiability, presets, synthetic_study
 from experiments.theory.presets import PhaseGrid, Preset
 from paper_figures.claims import CLAIMS
-from sae_bridge.suites import presets as sae_presets
+from sae_bridge.suites import TRUTH_SCALES, presets as sae_presets
 
 TINY = Preset(
     name="quick",
@@ -46,6 +46,7 @@ def _offline(patch, model_folder, text_folder):
     patch.setitem(identifiability.SCALES, "quick", identifiability.Scale(5, 3, 1, (4, 6, 9), (1.0, 1.4), 1))
     small = synthetic_study.Scale(32, 64, (4, 8), (2, 4), (0.0, 0.05), 5, 5)
     patch.setitem(synthetic_study.SCALES, "quick", small)
+    patch.setitem(TRUTH_SCALES, "quick", TINY_TRUTH)
     patch.setattr("sae_bridge.models.resources.fetch", lambda _: None)
 
 
@@ -185,7 +186,7 @@ def test_every_axis_says_what_it_shows_and_every_figure_has_a_legend(folder, nam
     for figure in drawing.figures.values():
         shown = [axis for axis in figure.axes if axis.axison and axis.get_label() != "<colorbar>"]
         assert shown
-        rows_are_named = name in ("controls", "better_training")  # by their ticks
+        rows_are_named = name in ("controls", "better_training", "feature_scores")  # by their ticks
         for axis in shown:
             for kind in ("x",) if rows_are_named else ("x", "y"):
                 group = getattr(axis, f"get_shared_{kind}_axes")().get_siblings(axis)

@@ -1,8 +1,9 @@
 """The experiments on SAEs at a scale of seconds."""
 
 from sae_bridge.activations import Harvest
-from sae_bridge.suites import Setting
-from sae_bridge.suites.presets import EqualInference
+from sae_bridge.suites import Setting, TruthScale
+from sae_bridge.suites.presets import EqualInference, FeatureSizes
+from sae_bridge.synthetic import Planted
 from sae_bridge.training.recipe import Training
 
 
@@ -26,4 +27,12 @@ def tiny_setting(text_folder, model, seeds=(0, 1)):
         planted_ks=(1, 2, 6),
         planted_trials=8,
         equal_inference=EqualInference((4,), (4,), ((2, 3),), (4,), (), (8,), seeds=(0,)),
+        features=FeatureSizes(contexts=40, least=2, texts="", large=False),
     )
+
+
+TINY_TRUTH = TruthScale(
+    *(Planted(m=12, n=24, l0=2.0), 3, 2, 12, 64, (0, 1), 300, 10, ("topk", "omp"), ()),
+    conditions=("dense", "expander", "block", "hierarchy"),
+)
+"""Known features at a scale of seconds."""

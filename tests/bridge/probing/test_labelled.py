@@ -99,7 +99,7 @@ def test_a_folder_without_labels_is_refused(tmp_path):
 )
 def test_files_that_cannot_be_used_are_named(tmp_path, content, said):
     (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(InvalidFile, match=f"a.csv: {said}"):
+    with pytest.raises(InvalidFile, match=f"a.csv: .*{said}"):
         read_labelled(str(tmp_path / "a.csv"))
 
 

@@ -78,9 +78,9 @@ def draw(ledger: Path) -> Drawing | None:
     data = [_data(record) for seeds in found.values() for record in seeds]
     note = f"{place}. {NOTE} {PAPER}"
     return Drawing(
-        {"features": _figure(found, raw, place)},
-        {"features": data},
-        {"features": Table("Features without a judge, and with one where there was one", rows, note)},
+        {"feature_scores": _figure(found, raw, place)},
+        {"feature_scores": data},
+        {"feature_scores": Table("Features without a judge, and with one where there was one", rows, note)},
     )
 
 
