@@ -19,10 +19,15 @@ def _found(results: Path) -> Finding | None:
         return None
     identity, laws, records, _ = stored
     groups = by_sae(records)
+    dense = {
+        (condition, seeds[0].encoder): seeds
+        for (condition, _), seeds in groups.items()
+        if seeds[0].role == "trained" and seeds[0].decoder == "dense"
+    }
     pairs = {
-        law.label: (groups[law.condition, "dense-omp"], groups[law.condition, "dense-topk"])
+        law.label: (dense[law.condition, "omp"], dense[law.condition, "topk"])
         for law in laws
-        if {(law.condition, "dense-omp"), (law.condition, "dense-topk")} <= groups.keys()
+        if {(law.condition, "omp"), (law.condition, "topk")} <= dense.keys()
     }
     if not pairs:
         return None
