@@ -19,7 +19,7 @@ class GroundTruth:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: m = 32, 96 features, two laws, a minute. full: m = 64, 256 features, 17 laws, an hour and a half."""
+    """quick: m = 32, 96 features, two laws, a minute. full: m = 64, 256 features, 17 laws, an hour on two cores."""
     out: Path = Path("results")
     """Results folder; the ledger is `truth/ledger.jsonl`, the SAEs are in `truth/sae`."""
     device: str = "cpu"

@@ -47,8 +47,10 @@ def write_pages(folder: Path, about: Mapping[str, Any], features: Iterable[Mappi
     templates = _templates(name)
     page, written = templates.get_template("feature.html"), 0
     numbers, rows = [int(j) for j in about["features"]], []
-    beside = {j: (numbers[i - 1] if i else None, numbers[i + 1] if i + 1 < len(numbers) else None)
-              for i, j in enumerate(numbers)}  # fmt: skip
+    shown = frozenset(numbers)
+    before, after = (
+        dict(zip(x, y, strict=True)) for x, y in ((numbers[1:], numbers[:-1]), (numbers[:-1], numbers[1:]))
+    )
     (folder / INDEX).unlink(missing_ok=True)  # until everything is there, these pages count as unfinished
     for path in sorted((folder / "feature").glob("*")):
         path.unlink()
@@ -57,8 +59,7 @@ def write_pages(folder: Path, about: Mapping[str, Any], features: Iterable[Mappi
         written += _write(folder / asset, source or "")
     for fields in features:
         j = fields["feature"]
-        before, after = beside[j]
-        text = page.render(about=about, f=fields, before=before, after=after, shown=set(numbers))
+        text = page.render(about=about, f=fields, before=before.get(j), after=after.get(j), shown=shown)
         written += _write(folder / "feature" / f"{name(j)}.html", text)
         written += _write(folder / "feature" / f"{name(j)}.json", _json(fields))
         rows.append(_row(fields))

@@ -4,7 +4,7 @@ from sae_bridge.synthetic._firing import Hierarchy, LowRank, RandomPairs
 from sae_bridge.synthetic.matching import FOUND, Detection, Matching, absorbed, detection, match, pairwise_mcc, split
 from sae_bridge.synthetic.planted import STRUCTURES, SYNTH_SAE_BENCH, Planted, PlantedFeatures
 from sae_bridge.synthetic.planted_stream import PlantedStream
-from sae_bridge.synthetic.truth import Sample, codes_of, random_columns, truth_measures
+from sae_bridge.synthetic.truth import Sample, codes_of, truth_measures
 
 __all__ = [
     "FOUND",
@@ -24,7 +24,6 @@ __all__ = [
     "detection",
     "match",
     "pairwise_mcc",
-    "random_columns",
     "split",
     "truth_measures",
 ]

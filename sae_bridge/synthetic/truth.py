@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from expander_theory.base import generator, require
+from expander_theory.base import require
 from sae_bridge.sae import SparseAutoencoder
 from sae_bridge.synthetic.matching import (
     FOUND,
@@ -109,9 +109,3 @@ def truth_measures(
         "absorbed": lost / judged if judged else None,
         "judged": judged,
     }
-
-
-def random_columns(like: Floats, seed: int) -> Floats:
-    """Gaussian unit rows of the same shape: what matching finds where nothing was learned."""
-    rows = generator(seed, "random columns").standard_normal(like.shape)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -1,6 +1,5 @@
 """The cache that delphi reads: its format, and with delphi itself where that is installed."""
 
-import importlib.util
 import json
 import sys
 from importlib.machinery import ModuleSpec
@@ -55,10 +54,9 @@ def test_a_folder_that_is_in_use_and_wrong_parts_are_refused(tiny_store, tmp_pat
 
 
 def test_delphi_reads_it(tiny_store, tmp_path, monkeypatch):
-    if importlib.util.find_spec("sentence_transformers") is None:  # it imports it for what is not asked for here
-        stub = ModuleType("sentence_transformers")
-        stub.SentenceTransformer, stub.__spec__ = object, ModuleSpec(stub.__name__, None)
-        monkeypatch.setitem(sys.modules, stub.__name__, stub)
+    stub = ModuleType("sentence_transformers")  # imported for what is not asked for here
+    stub.SentenceTransformer, stub.__spec__ = object, ModuleSpec(stub.__name__, None)
+    monkeypatch.setitem(sys.modules, stub.__name__, stub)
     latents = pytest.importorskip("delphi.latents", reason="eai-delphi is not installed")
     config = pytest.importorskip("delphi.config")
     model, store = tiny_store

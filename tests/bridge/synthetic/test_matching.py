@@ -17,7 +17,6 @@ from sae_bridge.synthetic import (
     detection,
     match,
     pairwise_mcc,
-    random_columns,
     split,
     truth_measures,
 )
@@ -140,12 +139,6 @@ def test_codes_and_fvu_are_those_of_the_sae():
     h = sample.h
     fvu = float((reconstructed - h).square().sum() / (h - h.mean(dim=0)).square().sum())
     assert truth_measures(sae, features, sample, sample)["fvu"] == pytest.approx(fvu, rel=1e-4)
-
-
-def test_random_columns_are_unit_and_of_the_seed():
-    first = random_columns(np.zeros((5, 7)), 0)
-    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1)
-    assert not np.array_equal(first, random_columns(np.zeros((5, 7)), 1))
 
 
 def test_directions_of_other_widths_are_refused():
