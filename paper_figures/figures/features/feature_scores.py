@@ -89,7 +89,7 @@ def _k(found: dict[str, list[FeaturesRecord]]) -> int:
 
 
 def _figure(found: dict[str, list[FeaturesRecord]], raw: Sequence[RawProbesRecord], place: str) -> Figure:
-    figure, axes = panels(3, TWO_COLUMNS / 3, 0.9 + 0.24 * len(found), sharey=True)
+    figure, axes = panels(3, TWO_COLUMNS / 3, 1.1 + 0.24 * len(found), sharey=True)
     for at, seeds in enumerate(found.values()):
         colour = _colour(seeds[0])
         for record in seeds:
@@ -107,9 +107,14 @@ def _figure(found: dict[str, list[FeaturesRecord]], raw: Sequence[RawProbesRecor
         if record.label == "coordinates":
             for probe in record.probes:
                 axes[2].axvline(probe.accuracy, color=GREY, lw=0.7, ls="--")
-    axes[0].set_xlabel("AUC of firing (circle: token, bar: window)")
-    axes[1].set_xlabel("units identified from half the text")
-    axes[2].set_xlabel("probes: 1, 5, 20 features")
+    axes[0].set_xlabel("AUC of firing")
+    axes[1].set_xlabel("units identified")
+    axes[2].set_xlabel("accuracy of probes")
+    marks = [("o", "from the token"), ("|", "from five tokens"), ("^", "1 feature"), ("s", "20 features")]
+    legend = [axes[0].plot([], [], mark, color=GREY, ms=5, label=label)[0] for mark, label in marks]
+    legend.insert(3, axes[2].plot([], [], "o", color=GREY, ms=4, label="5 features")[0])
+    legend.append(axes[2].plot([], [], "--", color=GREY, lw=0.7, label="1, 5, 20 coordinates")[0])
+    figure.legend(handles=legend, loc="outside lower center", ncols=6, frameon=False, fontsize=7)
     axes[0].set_yticks(range(len(found)), [seeds[0].label for seeds in found.values()], size=7)
     axes[0].invert_yaxis()
     for axis in axes:
