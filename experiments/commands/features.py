@@ -19,7 +19,8 @@ class GroundTruth:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: m = 32, 96 features, two laws, a minute. full: m = 64, 256 features, 17 laws, an hour on two cores."""
+    """quick: m = 32, 96 features, two conditions, a minute. full: m = 64, 256 features, 17 conditions, an hour on two
+    cores."""
     out: Path = Path("results")
     """Results folder; the ledger is `truth/ledger.jsonl`, the SAEs are in `truth/sae`."""
     device: str = "cpu"
@@ -37,7 +38,7 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Features(OnSAEs):
-    """Beyond the paper: are the features of compressed SAEs as good as a dense SAE's? Without and with a judge.
+    """Beyond the paper: are compressed SAEs' features as good? Without a judge, or with one.
 
     How well a token and a window of tokens predict firing, whether halves of the text agree, k-sparse probes of
     labelled news, how alike two seeds are; by architecture, beside coordinates and other codes without learning.

@@ -36,15 +36,15 @@ def _found(results: Path) -> Finding | None:
     both = [label for label in better["mcc"] if label in better["f1"]]
     verdict: Verdict = "supported" if len(both) == len(pairs) else "partly" if both else "not supported"
     numbers = [
-        f"dense SAEs, OMP against TopK: FVU lower on {len(exact)} of {len(pairs)} laws, MCC higher on "
+        f"dense SAEs, OMP against TopK: FVU lower on {len(exact)} of {len(pairs)} conditions, MCC higher on "
         f"{len(better['mcc'])}, F1 of firing on {len(better['f1'])} (at every seed)",
         *(f"{label}: {_in_words(*pair)}" for label, pair in pairs.items()),
         *_structured(groups),
     ]
     base = identity["base"]
     scale = (
-        f"known features: m = {base['m']}, n = {base['n']}, {base['l0']:g} a token unless said; {len(laws)} laws, "
-        f"{identity['steps']} steps of {identity['batch']} tokens, {len(identity['seeds'])} seeds"
+        f"known features: m = {base['m']}, n = {base['n']}, {base['l0']:g} a token unless said; {len(laws)} conditions"
+        f", {identity['steps']} steps of {identity['batch']} tokens, {len(identity['seeds'])} seeds"
     )
     return Finding(verdict, tuple(numbers), scale)
 
@@ -136,7 +136,7 @@ def _scores_in_words(seeds: Sequence[FeaturesRecord]) -> str:
 FEATURES: Sequence[Claim] = (
     Claim(
         "features as good as dense ones",
-        "Features of compressed SAEs are as interpretable as a dense SAE's.", OURS,
+        "Features of compressed SAEs are as interpretable as those of a dense SAE.", OURS,
         "expander experiment features",
         "no SAE on a mask or on blocks is below the dense TopK SAE, at every seed, in the median AUC with which a "
         "window of tokens predicts firing, in the share of units that half of the text identifies, or in probes from "
@@ -148,7 +148,7 @@ FEATURES: Sequence[Claim] = (
         "Pursuit in training finds more of the true features than TopK, not only a better reconstruction.", OURS,
         "expander experiment ground-truth",
         "on activations with known features dense SAEs by OMP have a higher MCC and a higher F1 of firing than dense "
-        "TopK SAEs, on every law and at every seed; partly: on some laws",
+        "TopK SAEs, under every condition and at every seed; partly: under some",
         ("ground_truth",), _found,
     ),
 )  # fmt: skip

@@ -80,10 +80,11 @@ class SAEBenchSAE(nn.Module):
         self.register_buffer("lengths", torch.linalg.vector_norm(raw, dim=1))
         own = nn.functional.normalize(raw, dim=1)
         decoder = torch.cat([own, -own]) if self.signed else own
-        encoder, bias = _encoder(sae, own), (sae.b_enc / sae.scale).detach()
+        units = self.lengths * sae.scale  # an activation of the SAE's own in these units, for h that is not scaled
+        encoder, bias = _encoder(sae, own) * units[:, None], (sae.b_enc * self.lengths).detach()
         self.W_dec = nn.Parameter(decoder, requires_grad=False)
         self.W_enc = nn.Parameter((torch.cat([encoder, -encoder]) if self.signed else encoder).T.contiguous(), False)
-        self.b_enc = nn.Parameter(torch.cat([bias, bias]) if self.signed else bias, requires_grad=False)
+        self.b_enc = nn.Parameter(torch.cat([bias, -bias]) if self.signed else bias, requires_grad=False)
         self.b_dec = nn.Parameter((sae.b_dec / sae.scale).detach().clone(), requires_grad=False)
         self.cfg = SAEBenchConfiguration(
             model_name, sae.m, len(decoder), layer, f"blocks.{layer}.hook_{hook}",

@@ -82,7 +82,7 @@ class NextTokens:
 
     @property
     def kl(self) -> float:
-        """KL divergence of the distribution after from the one before, nats."""
+        """KL(before || after), nats."""
         p, q = self.before.double(), self.after.double()
         kept = p > 0
         return float((p[kept] * (p[kept] / q[kept].clamp_min(1e-300)).log()).sum())
@@ -96,7 +96,12 @@ class NextTokens:
 
 @torch.no_grad()
 def next_tokens(place: Place, tokens: Tensor, change: Change) -> NextTokens:
-    """The next token's distribution after a prompt (context,), without and with the change."""
+    """The next token's distribution after a prompt (context,), without and with the change.
+
+    Raises:
+        InvalidArgument: a prompt of fewer than two tokens, of which nothing is changed.
+    """
+    require(len(tokens) >= 2, "tokens", f"{len(tokens)} of them", "must be at least 2: the first is not changed")
     found = []
     for one in (None, change):
         with place.changed(one):

@@ -134,7 +134,7 @@ def made_truth(folder, better):
 def test_the_claim_on_known_features_asks_for_every_law(tmp_path, better, verdict):
     found = FOUND.finding(made_truth(tmp_path, better))
     assert found.verdict == verdict
-    assert f"FVU lower on 2 of 2 laws, MCC higher on {better}, F1 of firing on {better}" in found.numbers[0]
+    assert f"FVU lower on 2 of 2 conditions, MCC higher on {better}, F1 of firing on {better}" in found.numbers[0]
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,8 @@ def values(kind):
         case msgspec.inspect.StrType(pattern=None):
             return st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=5)
         case msgspec.inspect.StrType(pattern=pattern):
+            if "0-9a-f" in pattern:
+                return st.sampled_from(["0" * 64, "0123456789abcdef" * 4])
             return st.sampled_from(["0110", "1"] if "[01]+" in pattern else ["-3/4", "2"])
         case msgspec.inspect.IntType(ge=ge):
             return st.integers(-(2**63) if ge is None else ge, 2**63 - 1)

@@ -31,7 +31,8 @@ NOTE = (
     "Units: features that fire often enough in held-out text; one whose codes have signs counts as two. Token and "
     "window AUC: how well the current token, or it and the four before, predict on held-out text that a unit fires; "
     "median over units, mean over seeds. A token: token AUC of .95 or more. Identified: the tokens it fires on in half "
-    "of the documents are more like those in the other half than like any other unit's. Probes: balanced accuracy of a "
+    "of the documents are more like those in the other half than like any other unit's among at most 2,048: more units "
+    "are harder to tell apart. Probes: balanced accuracy of a "
     "logistic regression on the k best features, codes averaged over 128 tokens of BBC news, mean over five labels; "
     "brackets: 95 % bootstrap over test texts, of the first seed. Again: pairwise MCC of two seeds."
 )
