@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -45,8 +45,11 @@ def feature_nulls(suite: SAESuite) -> list[Null]:
 
 def feature_records(
     suite: SAESuite, members: Iterable[Member], nulls: Iterable[Null]
-) -> list[FeaturesRecord | RawProbesRecord]:
-    """Score and probe the features of trained SAEs, then of the nulls; before them probes on what needs no SAE."""
+) -> Iterator[FeaturesRecord | RawProbesRecord]:
+    """Score and probe the features of trained SAEs, then of the nulls; before them probes on what needs no SAE.
+
+    One record after another, so that a run that is stopped keeps what it has.
+    """
     codes: list[tuple[dict[str, Any], AnySAE]] = []
     for variant, seed in members:
         sae = suite.sae(variant, seed)
@@ -56,30 +59,27 @@ def feature_records(
         about = {"name": null.name, "variant": null.name, "label": null.label, "seed": 0, "role": "null"}
         codes.append(({**about, "decoder_values": null.learned, "bytes_packed": 0}, null.build().to(suite.device)))
     raw, probed = _probed(suite, {about["name"]: sae for about, sae in codes})
-    records: list[FeaturesRecord | RawProbesRecord] = [*raw]
+    yield from raw
     for about, sae in progress_bar(codes, unit="SAE", desc="features: scores", show=bool(codes)):
         sizes = suite.setting.features
         scores = feature_scores(sae, suite.store, contexts=sizes.contexts, least=sizes.least, progress=False).summary()
         quartiles: dict[str, Any] = {
             name: scores[name] and tuple(scores[name]) for name in ("token_auc", "window_auc", "entropy")
         }
-        records.append(
-            FeaturesRecord(
-                **about,
-                encoder=sae.encoding,
-                architecture=getattr(sae, "architecture", "dense"),
-                n=sae.n,
-                d=sae.weight.shape[1],
-                k=sae.k,
-                units=scores["units"],
-                tokens=scores["tokens"],
-                identified=scores["identified"],
-                **quartiles,
-                probes=probed.get(about["name"], ()),
-                activations_sha256=suite.store.sha256,
-            )
+        yield FeaturesRecord(
+            **about,
+            encoder=sae.encoding,
+            architecture=getattr(sae, "architecture", "dense"),
+            n=sae.n,
+            d=sae.weight.shape[1],
+            k=sae.k,
+            units=scores["units"],
+            tokens=scores["tokens"],
+            identified=scores["identified"],
+            **quartiles,
+            probes=probed.get(about["name"], ()),
+            activations_sha256=suite.store.sha256,
         )
-    return records
 
 
 def _storage(sae: SparseAutoencoder) -> dict[str, int]:

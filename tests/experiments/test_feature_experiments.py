@@ -1,6 +1,7 @@
 """The experiments on features at a tiny scale: known features, scores of trained ones; once, stopped and resumed."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,7 @@ from expander_theory.results import (
 from experiments.saes import ground_truth
 from paper_figures.claims import CLAIMS
 from paper_figures.figures.features.ground_truth import by_sae, mean
+from sae_bridge.features import feature_scores
 from sae_bridge.judging import Sizes
 from sae_bridge.suites import TRUTH_SCALES, conditions
 
@@ -180,6 +182,27 @@ def test_a_second_run_scores_nothing_again(scored, monkeypatch):
     assert (scored / "features" / "ledger.jsonl").read_bytes() == before
     assert AS_GOOD.finding(scored).verdict in ("supported", "partly", "not supported")
     assert "2.83" in AS_GOOD.finding(scored).numbers[-1]
+
+
+def test_a_run_that_is_stopped_keeps_what_it_has_scored(scored, tmp_path, monkeypatch):
+    out, calls = tmp_path / "results", []
+    shutil.copytree(scored, out, ignore=shutil.ignore_patterns("features"))
+
+    def scores(*given, **options):
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return feature_scores(*given, **options)
+
+    monkeypatch.setattr("sae_bridge.suites.scored_features.feature_scores", scores)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        main(["experiment", "features", "--out", str(out)])
+    path = out / "features" / "ledger.jsonl"
+    kept = read_records(path, FeaturesRecord)
+    assert kept == read_records(scored / "features" / "ledger.jsonl", FeaturesRecord)[:2]
+    main(["experiment", "features", "--out", str(out)])
+    assert len(calls) == 3 + 11 - 2
+    assert read_ledger(path)[1] == read_ledger(scored / "features" / "ledger.jsonl")[1]
 
 
 def test_a_judge_s_scores_come_beside_them(scored, monkeypatch):

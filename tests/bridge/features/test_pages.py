@@ -149,8 +149,11 @@ def test_folders_that_are_written(tmp_path):
 def test_unfinished_pages_are_written_again(tmp_path, gone):
     """Stopped before the index, which comes last."""
     pages = written(tmp_path / "b", [fields(0)])
+    whole = {path.name: path.read_bytes() for path in pages.iterdir() if path.is_file()}
     [(pages / name).unlink() for name in gone]
-    require_writable(pages)
+    require_writable(pages)  # refuses foreign ones
+    written(pages, [fields(0)])
+    assert {path.name: path.read_bytes() for path in pages.iterdir() if path.is_file()} == whole
 
 
 def test_pages_that_are_written_over_have_no_index_meanwhile(tmp_path):
