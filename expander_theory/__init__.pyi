@@ -22,6 +22,9 @@ from .dictionaries import (
     overlap_counts as overlap_counts,
     sign_dictionary as sign_dictionary,
 )
+from .learning import (
+    ExpanderDictionaryLearning as ExpanderDictionaryLearning,
+)
 from .masks import (
     MASK_FAMILIES as MASK_FAMILIES,
     Mask as Mask,
@@ -66,13 +69,18 @@ from .solvers import (
     OMPEncoder as OMPEncoder,
     Recovery as Recovery,
     RecoveryStatus as RecoveryStatus,
+    amp as amp,
     basis_pursuit as basis_pursuit,
     cosamp as cosamp,
     gomp as gomp,
+    htp as htp,
     l0_decoding as l0_decoding,
+    lasso as lasso,
     matching_pursuit as matching_pursuit,
     niht as niht,
     omp as omp,
+    smp as smp,
     ssmp as ssmp,
+    subspace_pursuit as subspace_pursuit,
     topk as topk,
 )

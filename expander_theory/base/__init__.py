@@ -18,6 +18,7 @@ from expander_theory.base.interrupts import Stop, stopping
 from expander_theory.base.jit import ADVICE, cache_folder, njit
 from expander_theory.base.machine import default_workers
 from expander_theory.base.optional import optional_module
+from expander_theory.base.plugin import Plugin, PluginFailed, names_plugin
 from expander_theory.base.progress import SweepBar, progress_bar
 from expander_theory.base.seeds import Seed, derived_seed, generator, require_seed, stream
 
@@ -28,6 +29,8 @@ __all__ = [
     "InvalidArgument",
     "InvalidFile",
     "MissingResource",
+    "Plugin",
+    "PluginFailed",
     "Seed",
     "Stop",
     "SweepBar",
@@ -35,6 +38,7 @@ __all__ = [
     "default_workers",
     "derived_seed",
     "generator",
+    "names_plugin",
     "njit",
     "optional_module",
     "progress_bar",

@@ -80,6 +80,11 @@ class Claim:
     sides: Callable[[Facts, int], tuple[Fraction | int, Fraction | int]]
     requires: tuple[str, ...] = ()
 
+    @property
+    def maskless(self) -> bool:
+        """Whether the theorem is about norms and inner products alone, so that it needs no mask."""
+        return self.theorem in ("STAB-3", "OMP-2", "OMP-3", "OMP-7u", "TOPK-1", "L1-ERC")
+
     def entry(self, facts: Facts) -> dict[str, Any]:
         """The claim as a certificate has it: the largest k, the two sides there and at k + 1."""
         reasons = [facts.refusals[need] for need in self.requires]

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from expander_theory.base import InvalidFile, require, require_int
 from expander_theory.certificates._check.claims import CLAIMS, Known, evaluate
+from expander_theory.certificates._check.dense import Whole
 from expander_theory.certificates._check.facts import Scaled, decimals, gram_sums, scaled, value_facts
 from expander_theory.certificates._check.fields import Refused, agree, rational, read_certificate, shown
 from expander_theory.certificates._check.losses import check_losses
 from expander_theory.certificates._check.overlaps import has_triangle, overlap_counts
 from expander_theory.certificates._check.search import MOST_CANDIDATES, Effort
-from expander_theory.dictionaries import Dictionary
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, Dictionary, as_dictionary
 
 
 class InvalidCertificate(InvalidFile):
@@ -41,16 +44,16 @@ class Checked:
 
 def check_certificate(
     certificate: Mapping[str, Any] | str | os.PathLike[str],
-    dictionary: Dictionary,
+    dictionary: AnyDictionary | ArrayLike | Any,
     *,
     progress: bool = True,
     most_candidates: int = MOST_CANDIDATES,
 ) -> tuple[Checked, ...]:
-    """Verify a certificate (FORMAT.md, versions 1 and 2) for a dictionary; return what it proves, in its order.
+    """Verify a certificate (FORMAT.md, versions 1 to 3) for a dictionary; return what it proves, in its order.
 
     Args:
         certificate: its JSON content, or the file that holds it.
-        dictionary: the masked dictionary that it is about.
+        dictionary: that it is about, or the NumPy or scipy.sparse matrix.
         progress: show progress bars on standard error.
         most_candidates: what the checker is willing to do: candidates for a set that all its searches may examine
             together, by default 5 thousand million, some minutes; they are counted before they are examined.
@@ -58,37 +61,61 @@ def check_certificate(
     Raises:
         InvalidCertificate: not a certificate, of another version or dictionary, altered, or not true; also where the
             searches that it claims would need more candidates to verify, or one of them more than 20 million sets.
-        InvalidArgument: ``dictionary`` is not a masked dictionary, or an argument of another type or out of range.
+        InvalidArgument: ``dictionary`` is none, or an argument of another type or out of range.
     """
     given = isinstance(certificate, Mapping | str | os.PathLike)
     require(given, "certificate", type(certificate).__name__, "must be its content or the path of its file")
     effort = Effort(require_int("most_candidates", most_candidates))
     require(effort.most >= 0, "most_candidates", effort.most, "must be at least 0")
-    kind = type(dictionary).__name__
-    require(isinstance(dictionary, Dictionary), "dictionary", kind, "must be a masked Dictionary")
+    w = as_dictionary(dictionary)
     source = "certificate" if isinstance(certificate, Mapping) else os.fspath(certificate)
     try:
         content = read_certificate(certificate)
-        _check_subject(content["dictionary"], dictionary)
+        _check_subject(content, w)
         dynamic_range = rational("dynamic_range", content["dynamic_range"])
         if dynamic_range < 1:
             raise Refused("dynamic_range", f"is {shown(content['dynamic_range'])}, must be at least 1")
-        known = _check_facts(content["facts"], scaled(dictionary), dynamic_range, progress, effort)
-        evaluated = [evaluate(claim, known) for claim in CLAIMS if claim.since <= content["version"]]
+        if isinstance(w, Dictionary):
+            known = _check_facts(content["facts"], scaled(w), dynamic_range, progress, effort)
+        else:
+            known = _check_maskless(content["facts"], Whole(w), dynamic_range, progress)
+        evaluated = [evaluate(claim, known) for claim in CLAIMS if claim.belongs(content["version"])]
         agree("claims", content["claims"], [entry for entry, _ in evaluated])
     except Refused as refused:
         raise InvalidCertificate(source, str(refused)) from None
     return tuple(Checked(e["theorem"], e["goal"], e["k"], slack, e["refused"]) for e, slack in evaluated)
 
 
-def _check_subject(stored: dict[str, Any], dictionary: Dictionary) -> None:
+def _check_subject(content: dict[str, Any], dictionary: AnyDictionary) -> None:
+    stored = content["dictionary"]
     if stored["sha256"] != dictionary.sha256:
         raise Refused(
             "dictionary.sha256",
             f"the certificate is for the dictionary {shown(stored['sha256'])}, this one is {dictionary.sha256!r}",
         )
-    for name in ("m", "n", "d"):
+    masked = isinstance(dictionary, Dictionary)
+    if masked != (content["version"] < 3):
+        about = "masked dictionaries" if content["version"] < 3 else "dictionaries without a mask"
+        raise Refused("version", f"is {content['version']}, which is for {about}")
+    if not masked:
+        kind = "blocks" if isinstance(dictionary, BlockDictionary) else "dense"
+        agree("dictionary.kind", stored["kind"], kind)
+    for name in ("m", "n", "d") if masked else ("m", "n"):
         agree(f"dictionary.{name}", stored[name], getattr(dictionary, name))
+
+
+def _check_maskless(facts: dict[str, Any], w: Whole, dynamic_range: Fraction, progress: bool) -> Known:
+    """Recompute norms and Gram sums, and compare."""
+    norms, away = w.squares()
+    agree("facts.norms", facts["norms"], norms)
+    sums, columns = w.sums(Fraction(norms["least"]), progress=progress)
+    agree("facts.gram", facts["gram"], {"sums": [str(a) for a in sums], "columns": columns})
+    refusals = {}
+    if away is not None:
+        refusals["unit"] = f"needs unit columns: column {away} has squared norm {decimals(w.exact(away, away))}"
+    zero = Fraction(0)
+    least = Fraction(norms["least"])
+    return Known(w.n, w.m, [0, 0], sums, least, zero, zero, 0, False, dynamic_range, refusals)
 
 
 def _check_facts(facts: dict[str, Any], w: Scaled, dynamic_range: Fraction, progress: bool, effort: Effort) -> Known:

@@ -1,4 +1,4 @@
-"""The prover: what theorems say about one dictionary, with every number exact (FORMAT.md, version 2)."""
+"""The prover: what theorems say about one dictionary, with every number exact (FORMAT.md, versions 2 and 3)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,33 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from expander_theory._kernels.expansion.certificates import has_triangle
 from expander_theory._kernels.expansion.graph import Graph
-from expander_theory.base import InvalidArgument, require
+from expander_theory.base import require
 from expander_theory.certificates._claims import CLAIMS, Facts
+from expander_theory.certificates._prove.dense import dense_facts
 from expander_theory.certificates._prove.gram import gram_sums
 from expander_theory.certificates._prove.losses import loss_bounds
 from expander_theory.certificates._prove.values import ExactValues, Extreme, value_facts
-from expander_theory.dictionaries import Dictionary, column_overlaps
+from expander_theory.dictionaries import (
+    AnyDictionary,
+    BlockDictionary,
+    DenseDictionary,
+    Dictionary,
+    as_dictionary,
+    column_overlaps,
+    without_blocks,
+)
 from expander_theory.masks import Mask
 from expander_theory.results import atomic_write, canonical_json
 
-FORMAT, VERSION = "expander-certificate", 2
+FORMAT, VERSION, DENSE_VERSION = "expander-certificate", 2, 3
 
 
 def certify(
-    dictionary: Dictionary,
+    dictionary: AnyDictionary | ArrayLike | Any,
     *,
     dynamic_range: Fraction = Fraction(1),
     time_limit: float = 60.0,
@@ -36,9 +45,12 @@ def certify(
 
     Facts and conditions are those of FORMAT.md, computed for the values as stored: nothing is rounded.
     Equal dictionaries give equal certificates whenever the time limit does not bite; where it does, a
-    certificate may claim less, never more than is proved.
+    certificate may claim less, never more than is proved. Without a mask the claims are those that need none, about
+    norms and inner products; n^2 m operations in floats, whose errors are bounded, then exact ones where they matter.
 
     Args:
+        dictionary: of this project, or a NumPy or scipy.sparse (m, n) matrix; one of scipy.sparse whose columns are
+            at most half full has a mask, with stored zeros where a column has fewer entries than others.
         dynamic_range: largest over least modulus of the codes that TOPK-1 is asked for.
         time_limit: seconds for the exhaustive searches of sets of columns that collide most; 0 for none.
         progress: show progress bars on standard error.
@@ -47,14 +59,18 @@ def certify(
         a JSON value; :func:`write_certificate` stores it.
 
     Raises:
-        InvalidArgument: a dense or block dictionary, a dynamic range below 1, or a negative time limit.
+        InvalidArgument: no dictionary, a dynamic range below 1, or a negative time limit.
     """
-    if not isinstance(dictionary, Dictionary):
-        allowed = "must be a masked dictionary: certificates are about columns with d of m entries"
-        raise InvalidArgument("dictionary", f"a {type(dictionary).__name__}", allowed)
     rational = isinstance(dynamic_range, int | Fraction) and dynamic_range >= 1
     require(rational, "dynamic_range", dynamic_range, "must be a rational number (Fraction), at least 1")
     require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
+    w = as_dictionary(dictionary)
+    if isinstance(w, Dictionary):
+        return _hashed(_masked(w, Fraction(dynamic_range), time_limit, progress))
+    return _hashed(_dense(w, Fraction(dynamic_range), progress))
+
+
+def _masked(dictionary: Dictionary, dynamic_range: Fraction, time_limit: float, progress: bool) -> dict[str, Any]:
     mask = dictionary.mask
     exact = ExactValues(dictionary.values)
     values = value_facts(dictionary, exact)
@@ -73,7 +89,7 @@ def certify(
         beta=values.beta.value,
         overlap=overlap,
         triangle_free=triangle_free,
-        r=Fraction(dynamic_range),
+        r=dynamic_range,
         refusals={
             "full mask": _needs_full_mask(values.first_zero),
             "unit columns": _needs_unit_columns(values.off_unit),
@@ -81,7 +97,7 @@ def certify(
             "binary": None if values.binary else "needs equal positive values",
         },
     )
-    certificate = {
+    return {
         "format": FORMAT,
         "version": VERSION,
         "dictionary": {"sha256": dictionary.sha256, "m": mask.m, "n": mask.n, "d": mask.d},
@@ -117,6 +133,44 @@ def certify(
         },
         "claims": [claim.entry(facts) for claim in CLAIMS],
     }
+
+
+def _dense(dictionary: DenseDictionary | BlockDictionary, dynamic_range: Fraction, progress: bool) -> dict[str, Any]:
+    part = without_blocks(dictionary)
+    found = dense_facts(part.values, progress=progress)
+    facts = Facts(
+        n=part.n,
+        d=part.m,
+        losses=[],
+        gram=found.sums,
+        least_norm=found.least.value,
+        c_squared=Fraction(0),
+        beta=Fraction(0),
+        overlap=0,
+        triangle_free=None,
+        r=dynamic_range,
+        refusals={"unit columns": _needs_unit_columns(found.off_unit)},
+    )
+    kind = "dense" if isinstance(dictionary, DenseDictionary) else "blocks"
+    return {
+        "format": FORMAT,
+        "version": DENSE_VERSION,
+        "dictionary": {"sha256": dictionary.sha256, "kind": kind, "m": part.m, "n": part.n},
+        "dynamic_range": str(facts.r),
+        "facts": {
+            "norms": {
+                "least": str(found.least.value),
+                "least_column": found.least.column,
+                "largest": str(found.largest.value),
+                "largest_column": found.largest.column,
+            },
+            "gram": {"sums": [str(total) for total in found.sums], "columns": found.columns},
+        },
+        "claims": [claim.entry(facts) for claim in CLAIMS if claim.maskless],
+    }
+
+
+def _hashed(certificate: dict[str, Any]) -> dict[str, Any]:
     return certificate | {"sha256": hashlib.sha256(canonical_json(certificate).encode()).hexdigest()}
 
 

@@ -15,7 +15,8 @@ class Measure:
     """Measure a mask or dictionary: expansion, overlaps, flatness, and what they certify."""
 
     file: tyro.conf.Positional[Path]
-    """A mask or dictionary saved by `expander build` or `expander sae train`."""
+    """A mask or dictionary saved by `expander build` or `expander sae train`, or a matrix (m, n): .npy, or .npz of
+    scipy.sparse."""
     max_size: int = 4
     """Expansion of sets of up to this many columns."""
     time_limit: float = 10.0
@@ -30,7 +31,7 @@ class Measure:
             Dictionary,
             dictionary_measures,
             expansion_rows,
-            load_dictionary,
+            load_matrix,
             mask_measures,
         )
         from expander_theory.masks import KIND, load_mask
@@ -40,10 +41,10 @@ class Measure:
             require_new(self.json, self.force)
         result: dict[str, Any] = {}
         dictionary = None
-        if stored_kind(self.file) == KIND:
+        if self.file.suffix not in (".npy", ".npz") and stored_kind(self.file) == KIND:
             mask = load_mask(self.file)
         else:
-            dictionary = load_dictionary(self.file)
+            dictionary = load_matrix(self.file)
             mask = dictionary.mask if isinstance(dictionary, Dictionary) else None
         if mask is not None:
             require(1 <= self.max_size <= mask.n, "max-size", self.max_size, f"must be between 1 and n = {mask.n}")
@@ -54,9 +55,15 @@ class Measure:
         print(table([{"quantity": name, "value": _shown(value)} for name, value in result.items()]))
         if mask is not None:
             result["expansion"] = expansion_rows(mask, self.max_size, time_limit=self.time_limit)
-            print(f"\nExpansion: smallest |N(S)| / (d|S|) over sets S of each size\n\n{table(result['expansion'])}")
+            print(f"\n{_EXPANSION}\n\n{table(result['expansion'])}")
         if self.json is not None:
             write_json(self.json, result)
+
+
+_EXPANSION = """\
+Expansion: smallest |N(S)| / (d|S|) over sets S of each size, proved between lower and upper. attack: the least that a
+search finds. spectral: a lower bound from eigenvalues (EXP-5). at most: what row degrees allow this mask, and the shape
+any mask (EXP-7)"""
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Dictionaries: masks with values, dense ones, both as blocks, ensembles, and their geometry and expansion."""
 
 from expander_theory.dictionaries.block_dictionary import BlockDictionary
+from expander_theory.dictionaries.brought import DictionaryLaw
 from expander_theory.dictionaries.dictionary import (
     DenseDictionary,
     Dictionary,
@@ -31,6 +32,7 @@ from expander_theory.dictionaries.geometry import (
 )
 from expander_theory.dictionaries.kinds import AnyDictionary, load_dictionary, without_blocks
 from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound, paper_eps_count
+from expander_theory.dictionaries.matrices import as_dictionary, load_matrix, require_sound
 from expander_theory.dictionaries.measures import dictionary_measures, expansion_rows, mask_measures
 from expander_theory.dictionaries.random_masks import (
     certified_sparsity,
@@ -55,9 +57,11 @@ __all__ = [
     "BlockDictionary",
     "DenseDictionary",
     "Dictionary",
+    "DictionaryLaw",
     "Ensemble",
     "ExpansionProfile",
     "Floats",
+    "as_dictionary",
     "attack_expansion",
     "babel",
     "babel_certified_k",
@@ -83,12 +87,14 @@ __all__ = [
     "largest_overlap_sums",
     "least_possible_eps",
     "load_dictionary",
+    "load_matrix",
     "losing_set",
     "mask_eps_lower_bound",
     "mask_measures",
     "overlap_counts",
     "paper_eps_count",
     "real_array",
+    "require_sound",
     "sign_dictionary",
     "spectral_neighbours",
     "stopping_set_failure",

@@ -1,10 +1,11 @@
-"""Ensembles of dictionaries: a family of masks with random values, dense Gaussian matrices, or one given file."""
+"""Ensembles of dictionaries: a family of masks with random values, dense Gaussian matrices, one file, a function."""
 
 from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from expander_theory.base import (
     InvalidFile,
+    Plugin,
     Seed,
     generator,
     require,
@@ -21,12 +23,14 @@ from expander_theory.base import (
     unchecked,
 )
 from expander_theory.dictionaries.block_dictionary import BlockDictionary
+from expander_theory.dictionaries.brought import DictionaryLaw, drawn_by
 from expander_theory.dictionaries.dictionary import DenseDictionary, Dictionary
 from expander_theory.dictionaries.kinds import AnyDictionary, load_dictionary
 from expander_theory.dictionaries.values import dense_gaussian_dictionary, flat_values, gaussian_values, sign_values
 from expander_theory.masks import MASK_FAMILIES, Mask, build_mask, require_sizes
 
 ENSEMBLE_FAMILIES = (*MASK_FAMILIES, "dense", "file")
+USER = "user"
 VALUES = ("signs", "gaussian", "flat", "stored")
 
 
@@ -40,14 +44,17 @@ class Ensemble:
             search reaches in each draw, "polynomial" with the fewest coefficients that give n columns.
             Without a mask: "dense" (Gaussian).
             "file": one dictionary saved by this project, a trained decoder say; its columns are scaled to unit norm.
+            "user": what a function of the user draws (:meth:`from_function`), scaled to unit norm.
         m: rows.
         n: columns.
         d: left degree; m for "dense".
-        values: "signs", "gaussian" or "flat" (of the given flatness); "gaussian" for "dense", "stored" for "file".
+        values: "signs", "gaussian" or "flat" (of the given flatness); "gaussian" for "dense", "stored" for "file" and
+            "user".
         flatness: C_j for "flat" values, 0 otherwise.
         file: where "file" is read from; the place is no part of equality. :meth:`from_file` fills in the rest.
         sha256: content hash of that dictionary (before scaling), which is its identity: read from the file where it is
             not given, checked whenever the file is read. It can be given without a file, but then nothing can be drawn.
+        plugin: the function of "user" (a :class:`expander_theory.dictionaries.DictionaryLaw`).
 
     Raises:
         InvalidArgument: a combination that no dictionary has.
@@ -62,9 +69,12 @@ class Ensemble:
     flatness: float = 0.0
     file: str = field(default="", compare=False)
     sha256: str = ""
+    plugin: Plugin | None = None
 
     def __post_init__(self) -> None:
-        require_choice("family", self.family, ENSEMBLE_FAMILIES)
+        require_choice("family", self.family, (*ENSEMBLE_FAMILIES, USER))
+        if self.plugin is not None:
+            object.__setattr__(self, "plugin", Plugin.of("plugin", self.plugin))
         require_choice("values", self.values, VALUES)
         for name in ("m", "n", "d"):
             object.__setattr__(self, name, require_int(name, getattr(self, name)))
@@ -91,10 +101,34 @@ class Ensemble:
         stored = _uniform(path)
         return cls("file", stored.m, stored.n, stored.d, "stored", file=os.fspath(path), sha256=stored.sha256)
 
+    @classmethod
+    def from_function(
+        cls, function: DictionaryLaw | str | Plugin | Callable[..., Any], m: int, n: int, d: int | None = None
+    ) -> Ensemble:
+        """The ensemble of what a user's function draws.
+
+        Args:
+            function: a :class:`expander_theory.dictionaries.DictionaryLaw`, or ``package.module:function``, or
+                ``path/to/file.py:function``.
+            m, n: shape of the dictionaries.
+            d: what the function is to take as the left degree; default m.
+
+        Raises:
+            InvalidArgument: sizes out of range, or a function whose source cannot tell what it does.
+            InvalidFile: a file that cannot be read or run.
+        """
+        return cls(USER, m, n, m if d is None else d, "stored", plugin=Plugin.of("function", function))
+
     @property
     def content(self) -> dict[str, Any]:
-        """The attributes that name the ensemble: all but the place of its file."""
-        return {name: value for name, value in asdict(self).items() if name != "file"}
+        """The attributes that name the ensemble: all but the place of its file; a plugin by name and hash."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("file", "plugin")}
+        return named if self.plugin is None else named | {"plugin": self.plugin.content}
+
+    @property
+    def label(self) -> str:
+        """The family in tables; of a user's function its name and the beginning of its hash."""
+        return self.family if self.plugin is None else self.plugin.label
 
     def draw(self, seed: Seed, dtype: type[np.floating[Any]] = np.float64) -> AnyDictionary:
         """One dictionary of the ensemble, unit columns. It is computed in float64 (from a file, in the dtype that is
@@ -102,13 +136,16 @@ class Ensemble:
 
         Raises:
             InvalidFile: the file is missing, damaged, or holds another dictionary than at first.
-            InvalidArgument: no file is given.
+            InvalidArgument: no file is given, or the user's function is known by its name alone.
+            PluginFailed: the user's function drew no dictionary of this shape.
         """
         if self.family == "file":
             allowed = f"must name the file of the dictionary with SHA-256 {self.sha256[:12]}..."
             require(bool(self.file), "file", "not given", allowed)
             return _stored(self.file, self.sha256).astype(dtype)
         rng = generator(seed, "ensemble")
+        if self.plugin is not None:
+            return drawn_by(self.plugin, self.m, self.n, self.d, rng).astype(dtype)
         if self.family == "dense":
             return dense_gaussian_dictionary(self.m, self.n, seed=rng).astype(dtype)
         family = MASK_FAMILIES[self.family]
@@ -142,11 +179,13 @@ def _stored(path: str, sha256: str) -> AnyDictionary:
 
 def _require_values(e: Ensemble) -> None:
     """Values, flatness and file that go with the family."""
-    only = {"dense": "gaussian", "file": "stored"}.get(e.family)
+    only = {"dense": "gaussian", "file": "stored", USER: "stored"}.get(e.family)
     if only:
         require(e.values == only, "values", repr(e.values), f"must be {only} for a dictionary of family {e.family}")
     else:
         require(e.values != "stored", "values", "'stored'", "goes with family file alone")
+    required = "must be a function for the family user, and None for all others"
+    require((e.plugin is not None) == (e.family == USER), "plugin", e.plugin, required)
     if e.family == "dense":
         require(e.d == e.m, "d", e.d, f"must be m = {e.m} for a dense dictionary")
     if e.values == "flat":

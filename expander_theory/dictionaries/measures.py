@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from expander_theory.dictionaries.block_dictionary import BlockDictionary
-from expander_theory.dictionaries.expansion import expansion_profile
+from expander_theory.dictionaries.expansion import attack_expansion, expansion_profile
 from expander_theory.dictionaries.geometry import (
     babel,
     babel_certified_k,
@@ -16,6 +16,8 @@ from expander_theory.dictionaries.geometry import (
     overlap_counts,
 )
 from expander_theory.dictionaries.kinds import AnyDictionary
+from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound
+from expander_theory.dictionaries.spectral import spectral_neighbours
 from expander_theory.masks import Mask
 
 
@@ -57,15 +59,28 @@ def dictionary_measures(dictionary: AnyDictionary) -> dict[str, Any]:
 
 
 def expansion_rows(mask: Mask, max_size: int, *, time_limit: float) -> list[dict[str, Any]]:
-    """One row a size: bounds on the ratio, and what they are."""
+    """One row a size, of shares |N(S)| / (d |S|): what is known of the least one, and what other bounds say.
+
+    ``lower`` and ``upper`` enclose the least share over sets of the size (equal where it is exact). ``attack`` is the
+    least that a search by greedy sets and swaps finds, ``spectral`` the better of the lower bounds EXP-5 (a) and (b),
+    ``this mask at most`` an upper bound from its row degrees, and ``any mask at most`` one of all masks of the shape
+    (EXP-7).
+    """
     rows = []
-    for size in expansion_profile(mask, max_size, time_limit=time_limit).sizes:
-        edges = mask.d * size.size
+    sizes = expansion_profile(mask, max_size, time_limit=time_limit).sizes
+    attacked = attack_expansion(mask, [size.size for size in sizes], seed=0, restarts=2)
+    for size, found in zip(sizes, attacked, strict=True):
+        s, edges = size.size, mask.d * size.size
+        spectral = max(spectral_neighbours(mask, s, form=form) for form in ("a", "b"))
         rows.append(
             {
-                "size": size.size,
+                "size": s,
                 "lower": size.lower / edges,
                 "upper": size.upper / edges,
+                "attack": 1 - found.loss / edges,
+                "spectral": spectral / edges,
+                "this mask at most": float(1 - mask_eps_lower_bound(mask, s)),
+                "any mask at most": float(1 - least_possible_eps(mask.m, mask.n, mask.d, s)),
                 "status": "exact" if size.exact else "lower: proved, upper: found",
                 "witness": " ".join(map(str, size.witness)),
             }

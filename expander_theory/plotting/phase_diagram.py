@@ -69,7 +69,7 @@ def plot_phase_diagram(
     axes = axes_or_new(ax)
     ensemble = chosen[0].task.ensemble
     if certified is None:
-        kind = (ensemble.family, degree({"family": ensemble.family, "d": ensemble.d}))
+        kind = (ensemble.label, degree({"family": ensemble.label, "d": ensemble.d}))
         certified = certified_sizes(stored_records(results)).get(kind, {}) if is_place(results) else {}  # type: ignore[arg-type]
     _heat_map(axes, chosen)
     fitted = [row for row in (boundaries(chosen) if boundary is None else boundary) if row["status"] == "fitted"]
@@ -84,7 +84,7 @@ def plot_phase_diagram(
     figure = axes.get_figure()
     if colorbar and figure is not None:
         task = chosen[0].task
-        label = f"success ({task.success.label}), {solver_name(task.solver)}"
+        label = f"success ({task.success.label}), {solver_name(task.solver_label)}"
         figure.colorbar(rate_colours(), ax=axes, label=label, pad=0.02)
     if ax is None and axes.get_legend_handles_labels()[0] and figure is not None:
         figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=8)
@@ -144,7 +144,7 @@ def _heat_map(axes: Axes, group: Sequence[Cell]) -> None:
     fixed = f"$n = {ensemble.n}$" if len(widths) == 1 else f"$m = {ensemble.m}$"
     top = max(cell.task.k / cell.task.ensemble.m for cell in group)
     axes.set(xlabel=f"undersampling $m/n$  ({fixed})", ylim=(0, 1.04 * top))
-    title = _TITLES.get(ensemble.family, f"{ensemble.family.replace('-', ' ')} mask, $d = {{d}}$, {{values}}")
+    title = _TITLES.get(ensemble.family, f"{ensemble.label.replace('-', ' ')} mask, $d = {{d}}$, {{values}}")
     axes.set_title(title.format(d=ensemble.d, values=ensemble.values))
 
 

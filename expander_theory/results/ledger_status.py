@@ -15,12 +15,13 @@ from expander_theory.results.records.sweep import BlockRecord, FailureRecord, Ta
 
 @dataclass(frozen=True)
 class Failure:
-    """Quarantined blocks that failed with the same error, and one of them."""
+    """Quarantined blocks that failed with the same error, and one of them, with its traceback where that is known."""
 
     error: str
     blocks: int
     task: str
     block: int
+    traceback: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ def ledger_status(path: str | os.PathLike[str]) -> Status:
 
 
 def _failures(records: Sequence[FailureRecord], done: dict[tuple[str, int], int]) -> tuple[Failure, ...]:
-    last = {(record.task, record.block): record.failed for record in records}
+    last = {(record.task, record.block): record for record in records}
     groups: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    for place, error in last.items():
+    for place, record in last.items():
         if place not in done:
-            groups[error].append(place)
-    found = [Failure(error, len(places), *min(places)) for error, places in groups.items()]
+            groups[record.failed].append(place)
+    found = [Failure(e, len(places), *min(places), last[min(places)].traceback) for e, places in groups.items()]
     return tuple(sorted(found, key=lambda failure: (-failure.blocks, failure.error)))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from expander_theory.base import ExpanderTheoryError, InvalidFile
+from expander_theory.base import ExpanderTheoryError, InvalidFile, names_plugin
 from expander_theory.dictionaries import Ensemble
 from expander_theory.results import BlockRecord, FailureRecord, TaskRecord, records_of
 from expander_theory.simulation.problems import CodeLaw, Noise
@@ -92,9 +92,9 @@ def block_record(task: Task, block: int, result: Block) -> BlockRecord:
     return BlockRecord(task.id, block, result.outcome, result.fraction, result.error)
 
 
-def failure_record(task: Task, block: int, error: str, attempts: int) -> FailureRecord:
+def failure_record(task: Task, block: int, error: str, attempts: int, traceback: str = "") -> FailureRecord:
     """A block that was given up after some attempts."""
-    return FailureRecord(task.id, block, error, attempts)
+    return FailureRecord(task.id, block, error, attempts, traceback or None)
 
 
 def tasks_of(records: Iterable[Any]) -> dict[str, Task]:
@@ -120,14 +120,25 @@ def _task(record: TaskRecord) -> Task:
     try:
         values = dict(record.content)
         for part, kind in (("ensemble", Ensemble), ("codes", CodeLaw), ("noise", Noise), ("success", Success)):
-            places = {"file", "firing"} & values[part].keys()  # a record says no path, and none is followed
-            values[part] = kind(**{key: value for key, value in values[part].items() if key not in places})
+            kept = dict(values[part])
+            for place in ("file", "firing"):  # a record says no path, and none is followed
+                kept.pop(place, None)
+            _require_named(kept.get("plugin"))
+            values[part] = kind(**kept)
+        if not isinstance(values["solver"], str) or names_plugin(values["solver"]):
+            _require_named(values["solver"])
         task = Task(**values)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, InvalidFile) as error:
         raise InvalidRecord(f"task {name[:12]}... cannot be read by this release: {error}") from None
     if version is None or task_id(task, version) != name:
         raise InvalidRecord(f"task {name[:12]}... is damaged: its content does not belong to its id")
     return task
+
+
+def _require_named(plugin: Any) -> None:
+    """A function in a record is a name and a hash: a text would be looked up, and run."""
+    if plugin is not None and not isinstance(plugin, dict):
+        raise TypeError("a function is recorded by name and hash")
 
 
 def blocks_of(records: Iterable[Any]) -> dict[str, dict[int, Block]]:
@@ -267,14 +278,14 @@ def _names(task: Task, **k: int) -> Row:
     e = task.ensemble
     values = f"flat {e.flatness:g}" if e.values == "flat" else e.values
     return {
-        "family": e.family,
+        "family": e.label,
         "values": f"{values} {e.sha256[:8]}" if e.family == "file" else values,
         **{"d": e.d, "m": e.m, "n": e.n},
         **k,
         "codes": task.codes.label,
         "noise": task.noise.label,
         "success": task.success.label,
-        "solver": task.solver,
+        "solver": task.solver_label,
         "dictionary": task.dictionaries,
         "precision": task.precision,
         "seed": task.seed,

@@ -118,7 +118,7 @@ def _interpolated(task: Task, costs: Mapping[Task, float]) -> float:
 
 
 def _kind(task: Task) -> tuple[str, ...]:
-    return (task.ensemble.family, task.solver, task.dictionaries)
+    return (task.ensemble.label, task.solver_label, task.dictionaries)
 
 
 def _work(task: Task) -> float:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from expander_theory.base import require, require_choice, require_seed, stream
+from expander_theory.base import Plugin, require, require_choice, require_seed, stream
 from expander_theory.dictionaries import AnyDictionary
 from expander_theory.simulation.problems import COEFFICIENTS, Coefficients, sparse_code
 from expander_theory.simulation.recovery import recovered
-from expander_theory.solvers import SOLVERS, Prepared
+from expander_theory.simulation.tasks import solver_or_plugin
+from expander_theory.solvers import Prepared
 from expander_theory.statistics import wilson_interval
 
 
@@ -41,7 +43,7 @@ def planted_recovery(
     *,
     trials: int,
     coefficients: Coefficients = "gaussian",
-    solver: str = "omp",
+    solver: Any = "omp",
     seed: int = 0,
 ) -> Iterator[PlantedRate]:
     """Recovery rate for each k, noiseless, uniform supports, solved in float64; computed as it is drawn.
@@ -51,23 +53,26 @@ def planted_recovery(
         ks: sparsities, each 1..min(m, n).
         trials: codes per k.
         coefficients, seed: law and seed of the codes; code t of sparsity k depends on (seed, k, t) only.
-        solver: name in :data:`expander_theory.solvers.SOLVERS`.
+        solver: name in :data:`expander_theory.solvers.SOLVERS`, or a user's: a function
+            (:class:`expander_theory.solvers.UserSolver`), or its place as text.
 
     Raises:
         InvalidArgument: an argument out of range.
     """
     require(trials >= 1, "trials", trials, "must be at least 1")
     require_seed(seed)
-    require_choice("solver", solver, tuple(SOLVERS))
+    chosen = solver_or_plugin("solver", solver)
     require_choice("coefficients", coefficients, COEFFICIENTS)
     limit = min(dictionary.m, dictionary.n)
     for k in ks:
         require(1 <= k <= limit, "k", k, f"must be between 1 and min(m, n) = {limit}")
     prepared = Prepared(dictionary, np.float64)
-    return (_rate(prepared, k, trials, coefficients, solver, seed) for k in ks)
+    return (_rate(prepared, k, trials, coefficients, chosen, seed) for k in ks)
 
 
-def _rate(prepared: Prepared, k: int, trials: int, coefficients: Coefficients, solver: str, seed: int) -> PlantedRate:
+def _rate(
+    prepared: Prepared, k: int, trials: int, coefficients: Coefficients, solver: str | Plugin, seed: int
+) -> PlantedRate:
     key = hashlib.sha256(f"planted codes, seed {seed}".encode()).hexdigest()
     successes = 0
     for first in range(0, trials, _AT_ONCE):

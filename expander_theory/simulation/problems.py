@@ -11,15 +11,16 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from expander_theory.base import Seed, generator, require, require_choice, require_int, require_real
+from expander_theory.base import Plugin, Seed, generator, require, require_choice, require_int, require_real
 from expander_theory.dictionaries import Floats
 from expander_theory.masks import uniform_subsets
-from expander_theory.simulation import _firing as firing
+from expander_theory.simulation import _firing as firing, _stored_codes as stored
+from expander_theory.simulation.brought import codes_by, noise_by
 
 Coefficients = Literal["gaussian", "signs", "uniform"]
 COEFFICIENTS: tuple[str, ...] = get_args(Coefficients)
-LAWS = (*COEFFICIENTS, "decaying", "range")
-NOISES = ("none", "relative", "absolute")
+LAWS = (*COEFFICIENTS, "decaying", "range", "file", "user")
+NOISES = ("none", "relative", "absolute", "user")
 
 _STEEPEST = 700.0  # e^-700 is a normal double
 _LARGEST = 1e30  # sums of such numbers fit float32
@@ -36,6 +37,9 @@ class CodeLaw:
             "uniform": in [1, 2), nonnegative as the codes of an SAE.
             "decaying": magnitudes e^{-decay i}, i = 0..k-1, in random order, fair signs; dynamic range e^{decay (k-1)}.
             "range": log-uniform magnitudes in [1, range], fair signs.
+            "file": codes that occur: those of ``file`` with at least k nonzeros, each as likely, cut to their k of
+            largest modulus; supports and coefficients come together.
+            "user": what a function of the user draws, supports and coefficients.
         decay: rate of "decaying", above 0; 0 for other laws.
         range: largest magnitude of "range", 1..1e30; 0 for other laws.
         firing: empty for uniform supports, or a file of firing rates, one per column
@@ -43,10 +47,14 @@ class CodeLaw:
             (:func:`expander_theory.simulation._firing.firing_supports`). The place is no part of equality.
         firing_sha256: content hash of these rates, which is their identity: read from the file where it is not given,
             checked whenever the file is read. It can be given without a file, but then no code can be drawn.
+        file: the codes of "file" (a ``.npz`` of scipy.sparse, (codes, n)); the place is no part of equality.
+        file_sha256: their content hash, as ``firing_sha256``.
+        plugin: the function of "user" (a :class:`expander_theory.simulation.UserCodes`), or its text
+            ``package.module:function`` or ``path/to/file.py:function``.
 
     Raises:
         InvalidArgument: an unknown law, or a parameter that does not go with it.
-        InvalidFile: firing rates that cannot be read.
+        InvalidFile: firing rates, codes or a function that cannot be read.
     """
 
     law: str = "gaussian"
@@ -54,6 +62,9 @@ class CodeLaw:
     range: float = 0.0
     firing: str = field(default="", compare=False)
     firing_sha256: str = ""
+    file: str = field(default="", compare=False)
+    file_sha256: str = ""
+    plugin: Plugin | None = None
 
     def __post_init__(self) -> None:
         require_choice("law", self.law, LAWS)
@@ -73,10 +84,30 @@ class CodeLaw:
         if self.firing and not self.firing_sha256:
             rates = firing.load_firing_rates(self.firing)
             object.__setattr__(self, "firing_sha256", firing.firing_hash(rates))
+        self._require_own_supports()
+
+    def _require_own_supports(self) -> None:
+        """The file of "file", the function of "user", and no firing rates beside them."""
+        object.__setattr__(self, "file", os.fspath(self.file))
+        if self.file and not self.file_sha256:
+            object.__setattr__(self, "file_sha256", stored.codes_hash(stored.load_codes(self.file)))
+        if self.plugin is not None:
+            object.__setattr__(self, "plugin", Plugin.of("plugin", self.plugin))
+        required = f"must be given for the law {self.law!r}" if self.law == "file" else "goes with the law 'file'"
+        require(bool(self.file_sha256) == (self.law == "file"), "file", self.file or "not given", required)
+        required = "must be a function for the law 'user', and None for all others"
+        require((self.plugin is not None) == (self.law == "user"), "plugin", self.plugin, required)
+        if self.law in ("file", "user"):
+            allowed = f"must be empty: codes of the law {self.law!r} come with their supports"
+            require(not self.firing_sha256, "firing", self.firing or self.firing_sha256, allowed)
 
     @property
     def label(self) -> str:
         """The law in a few words."""
+        if self.plugin is not None:
+            return self.plugin.label
+        if self.law == "file":
+            return f"file {self.file_sha256[:8]}"
         parameter = {"decaying": f" {self.decay:g}", "range": f" {self.range:g}"}.get(self.law, "")
         return self.law + parameter + (f", firing {self.firing_sha256[:8]}" if self.firing_sha256 else "")
 
@@ -89,6 +120,8 @@ class CodeLaw:
         require(self.decay * (k - 1) <= _STEEPEST, "decay", self.decay, allowed)
         if self.firing:
             firing.require_firing(self.rates(), n, k)
+        if self.file:
+            stored.require_stored(stored.checked_codes(self.file, self.file_sha256), n, k)
 
     def rates(self) -> NDArray[np.float64]:
         """The firing rates of the file (which this process reads once).
@@ -104,12 +137,14 @@ class CodeLaw:
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise on the signal h, independent between entries.
+    """Noise on the signal h: Gaussian and independent between entries, or a user's own.
 
     Attributes:
         kind: "none"; "relative": N(0, sigma^2 ||h||_2^2 / m) per entry, so that ||noise|| is about sigma ||h||;
-            "absolute": N(0, sigma^2) per entry.
-        sigma: above 0 (at most 1e30), 0 for "none".
+            "absolute": N(0, sigma^2) per entry; "user": what a function of the user adds, Gaussian or not.
+        sigma: above 0 (at most 1e30), 0 for "none" and "user".
+        plugin: the function of "user" (a :class:`expander_theory.simulation.UserNoise`), or its text
+            ``package.module:function`` or ``path/to/file.py:function``.
 
     Raises:
         InvalidArgument: an unknown kind, or a sigma that does not go with it.
@@ -117,12 +152,18 @@ class Noise:
 
     kind: str = "none"
     sigma: float = 0.0
+    plugin: Plugin | None = None
 
     def __post_init__(self) -> None:
         require_choice("kind", self.kind, NOISES)
         object.__setattr__(self, "sigma", require_real("sigma", self.sigma))
-        if self.kind == "none":
-            require(self.sigma == 0, "sigma", self.sigma, "must be 0 (not given) without noise")
+        if self.plugin is not None:
+            object.__setattr__(self, "plugin", Plugin.of("plugin", self.plugin))
+        required = "must be a function for the kind 'user', and None for all others"
+        require((self.plugin is not None) == (self.kind == "user"), "plugin", self.plugin, required)
+        if self.kind in ("none", "user"):
+            allowed = "must be 0 (not given) without noise" if self.kind == "none" else "must be 0 for a user's noise"
+            require(self.sigma == 0, "sigma", self.sigma, allowed)
         else:
             allowed = f"must be above 0, and at most {_LARGEST:g}, for {self.kind} noise"
             require(0 < self.sigma <= _LARGEST, "sigma", self.sigma, allowed)
@@ -130,12 +171,16 @@ class Noise:
     @property
     def label(self) -> str:
         """Kind and level in a few words."""
+        if self.plugin is not None:
+            return self.plugin.label
         return self.kind if self.kind == "none" else f"{self.kind} {self.sigma:g}"
 
     def add(self, signals: NDArray[np.float64], *, seed: Seed) -> NDArray[np.float64]:
         """Signals (batch, m) with noise; the same array where there is none."""
         if self.kind == "none":
             return signals
+        if self.plugin is not None:
+            return noise_by(self.plugin, signals, generator(seed, "noise"))
         noise = generator(seed, "noise").standard_normal(signals.shape)
         if self.kind == "absolute":
             return signals + self.sigma * noise
@@ -166,18 +211,31 @@ def planted_codes(codes: CodeLaw, n: int, k: int, batch: int, *, seed: Seed) -> 
 
     Raises:
         InvalidArgument: k outside 1..n, batch below 0, or a k that the law does not have.
-        InvalidFile: firing rates that cannot be read, or have changed.
+        InvalidFile: firing rates or codes that cannot be read, or have changed.
+        PluginFailed: a user's function returned no such codes.
     """
     n, k, batch = require_int("n", n), require_int("k", k), require_int("batch", batch)
     require(1 <= k <= n, "k", k, f"must be between 1 and n = {n}")
     require(batch >= 0, "batch", batch, "must be at least 0")
     codes.require_fits(n, k)
     rng = generator(seed, "planted codes")
+    if codes.plugin is not None:
+        return PlantedCodes(*codes_by(codes.plugin, n, k, batch, rng))
+    if codes.law == "file":
+        return _stored(codes, n, k, batch, rng)
     if codes.firing_sha256:
         supports = firing.draw_supports(*_firing(codes, n, k), k, batch, rng)
     else:
         supports = uniform_subsets(rng, n, batch, k)
     return PlantedCodes(supports, _coefficients(codes, (batch, k), rng))
+
+
+def _stored(codes: CodeLaw, n: int, k: int, batch: int, rng: np.random.Generator) -> PlantedCodes:
+    allowed = f"must name the file of the codes with SHA-256 {codes.file_sha256[:12]}..."
+    require(bool(codes.file), "file", "not given", allowed)
+    supports, values = stored.strongest(codes.file, codes.file_sha256, k)
+    drawn = rng.integers(0, len(supports), batch)
+    return PlantedCodes(supports[drawn], values[drawn])
 
 
 @lru_cache(maxsize=16)

@@ -6,7 +6,7 @@ Sweeps, ``expander recover`` and ``expander sae recovery`` differ in what they p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory._kernels.sampling.planted import combine, compare
-from expander_theory.base import Seed, require
+from expander_theory.base import Plugin, Seed, require
 from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary, Floats
+from expander_theory.simulation.brought import success_by
 from expander_theory.simulation.problems import Noise, PlantedCodes
 from expander_theory.simulation.tasks import Success
-from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp
+from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp, solve_by
 
 Solve = Callable[[Prepared, Floats, PlantedCodes], Recovery]
 """A solver of a prepared dictionary's signals; the planted codes are for a solver that stops once it misses them."""
@@ -35,17 +36,21 @@ class Outcomes:
         k: atoms of each planted code.
         hits: int64 (batch,), how many of them are in the solver's support.
         errors: float64 (batch,), ||x' - x||_2 / ||x||_2 of the solver's code x', at most :data:`LARGEST_ERROR`.
+        met: bool (batch,), whether a user's criterion counts it as recovered; empty where there is none.
     """
 
     k: int
     hits: NDArray[np.int64]
     errors: NDArray[np.float64]
+    met: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
     def successes(self, criterion: Success) -> NDArray[np.bool_]:
         """Which codes count as recovered, (batch,).
 
         A solver's support has at most k atoms, so it is the planted one where it has k of these.
         """
+        if criterion.measure == "user":
+            return self.met
         if criterion.measure == "support":
             return self.hits == self.k
         if criterion.measure == "fraction":
@@ -54,7 +59,13 @@ class Outcomes:
 
 
 def recover_planted(
-    prepared: Prepared, codes: PlantedCodes, solve: Solve, *, noise: Noise | None = None, seed: Seed = 0
+    prepared: Prepared,
+    codes: PlantedCodes,
+    solve: Solve,
+    *,
+    noise: Noise | None = None,
+    seed: Seed = 0,
+    criterion: Plugin | None = None,
 ) -> Outcomes:
     """Solve the signals W x of planted codes, and compare with x what is found.
 
@@ -64,9 +75,11 @@ def recover_planted(
         solve: see :func:`solver_named`.
         noise: on the signals; default: none.
         seed: of the noise; a generator goes on where it stands.
+        criterion: a user's criterion of success, asked about every code.
 
     Raises:
         InvalidArgument: codes that do not fit the dictionary, or a solver that does not take them.
+        PluginFailed: a user's function returned what its protocol does not allow.
     """
     signals = signals_of(prepared.dictionary, codes)
     if noise is not None:
@@ -76,11 +89,15 @@ def recover_planted(
     hits, errors = np.empty(batch, np.int64), np.empty(batch)
     place = np.full(prepared.dictionary.n, -1, np.int32)
     compare(codes.supports, codes.values, found.indices, found.coefficients, place, LARGEST_ERROR, hits, errors)
-    return Outcomes(k, hits, errors)
+    if criterion is None:
+        return Outcomes(k, hits, errors)
+    planted = np.zeros((batch, prepared.dictionary.n))
+    np.put_along_axis(planted, codes.supports.astype(np.int64), codes.values, axis=1)
+    return Outcomes(k, hits, errors, success_by(criterion, planted, found.to_dense().astype(np.float64)))
 
 
-def solver_named(name: str, *, early_stop: bool = False) -> Solve:
-    """A solver of :data:`expander_theory.solvers.SOLVERS`, asked for as many atoms as were planted.
+def solver_named(name: str | Plugin, *, early_stop: bool = False) -> Solve:
+    """A solver of :data:`expander_theory.solvers.SOLVERS`, or a user's, asked for as many atoms as were planted.
 
     Args:
         early_stop: let "omp" end at the first atom outside the planted support.
@@ -88,20 +105,24 @@ def solver_named(name: str, *, early_stop: bool = False) -> Solve:
     return partial(_solve, name, early_stop)
 
 
-def _solve(name: str, early_stop: bool, prepared: Prepared, signals: Floats, codes: PlantedCodes) -> Recovery:
+def _solve(name: str | Plugin, early_stop: bool, prepared: Prepared, signals: Floats, codes: PlantedCodes) -> Recovery:
     k = codes.supports.shape[1]
+    if isinstance(name, Plugin):
+        return solve_by(name, prepared.dictionary, signals, k)
     if name == "omp":
         return omp(prepared, signals, k, planted=codes.supports if early_stop else None)
     return SOLVERS[name](prepared.dictionary, signals, k)
 
 
-def recovered(dictionary: AnyDictionary | Prepared, codes: Floats, k: int, solver: str = "omp") -> NDArray[np.bool_]:
+def recovered(
+    dictionary: AnyDictionary | Prepared, codes: Floats, k: int, solver: str | Plugin = "omp"
+) -> NDArray[np.bool_]:
     """Whether the solver finds exactly the support of each k-sparse code from W x, without noise.
 
     Args:
         dictionary: solved in float64, or in the precision for which it has been prepared.
         codes: (batch, n), each with k nonzeros.
-        solver: name in :data:`expander_theory.solvers.SOLVERS`.
+        solver: name in :data:`expander_theory.solvers.SOLVERS`, or a user's.
 
     Returns:
         bool (batch,).

@@ -149,7 +149,8 @@ _PIECE_SECONDS = 0.1  # what a worker does in one call: long beside the cost of 
 
 def _record(answer: Answer) -> BlockRecord | FailureRecord:
     if isinstance(answer.result, Failure):
-        return failure_record(answer.task, answer.block, answer.result.error, answer.result.attempts)
+        failed = answer.result
+        return failure_record(answer.task, answer.block, failed.error, failed.attempts, failed.traceback)
     return block_record(answer.task, answer.block, answer.result)
 
 
@@ -160,7 +161,7 @@ def _summary(failures: Sequence[Answer]) -> str:
     task, e = first.task, first.task.ensemble
     return (
         f"{count} block{'s are' if count > 1 else ' is'} left out after {first.result.attempts} attempts; the first: "
-        f"block {first.block} of {e.family} m = {e.m}, n = {e.n}, k = {task.k} (task {task.id[:12]}): "
+        f"block {first.block} of {e.label} m = {e.m}, n = {e.n}, k = {task.k} (task {task.id[:12]}): "
         f"{first.result.error}"
     )
 
@@ -184,7 +185,7 @@ def run_certificates(
     require(draws >= 0, "draws", draws, "must be at least 0")
     done = {replace(record, certified_k=0) for record in ledger.of(CertificateRecord)}
     todo = [
-        (ensemble, CertificateRecord(0, draw, **ensemble.content))
+        (ensemble, _undrawn(ensemble, draw))
         for ensemble in dict.fromkeys(ensembles)
         for draw in range(min(draws, 1) if ensemble.family == "file" else draws)
     ]
@@ -192,3 +193,11 @@ def run_certificates(
     for ensemble, record in progress_bar(todo, unit="dictionary", desc="certify", show=progress and bool(todo)):
         k = babel_certified_k(ensemble.draw(derived_seed(seed, f"certificate {record.draw}")))
         ledger.append(replace(record, certified_k=k))
+
+
+def _undrawn(ensemble: Ensemble, draw: int) -> CertificateRecord:
+    """The record of a dictionary, without its k."""
+    named = {name: value for name, value in ensemble.content.items() if name != "plugin"}
+    if ensemble.plugin is not None:
+        named |= {"family": ensemble.label, "sha256": ensemble.plugin.sha256}
+    return CertificateRecord(0, draw, **named)

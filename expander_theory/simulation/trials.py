@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from expander_theory.base import require, require_int, stream
+from expander_theory.base import Plugin, require, require_int, stream
 from expander_theory.dictionaries import Ensemble, Floats
 from expander_theory.simulation.problems import CodeLaw, Noise, PlantedCodes, planted_codes
 from expander_theory.simulation.recovery import (
@@ -53,17 +53,23 @@ def run_block(task: Task, block: int) -> Block:
 
     Raises:
         InvalidArgument: block below 0, or a design too large for its construction.
-        InvalidFile: the file of the dictionary or of the firing rates is missing or has changed.
+        InvalidFile: the file of the dictionary, the codes or the firing rates is missing or has changed.
+        PluginFailed: a user's function returned what its protocol does not allow.
     """
     block = require_int("block", block)
     require(block >= 0, "block", block, "must be at least 0")
     size, n = task.block_size, task.ensemble.n
     planted = planted_codes(task.codes, n, task.k, size, seed=stream(task.instance_id, block, _CODES))
     noise = stream(task.instance_id, block, _NOISE)
-    whole = Outcomes(task.k, np.empty(size, np.int64), np.empty(size))
+    criterion = task.success.plugin
+    whole = Outcomes(task.k, np.empty(size, np.int64), np.empty(size), np.empty(size if criterion else 0, np.bool_))
     for prepared, part in _dictionaries(task, block):
-        found = recover_planted(prepared, planted[part], partial(_solve, task), noise=task.noise, seed=noise)
+        found = recover_planted(
+            prepared, planted[part], partial(_solve, task), noise=task.noise, seed=noise, criterion=criterion
+        )
         whole.hits[part], whole.errors[part] = found.hits, found.errors
+        if criterion:
+            whole.met[part] = found.met
     outcome = "".join("1" if s else "0" for s in whole.successes(task.success))
     if task.success.early_stop:
         return Block(outcome, None, None)
@@ -100,4 +106,5 @@ _kept: dict[tuple[str, type], Prepared] = {}  # in the order of use
 
 def _solve(task: Task, prepared: Prepared, signals: Floats, codes: PlantedCodes) -> Recovery:
     """The task's solver on signals of one dictionary, whose planted codes are known."""
+    assert isinstance(task.solver, str | Plugin)  # as a task keeps it
     return solver_named(task.solver, early_stop=task.success.early_stop)(prepared, signals, codes)

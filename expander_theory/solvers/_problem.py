@@ -1,5 +1,6 @@
 """Arguments and results of the iterative solvers, as their kernels take them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +58,21 @@ class Problem:
     def recovery(self) -> Recovery:
         """What the kernel has filled, in the scale of the signals."""
         return from_unit_range(self._out, self._exponents, self._code_exponents)
+
+    def recovery_of(self, parts: Sequence[Found], k: int | None = None) -> Recovery:
+        """What kernels have filled part by part, as wide as the widest of them, or ``k`` wide."""
+        width = max((part.indices.shape[1] for part in parts), default=0) if k is None else k
+        out = empty_recovery(self._out.n, len(self.h), width, self.h.dtype)
+        out, first = replace(out, iterations=np.zeros(len(self.h), np.int32)), 0
+        for part in parts:
+            rows, size = slice(first, first + len(part.steps)), part.indices.shape[1]
+            out.indices[rows, :size], out.coefficients[rows, :size] = part.indices, part.coefficients
+            out.steps[rows], out.status[rows] = part.steps, part.status
+            out.residual_norms[rows] = part.residuals
+            assert out.iterations is not None
+            out.iterations[rows] = part.iterations
+            first = rows.stop
+        return from_unit_range(out, self._exponents, self._code_exponents)
 
 
 def checked_problem(

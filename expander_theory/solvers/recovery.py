@@ -31,6 +31,7 @@ class RecoveryStatus(IntEnum):
     NO_UPDATE = 7
     OPTIMAL = 8
     FAILED = 9
+    RETURNED = 10
 
     @property
     def explanation(self) -> str:
@@ -45,7 +46,8 @@ class RecoveryStatus(IntEnum):
             RecoveryStatus.ITERATION_LIMIT: "the limit of iterations was reached: allow more, or try another solver",
             RecoveryStatus.NO_UPDATE: "no column passes the test for an update: more rows must agree than do",
             RecoveryStatus.OPTIMAL: "the programme was solved to optimality",
-            RecoveryStatus.FAILED: "the optimiser gave up on this signal: its code is zero",
+            RecoveryStatus.FAILED: "the solver gave up on this signal: its code is zero",
+            RecoveryStatus.RETURNED: "a user's function returned this code and says no more",
         }[self]
 
 
@@ -63,6 +65,25 @@ class Path:
 
 
 @dataclass(frozen=True, eq=False)
+class CodeProofs:
+    """What is proved of each code that OMP has found, whatever else is not known.
+
+    Attributes:
+        support: bool (batch,): ERC(S) < 1 for the support S of the code, so that OMP must find S in the signal of every
+            code on S, whatever its coefficients (THEORY.md OMP-1).
+        unique: bool (batch,): the residual is small, and the code is the only one of the signal that it reproduces with
+            so few nonzeros (THEORY.md IDN-4; IDN-5 for its support).
+        erc_low: float64 (batch,), a lower bound of ERC(S) that holds in spite of rounding.
+        erc_high: float64 (batch,), an upper bound; infinite where W_S may be rank deficient.
+    """
+
+    support: NDArray[np.bool_]
+    unique: NDArray[np.bool_]
+    erc_low: NDArray[np.float64]
+    erc_high: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Recovery:
     """Codes of a batch of signals.
 
@@ -75,6 +96,7 @@ class Recovery:
         residual_norms: (batch,), ||h - W x||_2.
         iterations: int32 (batch,), iterations of an iterative solver; None where each adds one atom.
         path: of a solver that was asked for it.
+        proofs: what is proved of each code, of OMP that was asked for it.
     """
 
     n: int
@@ -85,6 +107,7 @@ class Recovery:
     residual_norms: Floats
     iterations: NDArray[np.int32] | None = None
     path: Path | None = None
+    proofs: CodeProofs | None = None
 
     @property
     def supports(self) -> NDArray[np.int32]:

@@ -10,7 +10,7 @@ from expander_theory.base import InvalidArgument
 from expander_theory.theorems.statement import Statement
 
 _MODULES = (
-    *("expansion", "probability", "designs", "identifiability", "l1"),
+    *("expansion", "probability", "designs", "identifiability", "support_uniqueness", "l1"),
     *("pursuit.omp", "pursuit.omp_flat", "pursuit.omp_noise", "pursuit.omp_limits"),
     "l1_erc",
     *("pursuit.topk", "amortisation", "pursuit.onestep"),

@@ -181,10 +181,9 @@ class CompareSolvers:
     """Results folder; more solvers or trials add to what is there."""
     preset: Literal["quick", "full"] = "quick"
     """quick: m = 128, n = 512, 100 trials a cell, minutes. full: m = 256, n = 1024, 400 trials, no basis pursuit."""
-    against: tuple[
-        Literal["topk", "matching-pursuit", "gomp", "cosamp", "niht", "ssmp", "l0-decoding", "basis-pursuit"], ...
-    ] = ()
-    """Other solvers (default: those of the preset)."""
+    against: tuple[str, ...] = ()
+    """Other solvers (default: those of the preset): names of `expander sweep --solver`, or your own:
+    path/to/file.py:function or package.module:function."""
     trials: int | None = None
     """Trials a cell (default: those of the preset)."""
     workers: int | None = None

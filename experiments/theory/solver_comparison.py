@@ -9,7 +9,7 @@ from pathlib import Path
 from expander_theory.base import require
 from expander_theory.dictionaries import Ensemble
 from expander_theory.results import Ledger
-from expander_theory.simulation import CodeLaw, FixedTrials, Ladder, Task, run_sweep
+from expander_theory.simulation import CodeLaw, FixedTrials, Ladder, Task, run_sweep, solver_or_plugin
 
 FIRST = "omp"
 
@@ -40,10 +40,11 @@ def run(scale: Scale, against: Sequence[str], trials: int, seed: int, workers: i
     """Bring OMP and the other solvers to so many trials a cell."""
     require(workers >= 1, "workers", workers, "must be at least 1")
     ensemble = Ensemble("uniform", scale.m, scale.n, scale.d)
+    solvers = dict.fromkeys(solver_or_plugin("against", name) for name in (FIRST, *against))
     ladders = [
         Ladder(Task(ensemble, scale.ks[0], codes=CodeLaw(law), solver=solver, seed=seed), scale.ks)
         for law in scale.laws
-        for solver in dict.fromkeys((FIRST, *against))
+        for solver in solvers
     ]
     content = {key: value for key, value in asdict(scale).items() if key not in ("against", "trials")}
     with Ledger(folder / "ledger.jsonl", {"kind": "solver comparison", "seed": seed, **content}) as ledger:

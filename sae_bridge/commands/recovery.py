@@ -51,7 +51,6 @@ class Recovery:
 
         from expander_theory.base import require
         from expander_theory.certificates import best_claims, certify
-        from expander_theory.dictionaries import Dictionary
         from expander_theory.results import require_new, table, write_json
         from expander_theory.simulation import planted_recovery
         from sae_bridge.activations import ActivationStore
@@ -76,11 +75,7 @@ class Recovery:
         print(table([{"decoder": stage, **numbers} for stage, numbers in stages.items()]))
 
         print("\nCertified for every support:")
-        if isinstance(dictionary, Dictionary):
-            claims = certify(dictionary, time_limit=self.time_limit)
-            record["certified"] = best_claims(claims)
-        else:
-            record["certified"] = [f"OMP: k = {stages['after training']['babel_k']} by OMP-3 (Babel function)"]
+        record["certified"] = best_claims(certify(dictionary, time_limit=self.time_limit))
         print("\n".join(record["certified"]))
 
         rates = []

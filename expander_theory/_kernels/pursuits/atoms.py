@@ -15,7 +15,7 @@ import numpy as np
 from expander_theory.base import njit
 
 SPARSITY_REACHED, RESIDUAL_SMALL, DEPENDENT_ATOM, NO_CORRELATION = 0, 1, 2, 3
-SUPPORT_STABLE, ITERATION_LIMIT, NO_UPDATE = 5, 6, 7
+SUPPORT_STABLE, ITERATION_LIMIT, NO_UPDATE, OPTIMAL, FAILED = 5, 6, 7, 8, 9
 
 
 class Columns(NamedTuple):
@@ -68,6 +68,16 @@ def correlate(columns, vector, scores):
     else:
         for j in range(scores.size):
             scores[j] = inner(columns, j, vector)
+
+
+@njit(cache=True, nogil=True)
+def squared_norm(columns, j):
+    """||w_j||_2^2, added up in float64."""
+    values = columns.values
+    total = 0.0
+    for i in range(values.shape[1]):
+        total += float(values[j, i]) ** 2
+    return total
 
 
 @njit(cache=True, nogil=True)

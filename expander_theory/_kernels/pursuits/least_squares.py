@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from expander_theory._kernels.pursuits.atoms import inner, residual_of, subtract
+from expander_theory._kernels.pursuits.select import k_largest
 from expander_theory.base import njit
 
 
@@ -86,6 +87,22 @@ def significant(moduli):
     while count < moduli.size and moduli[count] > 100 * np.finfo(moduli.dtype).eps * moduli[0]:
         count += 1
     return count
+
+
+@njit(cache=True, nogil=True)
+def prune(fit, fitted, support, c):
+    """The largest |coefficients| of the fit become the code, decreasing; rounding errors do not. Returns its size."""
+    k = min(support.size, fitted)
+    # Coefficients at the level of rounding would enter the support by chance.
+    picks, moduli = np.empty(k, np.int64), np.empty(k, c.dtype)
+    k_largest(np.abs(fit.c[:fitted]), picks, moduli)
+    size = significant(moduli)
+    support[:] = -1
+    c[:] = 0
+    for t in range(size):
+        support[t] = fit.atoms[picks[t]]
+        c[t] = fit.c[picks[t]]
+    return size
 
 
 @njit(cache=True, nogil=True)

@@ -1,5 +1,7 @@
 """Choosing the largest scores: one pass of n comparisons, and the insertions."""
 
+import numpy as np
+
 from expander_theory.base import njit
 
 
@@ -26,3 +28,17 @@ def k_largest(scores, indices, values):
         indices[place] = j
         if filled < k:
             filled += 1
+
+
+@njit(cache=True, nogil=True)
+def merge(picks, moduli, support):
+    """The atoms picked with a nonzero correlation and those of the support, increasing."""
+    # The least squares do not need this order, but equal sets must look equal, so that a cycle is seen.
+    merged = np.empty(picks.size + support.size, np.int64)
+    merged[: support.size] = support
+    count = support.size
+    for p in range(picks.size):
+        if moduli[p] > 0 and not (support == picks[p]).any():
+            merged[count] = picks[p]
+            count += 1
+    return np.sort(merged[:count])

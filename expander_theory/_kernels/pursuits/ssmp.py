@@ -59,7 +59,7 @@ def ssmp(columns, lists, h, k, updates, limit, tolerance, found):
             # A phase of coordinate steps, then back to k entries; a phase that changes nothing is a fixed point.
             before[:] = x
             _phase(columns, lists, residual, x, updates, floor, rounding, s)
-            size = _prune(x, k, support, c)
+            size = prune(x, k, support, c)
             residual_of(columns, signal, support, c, size, residual)
             stable = np.abs(x - before).max() <= tolerance * np.abs(x).max()
             phase += 1
@@ -102,32 +102,9 @@ def _phase(columns, lists, residual, x, updates, floor, rounding, s):
 
 @njit(cache=True, nogil=True)
 def _best_step(columns, residual, j, s):
-    """z of least |z| among the minimisers of sum_i |r_i - z w_ij|: a weighted median of r_i/w_ij, weights |w_ij|."""
+    """The best step of column j, and by how much it lowers ||r||_1."""
     rows, values = columns.rows[j], columns.values[j]
-    # Ratios r_i / w_ij in increasing order with their weights, by insertion: there are only d of them.
-    count, total = 0, 0.0
-    for i in range(rows.size):
-        if values[i] == 0:
-            continue
-        ratio, weight = residual[rows[i]] / values[i], abs(values[i])
-        place = count
-        while place > 0 and s.ratios[place - 1] > ratio:
-            s.ratios[place], s.weights[place] = s.ratios[place - 1], s.weights[place - 1]
-            place -= 1
-        s.ratios[place], s.weights[place] = ratio, weight
-        count += 1
-        total += weight
-    # The weighted median is where half of the weight has been passed.
-    rounding = count * np.finfo(residual.dtype).eps * total
-    below, low = 0.0, 0
-    while below + s.weights[low] < total / 2 - rounding:
-        below += s.weights[low]
-        low += 1
-    high = low
-    if below + s.weights[low] <= total / 2 + rounding:  # exactly half: every z up to the next ratio is a minimiser
-        high += 1
-    # Of the interval of minimisers the end nearest to 0; 0 itself if it lies inside.
-    z = s.ratios[low] if s.ratios[low] > 0 else min(s.ratios[high], residual.dtype.type(0))
+    z = least_median(columns, residual, j, s.ratios, s.weights)
     # By how much ||r||_1 falls, summed from differences: it is small beside ||r||_1.
     gain = 0.0
     for i in range(rows.size):
@@ -138,7 +115,42 @@ def _best_step(columns, residual, j, s):
 
 
 @njit(cache=True, nogil=True)
-def _prune(x, k, support, c):
+def least_median(columns, residual, j, ratios, weights):
+    """z of least |z| among the minimisers of sum_i |r_i - z w_ij|: a weighted median of r_i/w_ij, weights |w_ij|.
+
+    ``ratios`` and ``weights`` are room for d numbers each.
+    """
+    rows, values = columns.rows[j], columns.values[j]
+    # Ratios r_i / w_ij in increasing order with their weights, by insertion: there are only d of them.
+    count, total = 0, 0.0
+    for i in range(rows.size):
+        if values[i] == 0:
+            continue
+        ratio, weight = residual[rows[i]] / values[i], abs(values[i])
+        place = count
+        while place > 0 and ratios[place - 1] > ratio:
+            ratios[place], weights[place] = ratios[place - 1], weights[place - 1]
+            place -= 1
+        ratios[place], weights[place] = ratio, weight
+        count += 1
+        total += weight
+    if count == 0:  # a column that vanishes in float32 beside much longer ones: every z is a minimiser
+        return residual.dtype.type(0)
+    # The weighted median is where half of the weight has been passed.
+    rounding = count * np.finfo(residual.dtype).eps * total
+    below, low = 0.0, 0
+    while below + weights[low] < total / 2 - rounding:
+        below += weights[low]
+        low += 1
+    high = low
+    if below + weights[low] <= total / 2 + rounding:  # exactly half: every z up to the next ratio is a minimiser
+        high += 1
+    # Of the interval of minimisers the end nearest to 0; 0 itself if it lies inside.
+    return ratios[low] if ratios[low] > 0 else min(ratios[high], residual.dtype.type(0))
+
+
+@njit(cache=True, nogil=True)
+def prune(x, k, support, c):
     """Keep the k largest |x_j|, in x and as the code, decreasing; returns how many are not zero."""
     # Hard thresholding: x becomes the code and nothing else.
     moduli = np.empty(k, x.dtype)

@@ -83,7 +83,12 @@ class Claim:
     states: str
     since: int = 1
 
+    def belongs(self, version: int) -> bool:
+        """Whether a certificate of this version has the line; version 3 has those that need no mask."""
+        return self.since <= version and (version < 3 or self.theorem in _MASKLESS)
 
+
+_MASKLESS = {"STAB-3", "OMP-2", "OMP-3", "OMP-7u", "TOPK-1", "L1-ERC"}
 _ID, _OMP, _L0 = "identifiability", "OMP", "l0 decoding"
 _UNIQUE = "every k-sparse code is the only k-sparse code of its activation"
 _ALL = "OMP recovers every k-sparse code, whatever its coefficients"

@@ -11,10 +11,10 @@ from typing import Any
 
 from expander_theory.results import canonical_json
 
-FORMAT, VERSIONS = "expander-certificate", (1, 2)
+FORMAT, VERSIONS = "expander-certificate", (1, 2, 3)
 
 _SIDES = ({"left": str, "right": str, "slack": str},)
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "format": str,
     "version": int,
     "dictionary": {"sha256": str, "m": int, "n": int, "d": int},
@@ -35,6 +35,12 @@ FIELDS = {
     "sha256": str,
 }
 """Types of all fields: a dict has these keys and no others, [x] is a list of x, (x,) is x or null."""
+
+MASKLESS_FIELDS = FIELDS | {
+    "dictionary": {"sha256": str, "kind": str, "m": int, "n": int},
+    "facts": {"norms": FIELDS["facts"]["norms"], "gram": FIELDS["facts"]["gram"]},
+}
+"""Those of version 3."""
 
 _NAMES = {str: "a string", int: "an integer", bool: "true or false", dict: "an object", list: "a list"}
 
@@ -61,13 +67,15 @@ def read_certificate(certificate: Mapping[str, Any] | str | os.PathLike[str]) ->
     Raises:
         Refused: unreadable, not a certificate, another version, a missing, extra or mistyped field, altered.
     """
-    content = dict(certificate) if isinstance(certificate, Mapping) else _parse(Path(certificate))
+    content = dict(certificate) if isinstance(certificate, Mapping) else parse(Path(certificate))
+    if isinstance(content, dict) and content.get("format") == "expander-sampled-certificate":
+        raise Refused("", "a sampled certificate, which `check_sampled_certificate` reads")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise Refused("", f"not a certificate (its format is not {FORMAT!r})")
     version = content.get("version")
     if type(version) is not int or version not in VERSIONS:
-        raise Refused("version", f"is {shown(version)}, this release reads versions {VERSIONS[0]} and {VERSIONS[1]}")
-    _conform("", content, FIELDS)
+        raise Refused("version", f"is {shown(version)}, this release reads versions 1, 2 and 3")
+    _conform("", content, FIELDS if version < 3 else MASKLESS_FIELDS)
     digest = hash_of(content)
     if digest != content["sha256"]:
         raise Refused("sha256", f"altered: the certificate says {shown(content['sha256'])}, its content has {digest!r}")
@@ -104,7 +112,12 @@ def agree(field: str, stored: Any, true: Any) -> None:
         raise Refused(field, f"the certificate says {shown(stored)}, the true value is {shown(true)}")
 
 
-def _parse(path: Path) -> Any:
+def require_fields(content: Any, fields: dict[str, Any]) -> None:
+    """Raise :class:`Refused` unless the content has these fields of these types, and no others."""
+    _conform("", content, fields)
+
+
+def parse(path: Path) -> Any:
     if not path.is_file():
         raise Refused("", "is not a file" if path.exists() else "no such file")
     try:

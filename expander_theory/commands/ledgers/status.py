@@ -36,6 +36,7 @@ def _tables(status: "Status") -> str:
             for f in status.failures
         ]
         tables.append(f"Quarantined; the same command tries them again\n\n{table(rows)}")
+        tables += [f.traceback.rstrip() for f in status.failures[:_TRACEBACKS] if f.traceback]
     runs = [_run(entry) for entry in status.contents.provenance]
     if runs:
         tables.append(f"Where the records come from\n\n{table(runs)}")
@@ -95,3 +96,4 @@ def _text(value: Any) -> str:
 
 
 _WIDTH = 100
+_TRACEBACKS = 3  # of the commonest errors

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from expander_theory.base import InvalidArgument, require
+from expander_theory.base import InvalidArgument, Plugin, names_plugin, require
 from expander_theory.commands.sweeping.options import Dictionaries, Grid, Signals
-from expander_theory.dictionaries import Ensemble
+from expander_theory.dictionaries import ENSEMBLE_FAMILIES, Ensemble
 from expander_theory.masks import LIMIT, MASK_FAMILIES
-from expander_theory.simulation import CodeLaw, Ladder, Noise, Success, Task
+from expander_theory.simulation import LAWS, MEASURES, NOISES, CodeLaw, Ladder, Noise, Success, Task, solver_or_plugin
 
 
 def grid_ladders(
@@ -22,39 +23,90 @@ def grid_ladders(
     Raises:
         InvalidArgument: an option out of range, among them sizes outside 1 <= k <= m <= n, or options that do not go
             together.
-        InvalidFile: --dictionary or --firing cannot be read.
+        InvalidFile: --dictionary, --firing, --codes or a file with a function cannot be read.
     """
     require(len(dictionaries.family) > 0, "family", "none", "must name at least one")
     require(len(signals.solver) > 0, "solver", "none", "must name at least one")
+    _require_named("family", dictionaries.family, ENSEMBLE_FAMILIES)
+    solvers = [solver_or_plugin("solver", name) for name in signals.solver]
+    codes, noise = _codes(signals), _noise(signals)
     stored = _stored(dictionaries)
     ladders = []
     for family in dict.fromkeys(dictionaries.family):
         for m, n, ks in _sizes(grid, family, stored, dictionaries.d, resolution):
             require(m <= n, "n", n, f"must be at least m = {m}")
             ensemble = stored if stored and family == "file" else _ensemble(dictionaries, family, m, n, stored)
-            for solver in signals.solver:
-                tasks = [_task(ensemble, k, solver, dictionaries, signals, seed) for k in sorted(set(ks))]
+            for solver in solvers:
+                success = _success(signals, solver)
+                one = _Given(ensemble, codes, noise, success, solver)
+                tasks = [_task(one, k, dictionaries, signals, seed) for k in sorted(set(ks))]
                 ladders.append(Ladder(tasks[0], tuple(task.k for task in tasks)))
     return list(dict.fromkeys(ladders))
 
 
-def _task(ensemble: Ensemble, k: int, solver: str, dictionaries: Dictionaries, signals: Signals, seed: int) -> Task:
+@dataclass(frozen=True)
+class _Given:
+    """What the tasks of a ladder have in common."""
+
+    ensemble: Ensemble
+    codes: CodeLaw
+    noise: Noise
+    success: Success
+    solver: str | Plugin
+
+
+def _task(given: _Given, k: int, dictionaries: Dictionaries, signals: Signals, seed: int) -> Task:
+    stored = given.ensemble.family == "file"
     return Task(
-        ensemble,
+        given.ensemble,
         k,
-        codes=CodeLaw(signals.coefficients, signals.decay, signals.range, firing=str(signals.firing or "")),
-        noise=Noise(signals.noise, signals.sigma),
-        success=Success(
-            signals.success,
-            signals.threshold,
-            early_stop=signals.success == "support" and solver == "omp" and not signals.measure_errors,
-        ),
-        solver=solver,
-        dictionaries="fixed" if ensemble.family == "file" else dictionaries.dictionaries,
-        signals_per_dictionary=1 if ensemble.family == "file" else dictionaries.signals_per_dictionary,
+        codes=given.codes,
+        noise=given.noise,
+        success=given.success,
+        solver=given.solver,
+        dictionaries="fixed" if stored else dictionaries.dictionaries,
+        signals_per_dictionary=1 if stored else dictionaries.signals_per_dictionary,
         precision=signals.precision,
         seed=seed,
     )
+
+
+def _require_named(name: str, given: tuple[str, ...], choices: tuple[str, ...]) -> None:
+    """Each is one of the choices, or the place of a function."""
+    allowed = f"must be one of {', '.join(choices)}, or path/to/file.py:function, or package.module:function"
+    for one in given:
+        require(one in choices or names_plugin(one), name, one, allowed)
+
+
+def _codes(signals: Signals) -> CodeLaw:
+    own = names_plugin(signals.coefficients)
+    if signals.codes is not None:
+        allowed = "does not go with --codes, which have coefficients"
+        require(signals.coefficients == Signals.coefficients, "coefficients", signals.coefficients, allowed)
+        law, plugin = "file", None
+    else:
+        _require_named("coefficients", (signals.coefficients,), tuple(law for law in LAWS if law not in _OWN))
+        law, plugin = ("user", Plugin.of("coefficients", signals.coefficients)) if own else (signals.coefficients, None)
+    file = str(signals.codes.absolute()) if signals.codes is not None else ""
+    return CodeLaw(law, signals.decay, signals.range, firing=str(signals.firing or ""), file=file, plugin=plugin)
+
+
+def _noise(signals: Signals) -> Noise:
+    _require_named("noise", (signals.noise,), tuple(kind for kind in NOISES if kind not in _OWN))
+    if names_plugin(signals.noise):
+        return Noise("user", signals.sigma, plugin=Plugin.of("noise", signals.noise))
+    return Noise(signals.noise, signals.sigma)
+
+
+def _success(signals: Signals, solver: str | Plugin) -> Success:
+    _require_named("success", (signals.success,), tuple(measure for measure in MEASURES if measure not in _OWN))
+    if names_plugin(signals.success):
+        return Success("user", signals.threshold, plugin=Plugin.of("success", signals.success))
+    early = signals.success == "support" and solver == "omp" and not signals.measure_errors
+    return Success(signals.success, signals.threshold, early_stop=early)
+
+
+_OWN = ("user", "file")  # said by the place of a function, or by --codes
 
 
 def _stored(dictionaries: Dictionaries) -> Ensemble | None:
@@ -66,6 +118,8 @@ def _stored(dictionaries: Dictionaries) -> Ensemble | None:
 
 
 def _ensemble(dictionaries: Dictionaries, family: str, m: int, n: int, stored: Ensemble | None) -> Ensemble:
+    if names_plugin(family):
+        return Ensemble.from_function(family, m, n, dictionaries.d)
     if family == "dense":
         return Ensemble(family, m, n, m, "gaussian")
     default = 8 if stored is None else stored.d

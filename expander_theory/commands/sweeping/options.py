@@ -6,14 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from expander_theory.base import require
-from expander_theory.dictionaries import ENSEMBLE_FAMILIES
 
 if TYPE_CHECKING:
     from expander_theory.simulation import Schedule
-
-    Family = str
-else:
-    Family = Literal[ENSEMBLE_FAMILIES]
 
 Item = TypeVar("Item")
 
@@ -22,9 +17,10 @@ Item = TypeVar("Item")
 class Dictionaries:
     """Which dictionaries."""
 
-    family: tuple[Family, ...] = ("uniform", "dense")
-    """Families of masks (`expander build --help` explains them), dense Gaussian dictionaries, or the file that
-    --dictionary names."""
+    family: tuple[str, ...] = ("uniform", "dense")
+    """Families of masks (`expander build --help` explains them), dense: Gaussian dictionaries, file: the one that
+    --dictionary names, or your own: path/to/file.py:function or package.module:function, called as
+    function(m, n, d, rng)."""
     dictionary: Path | None = None
     """A saved dictionary, for the family file: a trained decoder, say. The other families then have its m, n and d."""
     values: Literal["signs", "gaussian", "flat"] = "signs"
@@ -64,9 +60,13 @@ class Grid:
 class Signals:
     """Which signals, and what counts as success."""
 
-    coefficients: Literal["gaussian", "signs", "uniform", "decaying", "range"] = "gaussian"
-    """Law of the planted nonzeros: standard normal; fair signs; uniform in [1, 2); magnitudes e^(-decay i) in random
-    order; log-uniform magnitudes in [1, range]."""
+    coefficients: str = "gaussian"
+    """Law of the planted nonzeros. gaussian: standard normal. signs: fair. uniform: in [1, 2). decaying: magnitudes
+    e^(-decay i) in random order. range: log-uniform magnitudes in [1, range]. Or your own law of supports and nonzeros:
+    path/to/file.py:function or package.module:function, called as function(n, k, batch, rng)."""
+    codes: Path | None = None
+    """Codes that occur, instead of --coefficients: a .npz file of scipy.sparse, (codes, n), as `expander recover` and
+    `expander sae codes` write it. Those with at least k nonzeros are cut to their k largest."""
     decay: float = 0.0
     """Rate of --coefficients decaying."""
     range: float = 0.0
@@ -74,33 +74,25 @@ class Signals:
     firing: Path | None = None
     """Firing rates, one per dictionary column (.npy, .safetensors or .json): supports follow them. Default: uniform
     supports."""
-    noise: Literal["none", "relative", "absolute"] = "none"
-    """relative: N(0, sigma^2 ||h||^2 / m) per entry of the signal h. absolute: N(0, sigma^2)."""
+    noise: str = "none"
+    """none. relative: N(0, sigma^2 ||h||^2 / m) per entry of the signal h. absolute: N(0, sigma^2). Or your own:
+    path/to/file.py:function or package.module:function, called as function(signals, rng)."""
     sigma: float = 0.0
     """Level of the noise."""
-    success: Literal["support", "fraction", "error"] = "support"
+    success: str = "support"
     """support: exactly the planted one. fraction: share of its atoms at least --threshold. error: relative error of
-    the code at most --threshold."""
+    the code at most --threshold. Or your own: path/to/file.py:function or package.module:function, called as
+    function(planted, found)."""
     threshold: float = 0.0
     """For --success fraction and error."""
     measure_errors: bool = False
     """Run every trial to its end, so that the share of atoms found and the error of the code are measured too. With
     --success support OMP otherwise stops at the first wrong atom."""
-    solver: tuple[
-        Literal[
-            "omp",
-            "topk",
-            "matching-pursuit",
-            "gomp",
-            "cosamp",
-            "niht",
-            "ssmp",
-            "l0-decoding",
-            "basis-pursuit",
-        ],
-        ...,
-    ] = ("omp",)
-    """Solvers; several see the same dictionaries, codes and noise."""
+    solver: tuple[str, ...] = ("omp",)
+    """Solvers; several see the same dictionaries, codes and noise. omp, topk, matching-pursuit, gomp, cosamp, niht,
+    htp, subspace-pursuit, amp, lasso, basis-pursuit; for masks smp, ssmp, l0-decoding, l0-decoding-sequential; for
+    codes >= 0 omp-, amp-, lasso-, basis-pursuit-nonnegative. Or your own: path/to/file.py:function or
+    package.module:function, called as function(W, signals, k)."""
     precision: Literal["float32", "float64"] = "float32"
     """Of dictionary, signals and solver."""
 

@@ -162,11 +162,12 @@ def _description(ladders: "Sequence[Ladder]") -> dict[str, Any]:
     ids = "".join(ladder.task(k).id for ladder in ladders for k in ladder.ks)
     bases = [content(ladder.base) for ladder in ladders]
     ensembles = [base.pop("ensemble") for base in bases]
+    keys = dict.fromkeys(name for ensemble in ensembles for name in ensemble)
     return {
         "tasks": hashlib.sha256(ids.encode()).hexdigest()[:16],
         **{name: _distinct(base[name] for base in bases) for name in bases[0]},
         "k": _distinct(k for ladder in ladders for k in ladder.ks),
-        "ensemble": {name: _distinct(ensemble[name] for ensemble in ensembles) for name in ensembles[0]},
+        "ensemble": {name: _distinct(ensemble.get(name) for ensemble in ensembles) for name in keys},
     }
 
 

@@ -45,7 +45,7 @@ def draw(ledger: Path) -> Drawing | None:
         figure.legend(
             list(entries.values()), list(entries), loc="outside lower center", ncols=min(2, columns), frameon=False
         )
-    solvers = " and ".join(dict.fromkeys(solver_name(cell.task.solver) for cell in counted))
+    solvers = " and ".join(dict.fromkeys(solver_name(cell.task.solver_label) for cell in counted))
     task, trials = counted[0].task, sorted({cell.trials for cell in counted})
     figure.colorbar(rate_colours(), ax=axes, label=f"success ({task.success.label}), {solvers}", pad=0.02)
     noise = "noiseless" if task.noise.kind == "none" else f"noise {task.noise.label},"

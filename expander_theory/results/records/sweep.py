@@ -54,6 +54,7 @@ class FailureRecord(Record):
         block: number of the block within the task, from 0.
         failed: the error of the last attempt.
         attempts: how often it was tried.
+        traceback: of the last attempt; None where the worker died, and in ledgers that did not say.
     """
 
     KIND: ClassVar[str] = "failure"
@@ -61,6 +62,7 @@ class FailureRecord(Record):
     block: Count
     failed: str
     attempts: Count
+    traceback: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,13 @@ class CertificateRecord(Record):
     Attributes:
         certified_k: every code with at most so many nonzeros is recovered.
         draw: number of the dictionary, from 0.
-        family: of the ensemble's masks.
+        family: of the ensemble's masks; of a user's function its name and the beginning of its hash.
         m: rows.
         n: columns.
         d: nonzeros of a column.
         values: "signs", "gaussian", "flat" or "stored".
         flatness: C of every column for "flat" values, 0 otherwise.
-        sha256: content hash of a stored dictionary, empty otherwise.
+        sha256: content hash of a stored dictionary, or of a user's function; empty otherwise.
     """
 
     KIND: ClassVar[str] = "certificate"

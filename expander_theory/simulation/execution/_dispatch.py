@@ -28,10 +28,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Failure:
-    """A block that is given up: the text of its last error, and how often it was tried."""
+    """A block that is given up: the text of its last error, how often it was tried, and the error's traceback."""
 
     error: str
     attempts: int
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class _Raised:
+    """What a worker says of a block that raised."""
+
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True)
 class _Reply:
     version: str
     seconds: float
-    results: tuple[Block | str, ...]
+    results: tuple[Block | _Raised, ...]
 
 
 class Dispatcher:
@@ -116,7 +125,7 @@ class Dispatcher:
             except ExecutorLost as lost:
                 self._lost = lost
         if alone and len(died) == 1 and len(died[0].blocks) == 1:
-            answers += self._failed(died[0].task, died[0].blocks[0], _DIED, 0.0)
+            answers += self._failed(died[0].task, died[0].blocks[0], _Raised(_DIED, ""), 0.0)
         else:
             self._suspects.extendleft(reversed(_halves(died)))
         if self._lost is None:
@@ -148,12 +157,12 @@ class Dispatcher:
             if died_with_worker(error):
                 died.append(piece)
                 return
-            reply = _Reply(KERNEL_VERSION, 0.0, (_text(error),) * len(piece.blocks))
+            reply = _Reply(KERNEL_VERSION, 0.0, (_raised(error),) * len(piece.blocks))
         else:
             _require_version(reply.version)
         seconds = reply.seconds / len(piece.blocks)
         for block, result in zip(piece.blocks, reply.results, strict=True):
-            if isinstance(result, str):
+            if isinstance(result, _Raised):
                 answers += self._failed(piece.task, block, result, seconds)
             else:
                 answers.append(Answer(piece.task, block, result, seconds))
@@ -170,12 +179,12 @@ class Dispatcher:
             for piece in self._suspects.popleft():
                 self.submit(piece)
 
-    def _failed(self, task: Task, block: int, error: str, seconds: float) -> list[Answer]:
+    def _failed(self, task: Task, block: int, raised: _Raised, seconds: float) -> list[Answer]:
         """Try the block again, or give it up."""
         self._attempts[task.id, block] += 1
         attempts = self._attempts[task.id, block]
         if attempts > self._retries:
-            return [Answer(task, block, Failure(error, attempts), seconds)]
+            return [Answer(task, block, Failure(raised.error, attempts, raised.traceback), seconds)]
         self._again.append(Piece(task, (block,)))
         return []
 
@@ -203,15 +212,23 @@ _DIED = "the worker died (out of memory, killed, or ended by a crash)"
 
 
 def _reply(run: Run, piece: Piece | None, number: int) -> _Reply:
-    """In the worker: the blocks of a piece, with the text of the error for those that raise."""
+    """In the worker: the blocks of a piece, with what is known of the error for those that raise."""
     start = time.perf_counter()
-    results: list[Block | str] = []
+    results: list[Block | _Raised] = []
     for block in piece.blocks if piece is not None else ():
         try:
             results.append(run(piece.task, block))  # type: ignore[union-attr]
         except Exception as error:
-            results.append(_text(error))
+            results.append(_raised(error))
     return _Reply(KERNEL_VERSION, time.perf_counter() - start, tuple(results))
+
+
+_LONGEST = 8000  # characters of a traceback
+
+
+def _raised(error: Exception) -> _Raised:
+    lines = "".join(traceback.format_exception(error))
+    return _Raised(_text(error), lines if len(lines) <= _LONGEST else f"...\n{lines[-_LONGEST:]}")
 
 
 def _text(error: Exception) -> str:

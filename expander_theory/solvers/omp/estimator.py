@@ -9,9 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from expander_theory.base import ExpanderTheoryError, require, require_choice
-from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Floats, real_array
+from expander_theory.dictionaries import (
+    AnyDictionary,
+    DenseDictionary,
+    Floats,
+    as_dictionary,
+    real_array,
+    require_sound,
+)
 from expander_theory.solvers.omp.omp import Backend, Selection, dense_signals, omp
-from expander_theory.solvers.omp.prepared import Prepared, as_dictionary, require_sound
+from expander_theory.solvers.omp.prepared import Prepared
 from expander_theory.solvers.recovery import Recovery
 
 if TYPE_CHECKING:

@@ -6,21 +6,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from expander_theory._kernels.linear import screens, vectors
 from expander_theory._kernels.linear.row_lists import row_lists
 from expander_theory._kernels.omp import gram as omp_gram
 from expander_theory.base import require
-from expander_theory.dictionaries import (
-    AnyDictionary,
-    BlockDictionary,
-    DenseDictionary,
-    Dictionary,
-    Floats,
-    real_array,
-)
-from expander_theory.masks import Mask
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, Dictionary, Floats
+from expander_theory.solvers.guarantees._codes import Guarantees
 
 _UNIT = 1e-6
 
@@ -110,6 +103,11 @@ class Prepared:
         return self.values[: self.values.size - self.rows.size].reshape(-1, self.dictionary.m), masked
 
     @cached_property
+    def guarantees(self) -> Guarantees:
+        """What is needed to prove things of single codes."""
+        return Guarantees(self.dictionary)
+
+    @cached_property
     def gram(self) -> omp_gram.Gram:
         """G = W^T W, its half-precision copy and largest off-diagonal moduli."""
         return omp_gram.new_gram(self.columns)
@@ -127,62 +125,3 @@ def _fixed(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     fixed = np.ascontiguousarray(array, dtype).view()
     fixed.flags.writeable = False
     return fixed
-
-
-def require_sound(name: str, matrix: Any) -> Any:
-    """The scipy.sparse matrix, if its indices lie in its shape: scipy's own loops believe them.
-
-    Raises:
-        InvalidArgument: they do not.
-    """
-    if hasattr(matrix, "check_format"):
-        try:
-            matrix.check_format(full_check=True)
-        except ValueError as error:
-            require(False, name, "a sparse matrix", f"must be sound: {error}")
-    return matrix
-
-
-def as_dictionary(matrix: AnyDictionary | ArrayLike | Any) -> AnyDictionary:
-    """A dictionary of this project as it is; a scipy.sparse or NumPy (m, n) matrix as one.
-
-    Columns of a sparse matrix with fewer nonzeros than others are filled up with stored zeros, which change nothing.
-    A sparse matrix with a column that is more than half full becomes a dense dictionary.
-
-    Raises:
-        InvalidArgument: no matrix, complex or no numbers, no columns, a zero column, NaN or infinite entries.
-    """
-    import scipy.sparse
-
-    if isinstance(matrix, Dictionary | DenseDictionary | BlockDictionary):
-        return matrix
-    if not scipy.sparse.issparse(matrix):
-        dense = real_array("dictionary", matrix)
-        require(dense.ndim == 2, "dictionary", f"array of shape {dense.shape}", "must be an (m, n) matrix")
-        return DenseDictionary(np.ascontiguousarray(dense.T))
-    given: Any = matrix
-    kind = given.dtype
-    require(kind.kind in "biuf", "dictionary", f"array of {kind}", "must be real numbers")
-    require_sound("dictionary", matrix)
-    compressed: Any = scipy.sparse.csc_array(matrix, copy=True)  # what follows writes into it
-    compressed.sum_duplicates()
-    compressed.eliminate_zeros()
-    if compressed.dtype != np.float32:
-        compressed = compressed.astype(np.float64)
-    m, n = compressed.shape
-    degrees = np.diff(compressed.indptr)
-    require(n > 0 and m > 0, "dictionary", f"matrix of shape {(m, n)}", "must have rows and columns")
-    require(
-        bool(degrees.all()), "dictionary", f"matrix whose column {int(np.argmin(degrees))} is zero", "must have none"
-    )
-    d = int(degrees.max())
-    if 2 * d > m:
-        return DenseDictionary(np.ascontiguousarray(compressed.toarray().T))
-    rows, values = np.empty((n, d), np.int32), np.zeros((n, d), compressed.dtype)
-    for j in range(n):
-        own = compressed.indices[compressed.indptr[j] : compressed.indptr[j + 1]]
-        free = np.setdiff1d(np.arange(min(m, d)), own)[: d - own.size]
-        order = np.argsort(np.concatenate([own, free]), kind="stable")
-        rows[j] = np.concatenate([own, free])[order]
-        values[j] = np.pad(compressed.data[compressed.indptr[j] : compressed.indptr[j + 1]], (0, d - own.size))[order]
-    return Dictionary(Mask(m, rows), values)

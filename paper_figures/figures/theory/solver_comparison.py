@@ -46,7 +46,7 @@ def _cells(identity: Mapping[str, Any], records: Sequence[Any]) -> list[Cell]:
     counted = [cell for cell in cells(records) if cell.trials]
     laws = identity["laws"]
     return sorted(
-        counted, key=lambda c: (laws.index(c.task.codes.law), c.task.solver != FIRST, c.task.solver, c.task.k)
+        counted, key=lambda c: (laws.index(c.task.codes.law), c.task.solver != FIRST, c.task.solver_label, c.task.k)
     )
 
 
@@ -64,7 +64,7 @@ def comparison_rows(counted: Sequence[Cell], records: Sequence[Any]) -> list[Row
         found = compare_paired(*([part[block].outcome for block in shared] for part in (a, b)))
         rows.append(
             {
-                **{"codes": second.codes.label, "first": FIRST, "second": second.solver, "k": second.k},
+                **{"codes": second.codes.label, "first": FIRST, "second": second.solver_label, "k": second.k},
                 **{"trials": found.trials, "both": found.both, "first only": found.first_only},
                 **{"second only": found.second_only, "difference": found.difference},
                 **{"low": found.low, "high": found.high, "p": found.p_value},

@@ -25,8 +25,8 @@ from expander_theory import (
     sparse_code,
     uniform_mask,
 )
+from expander_theory.dictionaries import as_dictionary
 from expander_theory.solvers.omp._backends import DENSE_DESIGNS, MASKED_DESIGNS, choose_backend, work_estimate
-from expander_theory.solvers.omp.prepared import as_dictionary
 
 BATCHES = [1, 7, 31, 32, 33, 100]
 KINDS = ["signs", "gaussian", "irregular", "dense"]

@@ -7,7 +7,8 @@ from support.cases.omp_cases import DTYPES, H, W, assert_same, codes, every_back
 
 from expander_theory import DenseDictionary, Dictionary, InvalidArgument, RecoveryStatus, omp
 from expander_theory._kernels.omp import tile as omp_tile
-from expander_theory.solvers.omp.prepared import Prepared, as_dictionary
+from expander_theory.dictionaries import as_dictionary
+from expander_theory.solvers.omp.prepared import Prepared
 
 
 @every_backend

@@ -142,3 +142,83 @@ def least_l1(matrix, h, nonnegative):
             if not nonnegative or x.min() >= -1e-9:
                 best = min(best, np.abs(x).sum())
     return best
+
+
+def htp(matrix, h, k, limit, tolerance, mu=1.0):
+    """Also returns the code of every step, the empty one first."""
+    code = np.zeros(matrix.shape[1])
+    trail = [code]
+    for step in range(limit):
+        residual = h - matrix @ code
+        if np.linalg.norm(residual) <= tolerance * np.linalg.norm(h):
+            return code, step, trail
+        gradient = matrix.T @ residual
+        atoms, coefficients = fit(matrix, h, sorted(largest(np.abs(code + mu * gradient), k)))
+        code = code_of(code.size, atoms, np.where(without_rounding(coefficients) > 0, coefficients, 0))
+        trail.append(code)
+    return code, limit, trail
+
+
+def subspace_pursuit(matrix, h, k, limit, tolerance):
+    code, left = np.zeros(matrix.shape[1]), np.linalg.norm(h)
+    for step in range(limit):
+        residual = h - matrix @ code
+        if left <= tolerance * np.linalg.norm(h):
+            return code, step
+        candidates = sorted({*largest(np.abs(matrix.T @ residual), k), *np.nonzero(code)[0].tolist()})
+        atoms, coefficients = fit(matrix, h, candidates)
+        kept = largest(np.abs(code_of(code.size, atoms, coefficients)), k)
+        atoms, coefficients = fit(matrix, h, sorted(kept))
+        now = np.linalg.norm(h - matrix[:, atoms] @ coefficients)
+        if now >= left:
+            return code, step
+        code, left = code_of(code.size, atoms, coefficients), now
+    return code, limit
+
+
+def smp(matrix, h, k, limit, tolerance):
+    code = np.zeros(matrix.shape[1])
+    for step in range(limit):
+        residual = h - matrix @ code
+        if np.abs(residual).sum() <= tolerance * np.abs(h).sum():
+            return code, step
+        estimates = np.array([_best_step(column, residual)[0] for column in matrix.T])
+        believed = largest(np.abs(estimates), 2 * k)
+        code = code + code_of(code.size, believed, estimates[believed])
+        kept = largest(np.abs(code), k)
+        code = code_of(code.size, kept, code[kept])
+    return code, limit
+
+
+def amp(matrix, h, tau, nonnegative, damping, limit):
+    """The code after ``limit`` iterations, not pruned."""
+    m, n = matrix.shape
+    code, z = np.zeros(n), h.copy()
+    for _ in range(limit):
+        theta = tau * np.linalg.norm(z) / np.sqrt(m)
+        pseudo = code + matrix.T @ z
+        shrunk = np.maximum(pseudo - theta, 0)
+        if not nonnegative:
+            shrunk = shrunk - np.maximum(-pseudo - theta, 0)
+        onsager = np.count_nonzero(shrunk) / m
+        code = (1 - damping) * code + damping * shrunk
+        z = (1 - damping) * z + damping * (h - matrix @ code + onsager * z)
+    return code
+
+
+def lasso(matrix, h, weight, nonnegative, rounds=20000):
+    """The minimiser of 1/2 ||h - matrix x||^2 + weight ||x||_1, by accelerated proximal gradient steps (FISTA)."""
+    step = 1 / np.linalg.norm(matrix, 2) ** 2
+    code = ahead = np.zeros(matrix.shape[1])
+    momentum = 1.0
+    for _ in range(rounds):
+        u = ahead + step * (matrix.T @ (h - matrix @ ahead))
+        after = np.maximum(u - step * weight, 0)
+        if not nonnegative:
+            after = after - np.maximum(-u - step * weight, 0)
+        if np.dot(ahead - after, after - code) > 0:  # restart
+            momentum = 1.0
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = after + (momentum - 1) / following * (after - code)
+        code, momentum = after, following
+    return code

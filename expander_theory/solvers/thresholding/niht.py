@@ -2,7 +2,7 @@
 
 from numpy.typing import ArrayLike
 
-from expander_theory._kernels.pursuits import niht as kernel
+from expander_theory._kernels.pursuits.thresholding import niht as kernel
 from expander_theory.dictionaries import AnyDictionary
 from expander_theory.solvers._problem import checked_problem, positive_or
 from expander_theory.solvers.recovery import Recovery, require_unit_columns

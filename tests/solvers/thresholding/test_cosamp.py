@@ -10,7 +10,7 @@ from expander_theory import (
     gaussian_dictionary,
     uniform_mask,
 )
-from expander_theory.solvers.cosamp import cosamp
+from expander_theory.solvers.thresholding.cosamp import cosamp
 
 
 @pytest.mark.parametrize("masked", [True, False])

@@ -10,7 +10,7 @@ from expander_theory import (
     gaussian_dictionary,
     uniform_mask,
 )
-from expander_theory.solvers.niht import niht
+from expander_theory.solvers.thresholding.niht import niht
 
 
 @pytest.mark.parametrize("masked", [True, False])

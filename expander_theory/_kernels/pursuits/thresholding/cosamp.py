@@ -16,8 +16,8 @@ from expander_theory._kernels.pursuits.atoms import (
     norm,
     residual_of,
 )
-from expander_theory._kernels.pursuits.least_squares import include, new_fit, significant, solve
-from expander_theory._kernels.pursuits.select import k_largest
+from expander_theory._kernels.pursuits.least_squares import include, new_fit, prune, solve
+from expander_theory._kernels.pursuits.select import k_largest, merge
 from expander_theory.base import njit
 
 
@@ -49,7 +49,7 @@ def cosamp(columns, h, k, limit, tolerance, pivot_tolerance, found):
             for j in range(n):
                 scores[j] = abs(scores[j])
             k_largest(scores, picks, moduli)
-            candidates = _merge(picks, moduli, support[:size])
+            candidates = merge(picks, moduli, support[:size])
             if candidates.size == 0:
                 status = NO_CORRELATION
                 break
@@ -71,7 +71,7 @@ def cosamp(columns, h, k, limit, tolerance, pivot_tolerance, found):
             solve(columns, signal, fitted, fit, residual)
             # Prune to the k largest coefficients. They are not fitted anew, so the residual is that of the pruned code.
             before = np.sort(support[:size])
-            size = _prune(fit, fitted, support, c)
+            size = prune(fit, fitted, support, c)
             if step > marked and not np.array_equal(before, np.sort(support[:size])):
                 moved = True
             left = residual_of(columns, signal, support, c, size, residual)
@@ -80,33 +80,3 @@ def cosamp(columns, h, k, limit, tolerance, pivot_tolerance, found):
         found.status[b] = status
         found.iterations[b] = step
         found.residuals[b] = left
-
-
-@njit(cache=True, nogil=True)
-def _merge(picks, moduli, support):
-    """The atoms picked with a nonzero correlation and those of the support, increasing."""
-    # The least squares do not need this order, but equal sets must look equal, so that a cycle is seen.
-    merged = np.empty(picks.size + support.size, np.int64)
-    merged[: support.size] = support
-    count = support.size
-    for p in range(picks.size):
-        if moduli[p] > 0 and not (support == picks[p]).any():
-            merged[count] = picks[p]
-            count += 1
-    return np.sort(merged[:count])
-
-
-@njit(cache=True, nogil=True)
-def _prune(fit, fitted, support, c):
-    """The largest |coefficients| of the fit become the code, decreasing; rounding errors do not. Returns its size."""
-    k = min(support.size, fitted)
-    # Coefficients at the level of rounding would enter the support by chance.
-    picks, moduli = np.empty(k, np.int64), np.empty(k, c.dtype)
-    k_largest(np.abs(fit.c[:fitted]), picks, moduli)
-    size = significant(moduli)
-    support[:] = -1
-    c[:] = 0
-    for t in range(size):
-        support[t] = fit.atoms[picks[t]]
-        c[t] = fit.c[picks[t]]
-    return size

@@ -1,0 +1,1 @@
+"""Loops behind what is proved for single supports."""

@@ -1,0 +1,1 @@
+"""Loops of the solvers that threshold a whole code and fit it anew."""

@@ -1,0 +1,1 @@
+"""Solvers that threshold a whole code: CoSaMP, NIHT, hard thresholding pursuit, subspace pursuit, AMP."""

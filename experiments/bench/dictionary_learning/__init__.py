@@ -1,0 +1,1 @@
+"""Dictionary learning against other libraries': ``python -m experiments.bench.dictionary_learning``."""
