@@ -40,5 +40,6 @@ SOURCES = (
     _source("theory.synthetic_study", ("synthetic/ledger.jsonl", "ledger.jsonl"), "expander synthetic-study"),
     _source("theory.phase_boundary", ("boundary/ledger.jsonl", "ledger.jsonl"), "expander phase-boundary"),
     _source("theory.solver_comparison", ("solvers/ledger.jsonl", "ledger.jsonl"), "expander compare-solvers"),
+    _source("theory.solver_boundaries", ("solver-table/ledger.jsonl", "ledger.jsonl"), "expander experiment solvers"),
 )
 """In the order in which they are drawn and listed."""

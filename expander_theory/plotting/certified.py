@@ -145,11 +145,12 @@ def _given(item: Any) -> list[Row]:
 
 def _claims(certificate: Mapping[str, Any]) -> list[Row]:
     try:
-        about = {name: certificate["dictionary"][name] for name in ("m", "n", "d")}
+        given = certificate["dictionary"]
+        about = {"m": given["m"], "n": given["n"], "d": given.get("d", given["m"])}  # without a mask d = m
         best: dict[str, int] = {}
         for claim in certificate["claims"]:
             best[claim["goal"]] = max(best.get(claim["goal"], 0), claim["k"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InvalidArgument("results", "holds a damaged certificate", "must have what certify returns") from error
     return [{**about, "k": k, "meaning": f"proved: {goal}"} for goal, k in best.items()]
 

@@ -201,3 +201,29 @@ class CompareSolvers:
         trials = scale.trials if self.trials is None else self.trials
         solver_comparison.run(scale, self.against or scale.against, trials, self.seed, workers, self.out)
         print(draw_all(self.out))
+
+
+@dataclass(frozen=True)
+class Solvers:
+    """Compare all solvers on four kinds of dictionaries. Boundaries without noise and at 30 dB, in pairs, and time."""
+
+    preset: Literal["quick", "full"] = "quick"
+    """quick: m = 64, n = 256, 25 trials a cell, minutes. full: m = 128, n = 512, 50 trials, half an hour."""
+    out: Path = Path("results")
+    """Results folder; the ledger is `solver-table/ledger.jsonl`."""
+    solver: tuple[str, ...] = ()
+    """Your own beside them: path/to/file.py:function or package.module:function, called as function(W, signals, k)."""
+    workers: int | None = None
+    """Worker processes (default: the processors at hand). The counts do not depend on it."""
+    seed: int = 0
+    """Seed of everything."""
+
+    def run(self) -> None:
+        from expander_theory.base import default_workers
+        from expander_theory.plotting import draw_named
+        from experiments.theory import solver_boundaries
+
+        workers = default_workers() if self.workers is None else self.workers
+        scale = solver_boundaries.SCALES[self.preset]
+        solver_boundaries.run(scale, self.solver, self.seed, workers, self.out / "solver-table")
+        print(draw_named(self.out, "solver_boundaries"))

@@ -17,7 +17,7 @@ from experiments.theory.certified import FAMILIES, PARTS, Scale
 def folder(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     out = tmp_path_factory.mktemp("certified") / "out"
-    tiny = Scale(((32, 64),), (4, 16), trials=6, supports=5, seconds=0.3)
+    tiny = Scale(((32, 64),), (4, 16), trials=6, supports=5, samples=1400, seconds=0.3)
     with patch.context() as context:
         context.setitem(certified.SCALES, "quick", tiny)
         main(["certified", "--preset", "quick", "--out", str(out)])
@@ -58,6 +58,11 @@ def test_what_is_proved_happens(folder):
         ):
             assert all(point.successes == point.trials for point in rates if point.k <= proved), (case, rates)
         assert all(point.certified == point.supports for point in case.erc if point.k <= case.k_babel)
+        assert case.k99_proved_omp >= case.k_babel
+        assert case.k99_proved_topk >= case.k_topk_range1
+        assert case.k99_proved_unique >= 1
+        for point in (*case.sampled_omp, *case.sampled_topk, *case.sampled_unique):
+            assert point.low <= point.certified / point.supports
         assert case.k_coherence <= case.k_babel
         assert case.k_topk_range2 <= case.k_topk_range1
 

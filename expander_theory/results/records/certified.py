@@ -22,7 +22,8 @@ class CertifiedRate:
         successes: of the trials; None of supports.
         supports: drawn; None of codes.
         certified: supports with an exact recovery coefficient (ERC) below 1; None of codes.
-        low: lower 95 % Clopper-Pearson limit of the certified share; None of codes.
+        low: lower 95 % Clopper-Pearson limit of the certified share, in a sampled certificate its exact limit at the
+            certificate's confidence; None of codes.
     """
 
     k: Size
@@ -67,6 +68,10 @@ class CertifiedRecord(Record):
         ratios: the paper's conditions by name and k, as "R_id(2)", with bounds; met below 1.
         k_union_identifiable, k_union_stopping, k_union_l0, k_union_l1: k that 99 % of uniform masks of the shape reach.
         erc: supports with ERC < 1 over k.
+        sampled_omp, sampled_topk, sampled_unique: sampled certificates (AVG-2) over k: supports on which OMP is exact
+            for all coefficients, TopK for coefficients of one modulus, and codes are unique (IDN-5).
+        k99_proved_omp, k99_proved_topk, k99_proved_unique: the largest k tried for which the same is proved of 99 % of
+            the supports at confidence 1 - 10^-6.
         omp_signs, omp_gaussian, topk_signs: recovery over k, by solver and law of the codes.
     """
 
@@ -103,6 +108,12 @@ class CertifiedRecord(Record):
     k99_erc: float | None = None
     k50_erc_interval: Ends = None
     status_erc: str | None = None
+    sampled_omp: tuple[CertifiedRate, ...] | None = None
+    k99_proved_omp: Count | None = None
+    sampled_topk: tuple[CertifiedRate, ...] | None = None
+    k99_proved_topk: Count | None = None
+    sampled_unique: tuple[CertifiedRate, ...] | None = None
+    k99_proved_unique: Count | None = None
     omp_signs: tuple[CertifiedRate, ...] | None = None
     k50_omp_signs: float | None = None
     k99_omp_signs: float | None = None
