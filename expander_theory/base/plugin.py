@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import inspect
-import json
 import sys
 import textwrap
+import threading
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +42,7 @@ class Plugin:
         path: of the file, for tracebacks.
         source: text of the file.
         function: as it was passed.
+        origin: of a function that was passed, the one of its module that it is, or is a partial of.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Plugin:
     path: str = field(default="", compare=False, repr=False)
     source: str = field(default="", compare=False, repr=False)
     function: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
+    origin: Plugin | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         require(isinstance(self.name, str) and 0 < len(self.name) <= 200, "name", repr(self.name), "must be a name")
@@ -99,6 +103,8 @@ class Plugin:
         return self._loaded()(*args)
 
     def _loaded(self) -> Callable[..., Any]:
+        if self.origin is not None:
+            self.origin._loaded()  # the module here must have the source that was hashed
         if self.function is not None:
             return self.function
         if self not in _loaded:
@@ -125,45 +131,85 @@ def names_plugin(text: str) -> bool:
     return ":" in text
 
 
+# ---- by place
+
+
 def _of_file(argument: str, path: Path, name: str) -> Plugin:
-    try:
-        source = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidFile(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    source = _text(path)
     sha256 = _hash(name, source)
     module = _executed(str(path.absolute()), source, sha256)
     _require_function(argument, f"{path}:{name}", getattr(module, name, None))
     return Plugin(name, sha256, path=str(path.absolute()), source=source)
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidFile(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
 def _of_module(argument: str, module: str, name: str) -> Plugin:
+    allowed = "must name an importable module"
+    require(not module.startswith("."), argument, f"{module}:{name}", allowed)
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
-        raise InvalidArgument(argument, f"{module}:{name}", f"must name an importable module ({error})") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        why = f"{allowed} ({type(error).__name__}: {error})"
+        raise InvalidArgument(argument, f"{module}:{name}", why) from error
     _require_function(argument, f"{module}:{name}", getattr(found, name, None))
-    path = getattr(found, "__file__", None)
+    path = str(getattr(found, "__file__", None) or "")
+    if module in _executed_texts:
+        return Plugin(name, _hash(name, _executed_texts[module]), path=path, source=_executed_texts[module])
     allowed = "must be in a module with Python source, which is what tells two versions apart"
-    require(bool(path) and str(path).endswith(".py"), argument, f"{module}:{name}", allowed)
-    return Plugin(name, _hash(name, Path(str(path)).read_text("utf-8")), module=module)
+    require(path.endswith(".py"), argument, f"{module}:{name}", allowed)
+    source = _text(Path(path))
+    _require_unchanged(argument, found, path, source)
+    return Plugin(name, _hash(name, source), module=module)
+
+
+def _require_unchanged(argument: str, module: types.ModuleType, path: str, source: str) -> None:
+    """The functions in memory are those of the file as it is now; one hash would otherwise name two versions."""
+    unchanged = source == vars(module).setdefault("__expander_source__", source)  # as it was when first asked for
+    if type(module.__loader__) is importlib.machinery.SourceFileLoader:  # others may rewrite what they load
+        try:
+            written = _codes(compile(source, path, "exec", dont_inherit=True))
+        except SyntaxError:
+            written = set()
+        functions = (_plain(value) for value in list(vars(module).values()))
+        unchanged &= {f.__code__ for f in functions if f is not None and f.__globals__ is vars(module)} <= written
+    require(unchanged, argument, module.__name__, "has changed since it was imported: start again")
+
+
+def _codes(code: types.CodeType) -> set[types.CodeType]:
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return {code}.union(*map(_codes, inner))
 
 
 def _executed(path: str, source: str, sha256: str) -> types.ModuleType:
     """The module of a file's text, run once in a process."""
     key = f"_expander_plugin_{sha256[:32]}"
-    if key not in sys.modules:
-        module = types.ModuleType(key)
-        module.__file__ = path
-        sys.modules[key] = module  # before it runs, as dataclasses and pickle look it up there
-        try:
-            exec(compile(source, path, "exec"), module.__dict__)
-        except BaseException as error:
-            del sys.modules[key]
-            if not isinstance(error, Exception):
-                raise
-            line = getattr(error, "lineno", None) or _last_line(error, path)
-            raise InvalidFile(path, f"cannot be run: {type(error).__name__}: {error} (line {line})") from error
-    return sys.modules[key]
+    with _running:
+        if key not in sys.modules:
+            module = types.ModuleType(key)
+            module.__file__ = path
+            sys.modules[key] = module  # before it runs, as dataclasses and pickle look it up there
+            try:
+                exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+            except BaseException as error:
+                del sys.modules[key]
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                line = getattr(error, "lineno", None) or _last_line(error, path)
+                raise InvalidFile(path, f"cannot be run: {type(error).__name__}: {error} (line {line})") from error
+            _executed_texts[key] = source
+        return sys.modules[key]
+
+
+_running = threading.RLock()
+_executed_texts: dict[str, str] = {}
 
 
 def _last_line(error: BaseException, path: str) -> int | str:
@@ -180,6 +226,9 @@ def _require_function(argument: str, given: str, found: Any) -> None:
     require(callable(found), argument, given, f"must name a function, and is a {type(found).__name__}")
 
 
+# ---- functions that are passed
+
+
 def _of_function(argument: str, given: Any) -> Plugin:
     """A function that was passed, or a ``functools.partial`` of one."""
     require(callable(given), argument, repr(given), "must be a function, or the text package.module:function")
@@ -189,73 +238,91 @@ def _of_function(argument: str, given: Any) -> Plugin:
     plain = _plain(inner)
     require(plain is not None, argument, repr(given), "must be a function written in Python, or a partial of one")
     assert plain is not None
-    name = plain.__name__ + bound
-    if plain.__module__ != "__main__" and _at_top(plain):
-        found = _of_module(argument, plain.__module__, plain.__name__)
-        return Plugin(name, _hash(name, found.sha256), function=given)
+    require(plain.__name__ != "<lambda>", argument, repr(given), "must be a function with a name, not a lambda")
+    name, home = plain.__name__ + bound, plain.__globals__.get("__name__", "")
+    if home != "__main__" and _at_top(plain, home):
+        found = _of_module(argument, home, plain.__name__)
+        sha256 = _hash(name, found.sha256) if bound else found.sha256
+        return Plugin(name, sha256, function=given, origin=found)
     return Plugin(name, _hash(name, *_sources(argument, plain, {})), function=given)
 
 
 def _plain(given: Any) -> types.FunctionType | None:
-    """The Python function in a compiled or wrapped one."""
-    found = inspect.unwrap(getattr(given, "py_func", given))
+    """The Python function, also of one that numba has compiled."""
+    found = getattr(given, "py_func", given)
     return found if isinstance(found, types.FunctionType) else None
 
 
-def _at_top(function: types.FunctionType) -> bool:
+def _at_top(function: types.FunctionType, home: str) -> bool:
     """Whether a name of a module's file leads to it: the hash of that file tells its versions apart."""
-    module = sys.modules.get(function.__module__)
+    module = sys.modules.get(home)
     here = _plain(getattr(module, function.__qualname__, None))
     return here is function and str(getattr(module, "__file__", "")).endswith(".py")
 
 
 def _arguments(argument: str, given: functools.partial[Any]) -> str:
-    parts = [*given.args, *given.keywords.values()]
-    for value in parts:
+    for value in (*given.args, *given.keywords.values()):
         require(_constant(value), argument, repr(value), "must be a number, a text or a list of them in a partial")
     shown = [*map(repr, given.args), *(f"{name}={value!r}" for name, value in sorted(given.keywords.items()))]
     return f"({', '.join(shown)})"
 
 
 def _constant(value: Any) -> bool:
-    try:
-        return value == json.loads(json.dumps(value)) or isinstance(value, tuple)
-    except (TypeError, ValueError):
-        return False
+    if isinstance(value, tuple | list):
+        return all(map(_constant, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _constant(inner) for key, inner in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _sources(argument: str, function: types.FunctionType, seen: dict[str, None]) -> list[str]:
-    """The source of a function, and of what it uses of its own module."""
-    captured = function.__code__.co_freevars
+    """The source of a function, and of what it uses of its own script or notebook."""
+    captured, who = function.__code__.co_freevars, function.__qualname__
     allowed = f"must capture no variables (it captures {', '.join(captured)}): pass them by functools.partial"
-    require(not captured, argument, function.__qualname__, allowed)
+    require(not captured, argument, who, allowed)
     try:
         found = [textwrap.dedent(inspect.getsource(function))]
     except (OSError, TypeError):
-        raise InvalidArgument(argument, function.__qualname__, "must have its source in a file or notebook") from None
-    for name in sorted(_names(function.__code__)):
+        raise InvalidArgument(argument, who, "must have its source in a file or notebook") from None
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    require(all(map(_constant, defaults)), argument, who, "must have numbers, texts or None as defaults")
+    found.append(repr(defaults))
+    for name in sorted(_globals(function.__code__)):
         if name in seen or name not in function.__globals__:
             continue
         seen[name] = None
-        value = function.__globals__[name]
-        inner = _plain(value)
-        if inner is not None and inner.__module__ == function.__module__:
-            found += _sources(argument, inner, seen)
-        elif isinstance(value, types.ModuleType):
-            found.append(f"{name}: module {value.__name__}")
-        elif inner is not None or callable(value):
-            own = inspect.isclass(value) and value.__module__ == function.__module__
-            found.append(inspect.getsource(value) if own else f"{name}: {getattr(value, '__module__', '')}")
-        else:
-            allowed = f"must use no variables but numbers and texts (it uses {name}, a {type(value).__name__})"
-            require(_constant(value), argument, function.__qualname__, allowed)
-            found.append(f"{name} = {value!r}")
+        found += _used(argument, who, name, function.__globals__[name], function.__globals__, seen)
     return found
 
 
-def _names(code: types.CodeType) -> set[str]:
+def _used(argument: str, who: str, name: str, value: Any, own: dict[str, Any], seen: dict[str, None]) -> list[str]:
+    """What tells a global variable's value apart."""
+    if isinstance(value, types.ModuleType):
+        return [f"{name}: module {value.__name__}"]
+    if isinstance(value, functools.partial):
+        return [f"{name}: partial{_arguments(argument, value)}", *_used(argument, who, name, value.func, own, seen)]
+    plain = _plain(value)
+    if plain is not None:
+        if plain.__globals__ is own:
+            return _sources(argument, plain, seen)
+        return [f"{name}: {plain.__globals__.get('__name__')}.{plain.__qualname__}"]
+    if inspect.isclass(value):
+        if value.__module__ != own.get("__name__"):
+            return [f"{name}: {value.__module__}.{value.__qualname__}"]
+        methods = [method for method in vars(value).values() if isinstance(method, types.FunctionType)]
+        return [inspect.getsource(value), *(text for method in methods for text in _sources(argument, method, seen))]
+    if isinstance(value, types.BuiltinFunctionType) or type(value).__name__ == "ufunc":
+        return [f"{name}: {getattr(value, '__module__', None) or 'builtins'}.{value.__name__}"]
+    allowed = f"must use no variables but numbers and texts (it uses {name}, a {type(value).__name__})"
+    require(_constant(value), argument, who, allowed)
+    return [f"{name} = {value!r}"]
+
+
+def _globals(code: types.CodeType) -> set[str]:
+    """Names that are looked up among the global variables."""
+    names = {str(i.argval) for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
     inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return set(code.co_names).union(*map(_names, inner))
+    return names.union(*map(_globals, inner))
 
 
 def _hash(*parts: str) -> str:

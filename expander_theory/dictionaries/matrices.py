@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,36 @@ def load_matrix(path: str | os.PathLike[str]) -> AnyDictionary:
     Raises:
         InvalidFile: missing, damaged or of another kind, or no dictionary: a zero column, NaN, complex numbers.
     """
-    import scipy.sparse
-
     path = Path(path)
     if path.suffix not in (".npy", ".npz"):
         return load_dictionary(path)
     try:
-        if path.suffix == ".npy":
-            return as_dictionary(read_npy(path))
-        return as_dictionary(scipy.sparse.load_npz(io.BytesIO(path.read_bytes())))
+        return as_dictionary(read_npy(path) if path.suffix == ".npy" else load_sparse(path))
     except InvalidArgument as error:
         raise InvalidFile(path, f"holds no dictionary: {error}") from None
+
+
+def load_sparse(path: str | os.PathLike[str]) -> Any:
+    """The matrix of a ``.npz`` file of ``scipy.sparse.save_npz``; its indices lie in its shape.
+
+    Raises:
+        InvalidFile: missing, damaged or of another kind, or with pickled objects, which are never loaded.
+    """
+    import scipy.sparse
+
+    try:
+        found: Any = scipy.sparse.load_npz(io.BytesIO(Path(path).read_bytes()))
+        if hasattr(found, "check_format"):
+            found.check_format(full_check=True)
+        return found
     except FileNotFoundError:
         raise InvalidFile(path, "no such file") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise InvalidFile(path, f"holds no matrix of scipy.sparse.save_npz ({error})") from None
+    except (*_DAMAGED, zipfile.BadZipFile, zlib.error) as error:
+        why = str(error).splitlines()[0] if str(error) else repr(error)
+        raise InvalidFile(path, f"holds no matrix of scipy.sparse.save_npz ({why})") from None
+
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, MemoryError, AttributeError)
 
 
 def require_sound(name: str, matrix: Any) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from expander_theory.masks import MASK_FAMILIES
 from expander_theory.plotting.style import BLACK, BLUE, FAMILIES, GREEN, GREY, ORANGE, PURPLE, RED, SKY, degree_colours
 
 Row = Mapping[str, Any]
@@ -19,8 +21,9 @@ _SOLVERS = {"omp": "OMP", "topk": "tied TopK"}
 
 
 def degree(row: Row) -> int:
-    """The degree that a curve or panel belongs to; dense dictionaries of all sizes belong together, as 0."""
-    return 0 if row.get("family") == "dense" else row.get("d", 0)
+    """The degree that a curve or panel belongs to; dictionaries of all sizes without a mask belong together, as 0."""
+    own = row.get("family") not in MASK_FAMILIES and row.get("d") == row.get("m", -1)
+    return 0 if own or row.get("family") == "dense" else row.get("d", 0)
 
 
 def split(rows: Iterable[Row], sizes: Sequence[str] = (), *, by_degree: bool = True) -> dict[Key, list[Row]]:
@@ -62,19 +65,25 @@ def setting_name(name: str, value: Any) -> str:
         return f"${name} = {value}$"
     if name == "solver":
         return solver_name(value)
+    value = plain(value) if isinstance(value, str) else value
     return f"{value}" if name in ("values", "success", "precision") else f"{name} {value}"
 
 
 def solver_name(solver: str) -> str:
     """A solver's name as a heading has it."""
-    return _SOLVERS.get(solver, solver.replace("-", " "))
+    return _SOLVERS.get(solver, plain(solver))
+
+
+def plain(name: str) -> str:
+    """A name as text of a figure: those of this project with spaces, users' as they are, and none as mathematics."""
+    return name.replace("-", " ") if re.fullmatch(r"[a-z0-9-]+", name) else name.replace("$", r"\$")
 
 
 def family_name(family: str, d: int) -> str:
     """A family of dictionaries and its degree, if it is not 0, as a legend has them."""
     if family == "dense":
         return "dense Gaussian"
-    return f"{family.replace('-', ' ')}, $d = {d}$" if d else family.replace("-", " ")
+    return f"{plain(family)}, $d = {d}$" if d else plain(family)
 
 
 def looks(groups: Iterable[Key]) -> dict[Key, dict[str, Any]]:

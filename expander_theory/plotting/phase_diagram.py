@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from expander_theory.base import InvalidArgument
+from expander_theory.dictionaries import Ensemble
 from expander_theory.plotting._axes import axes_or_new
-from expander_theory.plotting._curves import degree, family_name, free_sizes, names, solver_name, split
+from expander_theory.plotting._curves import degree, family_name, free_sizes, names, plain, solver_name, split
 from expander_theory.plotting._inputs import Place, cells_of, is_place, listed, stored_records
 from expander_theory.plotting.boundary import boundary_line
 from expander_theory.plotting.style import RED
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 Sizes = Mapping[tuple[int, int], float]
 _ALLOWED = "a sweep's ledger (a path) or its cells"
 _TITLES = {
-    "uniform": "expander mask, $d = {d}$, {values}",
-    "polynomial": "polynomial mask, $d = {d}$, {values}",
+    "uniform": "expander mask",
     "dense": "dense Gaussian",
 }
 
@@ -69,7 +69,7 @@ def plot_phase_diagram(
     axes = axes_or_new(ax)
     ensemble = chosen[0].task.ensemble
     if certified is None:
-        kind = (ensemble.label, degree({"family": ensemble.label, "d": ensemble.d}))
+        kind = (ensemble.label, degree({"family": ensemble.label, "d": ensemble.d, "m": ensemble.m}))
         certified = certified_sizes(stored_records(results)).get(kind, {}) if is_place(results) else {}  # type: ignore[arg-type]
     _heat_map(axes, chosen)
     fitted = [row for row in (boundaries(chosen) if boundary is None else boundary) if row["status"] == "fitted"]
@@ -84,7 +84,7 @@ def plot_phase_diagram(
     figure = axes.get_figure()
     if colorbar and figure is not None:
         task = chosen[0].task
-        label = f"success ({task.success.label}), {solver_name(task.solver_label)}"
+        label = f"success ({plain(task.success.label)}), {solver_name(task.solver_label)}"
         figure.colorbar(rate_colours(), ax=axes, label=label, pad=0.02)
     if ax is None and axes.get_legend_handles_labels()[0] and figure is not None:
         figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=8)
@@ -103,7 +103,7 @@ def certified_sizes(records: Iterable[Any]) -> dict[tuple[str, int], dict[tuple[
     """By family and degree (0 for dense), and by (m, n): the median certified k over the dictionaries drawn."""
     found: dict[tuple[str, int], dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(list))
     for record in records_of(records, CertificateRecord):
-        kind = record.family, degree({"family": record.family, "d": record.d})
+        kind = record.family, degree({"family": record.family, "d": record.d, "m": record.m})
         found[kind][record.m, record.n].append(record.certified_k)
     return {kind: {size: median(ks) for size, ks in sizes.items()} for kind, sizes in found.items()}
 
@@ -144,8 +144,14 @@ def _heat_map(axes: Axes, group: Sequence[Cell]) -> None:
     fixed = f"$n = {ensemble.n}$" if len(widths) == 1 else f"$m = {ensemble.m}$"
     top = max(cell.task.k / cell.task.ensemble.m for cell in group)
     axes.set(xlabel=f"undersampling $m/n$  ({fixed})", ylim=(0, 1.04 * top))
-    title = _TITLES.get(ensemble.family, f"{ensemble.label.replace('-', ' ')} mask, $d = {{d}}$, {{values}}")
-    axes.set_title(title.format(d=ensemble.d, values=ensemble.values))
+    axes.set_title(_title(ensemble))
+
+
+def _title(ensemble: Ensemble) -> str:
+    if ensemble.plugin is not None:
+        return family_name(ensemble.label, degree({"d": ensemble.d, "m": ensemble.m}))
+    kind = _TITLES.get(ensemble.family, f"{plain(ensemble.family)} mask")
+    return kind if ensemble.family == "dense" else f"{kind}, $d = {ensemble.d}$, {ensemble.values}"
 
 
 def _edges(centres: list[float]) -> np.ndarray:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory.base import InvalidFile, require
+from expander_theory.dictionaries import load_sparse
 from expander_theory.results import content_hash
 
 
@@ -25,20 +24,10 @@ def load_codes(path: str | os.PathLike[str]) -> Any:
     Raises:
         InvalidFile: missing, of another kind or damaged, NaN or infinite, or without a nonzero.
     """
-    import scipy.sparse
-
     path = Path(path)
     if path.suffix != ".npz":
         raise InvalidFile(path, "codes are read from .npz files of scipy.sparse.save_npz")
-    try:
-        stored = scipy.sparse.load_npz(io.BytesIO(path.read_bytes()))
-        codes: Any = scipy.sparse.csr_array(stored)
-        codes.check_format(full_check=True)
-    except FileNotFoundError:
-        raise InvalidFile(path, "no such file") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, zipfile.BadZipFile) as error:
-        why = str(error).splitlines()[0] if str(error) else repr(error)
-        raise InvalidFile(path, f"holds no sparse codes ({why})") from None
+    codes: Any = load_sparse(path).tocsr()
     if codes.dtype.kind not in "biuf" or codes.ndim != 2:
         problem = f"holds an array of {codes.dtype} in {codes.ndim} dimensions, not real codes (codes, n)"
         raise InvalidFile(path, problem)

@@ -177,12 +177,16 @@ def _cells(ladder: Rounds) -> list[Cell]:
 
 def run_certificates(
     ensembles: Iterable[Ensemble], draws: int, ledger: Ledger, *, seed: int = 0, progress: bool = True
-) -> None:
+) -> list[str]:
     """Record the k that the Babel function certifies (THEORY.md OMP-3) for ``draws`` dictionaries of each ensemble.
 
-    What the (open) ledger holds already is not computed again.
+    What the (open) ledger holds already is not computed again. An ensemble that raises, as a user's may, is left out.
+
+    Returns:
+        for each ensemble that was left out, its error.
     """
     require(draws >= 0, "draws", draws, "must be at least 0")
+    failed: dict[Ensemble, str] = {}
     done = {replace(record, certified_k=0) for record in ledger.of(CertificateRecord)}
     todo = [
         (ensemble, _undrawn(ensemble, draw))
@@ -191,8 +195,17 @@ def run_certificates(
     ]
     todo = [(ensemble, record) for ensemble, record in todo if record not in done]
     for ensemble, record in progress_bar(todo, unit="dictionary", desc="certify", show=progress and bool(todo)):
-        k = babel_certified_k(ensemble.draw(derived_seed(seed, f"certificate {record.draw}")))
-        ledger.append(replace(record, certified_k=k))
+        if ensemble in failed:
+            continue
+        try:
+            k = babel_certified_k(ensemble.draw(derived_seed(seed, f"certificate {record.draw}")))
+        except (Exception, SystemExit) as error:
+            if ensemble.plugin is None:
+                raise
+            failed[ensemble] = f"nothing is certified of {ensemble.label}: {type(error).__name__}: {error}"
+        else:
+            ledger.append(replace(record, certified_k=k))
+    return list(failed.values())
 
 
 def _undrawn(ensemble: Ensemble, draw: int) -> CertificateRecord:

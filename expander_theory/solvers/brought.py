@@ -55,6 +55,9 @@ def solve_by(plugin: Plugin, dictionary: AnyDictionary, signals: Floats, k: int)
     pair = isinstance(returned, tuple) and len(returned) == 2
     found = _of_pairs(who, returned, batch, n) if pair else _of_codes(who, returned, batch, n)
     atoms, values = _largest(*found, k)
+    largest = np.finfo(signals.dtype).max
+    if (np.abs(values) > largest).any():
+        raise PluginFailed(f"{who} returned coefficients above {largest:.3g}, which {signals.dtype} does not hold")
     out = empty_recovery(n, batch, k, signals.dtype)
     used = atoms >= 0
     out.indices[:], out.coefficients[:] = atoms, values
@@ -69,7 +72,13 @@ def _of_codes(who: str, returned: Any, batch: int, n: int) -> tuple[NDArray[np.i
     import scipy.sparse
 
     if scipy.sparse.issparse(returned):
-        codes: Any = scipy.sparse.csr_array(returned)
+        codes: Any = returned
+        _require_real(who, "codes", codes.dtype)
+        try:
+            codes.check_format(full_check=True) if hasattr(codes, "check_format") else None
+            codes = scipy.sparse.csr_array(codes).astype(np.float64)
+        except ValueError as error:
+            raise PluginFailed(f"{who} returned a sparse matrix that is not sound: {error}") from None
         codes.sum_duplicates()
     else:
         codes = _numbers(who, "codes", returned)
@@ -108,9 +117,13 @@ def _of_pairs(who: str, returned: Any, batch: int, n: int) -> tuple[NDArray[np.i
 
 def _numbers(who: str, what: str, values: Any) -> NDArray[np.float64]:
     array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise PluginFailed(f"{who} returned {what} of {array.dtype}, must be real numbers")
+    _require_real(who, what, array.dtype)
     return array.astype(np.float64)
+
+
+def _require_real(who: str, what: str, kind: Any) -> None:
+    if kind.kind not in "biuf":
+        raise PluginFailed(f"{who} returned {what} of {kind}, must be real numbers")
 
 
 def _require_finite(who: str, values: NDArray[Any]) -> None:

@@ -71,9 +71,13 @@ def test_wrong_arguments_are_named(options, name):
         prove(sign_dictionary(complete_graph_mask(4), seed=0), **options)
 
 
-def test_dense_dictionaries_are_refused():
-    with pytest.raises(InvalidArgument, match="masked"):
-        prove(DenseDictionary(np.eye(3)))
+def test_dense_dictionaries_get_version_3_and_what_is_no_matrix_is_refused():
+    certificate = prove(DenseDictionary(np.eye(3)))
+    assert (certificate["version"], certificate["dictionary"]["kind"]) == (3, "dense")
+    assert ks(certificate) == dict.fromkeys(("STAB-3", "OMP-2", "OMP-3", "OMP-7u", "TOPK-1", "L1-ERC"), 3)
+    for matrix in ("text", np.zeros(3), np.zeros((2, 2)), None, np.eye(2) * 1j, np.array([[np.nan]])):
+        with pytest.raises(InvalidArgument, match=r"dictionary|values"):
+            prove(matrix)
 
 
 @given(dictionaries())
@@ -131,14 +135,15 @@ def test_the_command_names_a_wrong_dynamic_range(tmp_path, text):
         Certify(tmp_path / "d", tmp_path / "c.json", dynamic_range=text).run()
 
 
-def test_the_command_refuses_masks_and_dense_dictionaries(tmp_path):
+def test_the_command_refuses_masks_and_takes_dense_dictionaries(tmp_path, capsys):
     save_mask(complete_graph_mask(4), tmp_path / "mask")
     with pytest.raises(InvalidFile, match="mask without values"):
         Certify(tmp_path / "mask", tmp_path / "c.json").run()
-    DenseDictionary(np.eye(3)).save(tmp_path / "dense")
-    with pytest.raises(InvalidFile, match="dense"):
-        Certify(tmp_path / "dense", tmp_path / "c.json").run()
     assert not (tmp_path / "c.json").exists()
+    DenseDictionary(np.eye(3)).save(tmp_path / "dense")
+    Certify(tmp_path / "dense", tmp_path / "c.json").run()
+    assert "OMP: k = 3 by OMP-2, OMP-3" in capsys.readouterr().out
+    assert json.loads((tmp_path / "c.json").read_text()) == prove(DenseDictionary(np.eye(3)))
 
 
 def test_babel_sums_prove_more_for_l1_than_expansion_does():

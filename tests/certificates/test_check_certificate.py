@@ -22,6 +22,13 @@ from expander_theory.base.errors import InvalidArgument
 from expander_theory.certificates.check import check_certificate
 from expander_theory.dictionaries.dictionary import DenseDictionary
 
+
+def with_kind(certificate, version):
+    """The same of another version, whose dictionaries have a kind and no d."""
+    subject = {name: certificate["dictionary"][name] for name in ("sha256", "m", "n")} | {"kind": "dense"}
+    return certificate | {"version": version, "dictionary": subject}
+
+
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 
 
@@ -139,14 +146,19 @@ def test_files_that_are_no_certificate(tmp_path):
 
 def test_other_versions_and_other_dictionaries_are_refused():
     dictionary, certificate = path_of_three()
-    for version in (3, 0, "1", True, None, 10**4000):
-        assert "reads versions 1 and 2" in refusal(rehashed(certificate | {"version": version}), dictionary)
+    for version in (4, 0, "1", True, None, 10**4000):
+        assert "reads versions 1, 2 and 3" in refusal(rehashed(certificate | {"version": version}), dictionary)
     other = Dictionary(dictionary.mask, -dictionary.values)
     text = refusal(certificate, other)
     assert dictionary.sha256 in text
     assert other.sha256 in text
-    with pytest.raises(InvalidArgument, match="masked"):
-        check_certificate(certificate, DenseDictionary(np.eye(3)), progress=False)  # type: ignore[arg-type]
+    assert "facts.zeros: is no field" in refusal(rehashed(with_kind(certificate, version=3)), dictionary)
+    dense = DenseDictionary(dictionary.to_dense().T)
+    assert "dictionary.sha256: the certificate is for" in refusal(certificate, dense)
+    moved = with_value(certificate, ("dictionary", "sha256"), dense.sha256)
+    assert "version: is 2, which is for masked dictionaries" in refusal(rehashed(moved), dense)
+    with pytest.raises(InvalidArgument, match="must be an"):
+        check_certificate(certificate, np.zeros(3), progress=False)
 
 
 @pytest.mark.parametrize("text", ["1/2", "0", "2/4", "4/2", "1/1", "-2", "+2", "2.0", "1e1", "02", "2/0", "", "٢",

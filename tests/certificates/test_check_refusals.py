@@ -169,8 +169,12 @@ def test_the_command_prints_the_claims_or_exits_with_2(tmp_path, monkeypatch, ca
     captured = capsys.readouterr()
     assert "claims[5].k: the certificate says 3, the true value is 2" in captured.err
     assert "holds" not in captured.out
-    DenseDictionary(np.eye(3)).save(weights)
+    dense = DenseDictionary(np.eye(3))
+    dense.save(weights)
     with pytest.raises(SystemExit):
         cli.main(["check-certificate", str(file), str(weights)])
-    assert "dense dictionary" in capsys.readouterr().err
+    assert "dictionary.sha256: the certificate is for the dictionary" in capsys.readouterr().err
+    file.write_text(json.dumps(certify(dense, progress=False)))
+    cli.main(["check-certificate", str(file), str(weights)])
+    assert "| OMP-2     | OMP             |   3 | 1       |" in capsys.readouterr().out
     assert issubclass(InvalidCertificate, InvalidFile)

@@ -15,7 +15,7 @@ import pytest
 from expander_theory import load_dictionary
 from expander_theory.base.errors import InvalidArgument
 from expander_theory.cli import main
-from expander_theory.commands.sweeping.options import Execution, Shard
+from expander_theory.commands.sweeping.options import Shard
 from expander_theory.masks import MASK_FAMILIES
 from expander_theory.results import BlockRecord, records_of, to_json
 from expander_theory.results.ledger import read_ledger
@@ -390,26 +390,34 @@ def test_an_output_folder_that_cannot_be_written(run, tmp_path):
     assert str(locked) in run("sweep", locked / "s", *SMALL, "--workers", 1, expect=2).err
 
 
-def test_the_families_of_the_command_are_those_of_the_tasks():
+def test_the_choices_of_the_command_are_those_of_the_tasks(run, tmp_path):
+    """Help names every choice, and a wrong one is refused with all of them."""
     import typing
 
     from expander_theory.commands.sweeping.options import Dictionaries, Signals
-    from expander_theory.simulation.problems import LAWS
+    from expander_theory.simulation.problems import LAWS, NOISES
     from expander_theory.simulation.tasks import DICTIONARIES, MEASURES, PRECISIONS
     from expander_theory.solvers import SOLVERS
 
-    def choices(kind, name):
-        return set(typing.get_args(typing.get_type_hints(kind)[name]))
-
-    families = typing.get_args(typing.get_args(typing.get_type_hints(Dictionaries)["family"])[0])
-    assert set(families) == {*MASK_FAMILIES, "dense", "file"}
-    assert choices(Dictionaries, "dictionaries") == set(DICTIONARIES)
-    assert choices(Signals, "coefficients") == set(LAWS)
-    assert choices(Signals, "success") == set(MEASURES)
-    assert choices(Signals, "precision") == set(PRECISIONS)
-    solvers = typing.get_args(typing.get_args(typing.get_type_hints(Signals)["solver"])[0])
-    assert list(solvers) == list(SOLVERS)
-    assert Execution().executor == "loky"
+    choices = {
+        "--family": (*MASK_FAMILIES, "dense", "file"),
+        "--coefficients": tuple(law for law in LAWS if law not in ("file", "user")),
+        "--noise": tuple(kind for kind in NOISES if kind != "user"),
+        "--success": tuple(measure for measure in MEASURES if measure != "user"),
+        "--solver": tuple(SOLVERS),
+    }
+    for option, known in choices.items():
+        error = run("sweep", tmp_path / "s", *SMALL, option, "nonsense", expect=2).err
+        assert "nonsense" in error
+        assert "path/to/file.py:function" in error
+        for name in known:
+            assert name in error, (option, name)
+    assert not (tmp_path / "s").exists()
+    for kind, name, known in (
+        (Dictionaries, "dictionaries", DICTIONARIES),
+        (Signals, "precision", PRECISIONS),
+    ):
+        assert set(typing.get_args(typing.get_type_hints(kind)[name])) == set(known)
 
 
 def test_boundaries_can_be_fitted_with_fewer_trials(run, tmp_path):

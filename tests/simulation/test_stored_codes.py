@@ -44,7 +44,7 @@ def test_objects_are_never_unpickled(tmp_path, name):
     objects = np.empty(SOUND[name].shape or 1, object)
     objects[:] = [Evil(str(mark)) for _ in range(objects.size)]
     np.savez(tmp_path / "c.npz", **{**SOUND, name: objects})
-    with pytest.raises(InvalidFile, match="holds no sparse codes"):
+    with pytest.raises(InvalidFile, match=r"holds no matrix of scipy\.sparse"):
         load_codes(tmp_path / "c.npz")
     assert not mark.exists()
 
@@ -55,11 +55,11 @@ def test_objects_are_never_unpickled(tmp_path, name):
         ({"data": np.array([1, np.nan])}, "NaN or infinity"),
         ({"data": np.ones(2) * 1j}, "complex128"),
         ({"data": np.zeros(2)}, "no nonzero"),
-        ({"indices": np.array([3, 60])}, "holds no sparse codes"),
-        ({"indices": np.array([3, -1])}, "holds no sparse codes"),
-        ({"indptr": np.array([0, 5])}, "holds no sparse codes"),
-        ({"shape": np.array([-1, 60])}, "holds no sparse codes"),
-        ({"format": np.array(b"zzz")}, "holds no sparse codes"),
+        ({"indices": np.array([3, 60])}, "holds no matrix of scipy.sparse"),
+        ({"indices": np.array([3, -1])}, "holds no matrix of scipy.sparse"),
+        ({"indptr": np.array([0, 5])}, "holds no matrix of scipy.sparse"),
+        ({"shape": np.array([-1, 60])}, "holds no matrix of scipy.sparse"),
+        ({"format": np.array(b"zzz")}, "holds no matrix of scipy.sparse"),
         ({"shape": np.array([60]), "format": np.array(b"csr")}, "holds"),
     ],
 )
@@ -77,7 +77,7 @@ def test_files_of_another_kind_are_refused(tmp_path):
         load_codes(tmp_path / "absent.npz")
     for text in (b"", b"hello", b"PK\x03\x04"):
         (tmp_path / "c.npz").write_bytes(text)
-        with pytest.raises(InvalidFile, match="holds no sparse codes"):
+        with pytest.raises(InvalidFile, match=r"holds no matrix of scipy\.sparse"):
             load_codes(tmp_path / "c.npz")
     scipy.sparse.save_npz(tmp_path / "c.npz", scipy.sparse.csr_array((0, 60)))
     with pytest.raises(InvalidFile, match="no nonzero"):
@@ -96,7 +96,7 @@ def test_an_array_that_no_memory_holds_is_refused(tmp_path):
                 np.lib.format.write_array_header_1_0(header, fields)
                 text = header.getvalue()
             archive.writestr(f"{name}.npy", text)
-    with pytest.raises(InvalidFile, match="holds no sparse codes"):
+    with pytest.raises(InvalidFile, match=r"holds no matrix of scipy\.sparse"):
         load_codes(tmp_path / "c.npz")
 
 

@@ -87,11 +87,14 @@ class Sweep:
                 retries=self.execution.retries,
                 report=failures.append,
             )
-            run_certificates([c.base.ensemble for c in ladders], self.certified_draws, ledger, seed=self.seed)
+            drawn = [ladder.base.ensemble for ladder in ladders]
+            uncertified = run_certificates(drawn, self.certified_draws, ledger, seed=self.seed)
             records = ledger.records
         if isinstance(schedule, FindBoundary):
             show_brackets(ladders, schedule, records)
         show_cells(counted, self.out / f"cells{suffix}.csv")
+        for problem in uncertified:
+            print(problem)
         print(f"ledger: {ledger.path}")
         if suffix:
             print(f"when all shards are done: {_merge_command(self.out)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from expander_theory.plotting._curves import free_sizes, names, solver_name, split
+from expander_theory.plotting._curves import free_sizes, names, plain, solver_name, split
 from expander_theory.plotting.drawings.output import Drawing
 from expander_theory.plotting.phase_diagram import certified_sizes, plot_phase_diagram, rate_colours
 from expander_theory.plotting.style import grid
@@ -47,9 +47,9 @@ def draw(ledger: Path) -> Drawing | None:
         )
     solvers = " and ".join(dict.fromkeys(solver_name(cell.task.solver_label) for cell in counted))
     task, trials = counted[0].task, sorted({cell.trials for cell in counted})
-    figure.colorbar(rate_colours(), ax=axes, label=f"success ({task.success.label}), {solvers}", pad=0.02)
-    noise = "noiseless" if task.noise.kind == "none" else f"noise {task.noise.label},"
+    figure.colorbar(rate_colours(), ax=axes, label=f"success ({plain(task.success.label)}), {solvers}", pad=0.02)
+    noise = "noiseless" if task.noise.kind == "none" else f"noise {plain(task.noise.label)},"
     spent = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    figure.suptitle(f"{spent} {noise} trials a cell, {task.codes.label} coefficients", fontsize=9)
+    figure.suptitle(f"{spent} {noise} trials a cell, {plain(task.codes.label)} coefficients", fontsize=9)
     data = {"phase_diagram_cells": rows, "phase_diagram_boundary": fitted}
     return Drawing({"phase_diagram": figure}, data)

@@ -218,7 +218,7 @@ def _reply(run: Run, piece: Piece | None, number: int) -> _Reply:
     for block in piece.blocks if piece is not None else ():
         try:
             results.append(run(piece.task, block))  # type: ignore[union-attr]
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a user's function may call sys.exit
             results.append(_raised(error))
     return _Reply(KERNEL_VERSION, time.perf_counter() - start, tuple(results))
 
@@ -226,12 +226,12 @@ def _reply(run: Run, piece: Piece | None, number: int) -> _Reply:
 _LONGEST = 8000  # characters of a traceback
 
 
-def _raised(error: Exception) -> _Raised:
+def _raised(error: BaseException) -> _Raised:
     lines = "".join(traceback.format_exception(error))
     return _Raised(_text(error), lines if len(lines) <= _LONGEST else f"...\n{lines[-_LONGEST:]}")
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     """Type, message and place of an error, and what it says of its cause in a worker."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
