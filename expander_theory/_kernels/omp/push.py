@@ -23,8 +23,12 @@ from expander_theory._kernels.omp import pursuit as p
 from expander_theory.base import njit
 
 _BLOCK = 64  # columns that are tested together against the threshold
-_LEVEL, _HELD = 0.85, 0.06
-"""Of the best correlation when candidates are listed: the threshold, and what the rows of a column may hold back."""
+_STRIDE = 2048  # columns that are counted between two looks at the count
+_LEVELS, _FEW = (0.4, 0.6, 0.85), 128
+"""The threshold is the first of these shares of the best correlation that leaves few candidates: a low one is good for
+many steps, where correlations fall fast, a high one keeps the list short, where many are alike."""
+_HELD = 0.06
+"""What the rows of a column may hold back, as a share of the best correlation when candidates are listed."""
 
 
 class RowLists(NamedTuple):
@@ -135,7 +139,12 @@ def omp_push(rows, values, lists, weights, signals, rule, found, push, scratch):
                     )  # fmt: skip
                     pushes += count
                     # Where only rounding is left, every column is a candidate, and is again at the next step.
-                    threshold = least * values.dtype.type(_LEVEL) if least > 0 else never
+                    threshold = never
+                    if least > 0:
+                        for level in _LEVELS:
+                            threshold = least * values.dtype.type(level)
+                            if _few_above(scores, threshold, signed):
+                                break
                     size = _list(scores, threshold if least > 0 else -never, signed, candidates, listed)
                     slack = _slack(scores, limit, d, pushes, norm2)
                     atom, best = _best(rows, values, left, scores, candidates, size, slack, signed)
@@ -320,6 +329,18 @@ def _largest(scores, bits, cell, cell_bits, indices, b, t, signed):
         top = max(top, bits[j] & mask)
     cell_bits[0] = top
     return cell[0]
+
+
+@njit(cache=True, nogil=True)
+def _few_above(scores, threshold, signed):
+    """Whether few columns have at least this score; it stops as soon as they are more."""
+    n, count = np.uint64(scores.size), np.int32(0)
+    for first in range(np.uint64(0), n, np.uint64(_STRIDE)):
+        for j in range(first, min(n, first + np.uint64(_STRIDE))):
+            count += np.int32((scores[j] if signed else abs(scores[j])) >= threshold)
+        if count > _FEW:
+            return False
+    return True
 
 
 @njit(cache=True, nogil=True)

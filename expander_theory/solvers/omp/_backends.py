@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,9 @@ def work_estimate(
     Tile and push are fitted on an AVX2 processor: products of 16-bit integers at 30 (a tile of float32) and 22
     (float64) a nanosecond, first correlations at 10 and 5, scattered updates at 1.1 ns, and what a step costs besides.
     So are gram, at 6 screened products a nanosecond (half that time on planted codes, twice on noise, where more has to
-    be computed exactly), and product, at 25; the Gram matrix itself is formed at 50. The preparation of a backend
-    (row lists, Gram matrix) is divided by the batch. Of the n columns, r are dense beside masked ones.
+    be computed exactly; with AVX-512 half of all that), and product, at 25; the Gram matrix itself is formed at 50. The
+    preparation of a backend (row lists, Gram matrix) is divided by the batch. Of the n columns, r are dense beside
+    masked ones.
     """
     single = np.dtype(dtype).itemsize == 4
     lanes, width = vectors.lanes_of(dtype), (1.0 if single else 2.0)
@@ -60,10 +62,19 @@ def work_estimate(
             found["push"] = first + pushed + scan + 600 * k + squares + 6 * nonzeros / batch
     if n * n * (np.dtype(dtype).itemsize + 2) <= _GRAM_BYTES:
         gram = n * n * (m * width / 50 + 8) / batch
-        found["gram"] = gram + m * n * width / 50 + k * n * (k / 6 + 1.8) + k * (300 + 14 * k)
+        screened = k * n * (k / 6 + 1.8) * (0.5 if _wide_vectors() else 1.0)
+        found["gram"] = gram + m * n * width / 50 + screened + k * (300 + 14 * k)
     if not masked:
         found["product"] = k * (m * n * width / 25 + 0.7 * n + m * k * 0.3) + squares * 0.1
     return found
+
+
+@cache
+def _wide_vectors() -> bool:
+    """Whether the processor has AVX-512 with 16-bit integers."""
+    from llvmlite.binding import get_host_cpu_features
+
+    return bool(get_host_cpu_features().get("avx512bw", False))
 
 
 def choose_backend(dictionary: AnyDictionary, batch: int, k: int, dtype: Any) -> str:
