@@ -14,8 +14,8 @@ from expander_theory.simulation import Cell, cells
 
 Row = dict[str, Any]
 Place = str | os.PathLike[str]
-Stored = Literal["certificate", "rates", "evaluations"]
-"""What a JSON file of a command holds: of ``certify``, of ``recover``, of ``sae eval``."""
+Stored = Literal["certificate", "sampled", "rates", "evaluations"]
+"""What a JSON file of a command holds: of ``certify``, ``certify --sampled``, ``recover``, ``sae eval``."""
 
 _MOST_BYTES = 2**28
 
@@ -92,6 +92,8 @@ def stored_json(path: Place) -> tuple[Stored | None, Any]:
         raise InvalidFile(path, f"is larger than {_MOST_BYTES} bytes, which no command writes")
     value = parsed(path, place.read_bytes())
     if isinstance(value, dict):
+        if value.get("format") == "expander-sampled-certificate" and isinstance(value.get("curve"), list):
+            return "sampled", value
         whole = isinstance(value.get("dictionary"), dict) and isinstance(value.get("claims"), list)
         return "certificate" if value.get("format") == "expander-certificate" and whole else None, value
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):

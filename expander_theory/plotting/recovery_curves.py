@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from expander_theory.base import InvalidArgument
 from expander_theory.plotting._axes import axes_or_new
 from expander_theory.plotting._curves import looks, names, split
-from expander_theory.plotting._inputs import Place, Row, as_row, cells_of, is_json, is_place, listed, rows_of_json
+from expander_theory.plotting._inputs import (
+    Place,
+    Row,
+    as_row,
+    cells_of,
+    is_json,
+    is_place,
+    listed,
+    rows_of_json,
+    stored_json,
+)
 from expander_theory.simulation import Cell, cell_rows
 
 if TYPE_CHECKING:
@@ -31,7 +42,9 @@ def plot_recovery_curves(
         results: the ledger of a sweep (or the folder that holds it); the cells that
             :func:`expander_theory.simulation.run_sweep` returns; the JSON file that ``expander recover`` writes for
             planted codes; or what :func:`expander_theory.planted_recovery` gives. The band is the 95 % interval of
-            each: Wilson's for these.
+            each: Wilson's for these. Or a sampled certificate, as its JSON file or as
+            :func:`expander_theory.certificates.certify_supports` returns it: the share of the supports drawn that
+            have the property, and below it a band down to what is proved of all supports.
         ax: where to draw; by default in a new figure, with a legend.
         certified: the k up to which recovery is proved for every code, as a vertical line; or several, by what the
             legend says of each. 0 is drawn left of 1.
@@ -73,11 +86,36 @@ def _rows(results: Any) -> list[Row]:
     if is_place(results):
         if not is_json(results):
             return cell_rows(cells_of(results))
-        results = rows_of_json(results, "rates", "expander recover --out")
+        kind, stored = stored_json(results)
+        results = stored if kind == "sampled" else rows_of_json(results, "rates", "expander recover --out")
+    if isinstance(results, Mapping) and "curve" in results:
+        return _shares(results)
     given = listed("results", results, _ALLOWED)
     if all(isinstance(item, Cell) for item in given):
         return cell_rows([cell for cell in given if cell.trials])
     return [_rate(as_row("results", item, ("k", "low", "high"), _ALLOWED)) for item in given]
+
+
+def _shares(certificate: Mapping[str, Any]) -> list[Row]:
+    """The curve of a sampled certificate."""
+    try:
+        claim, samples = certificate["claim"], certificate["claim"]["samples"]
+        law = "an SAE's supports" if claim["codes"] else "supports"
+        about = {"values": f"{claim['goal']}, {law}", "success": "share of supports"}
+        return [
+            {
+                **about,
+                "k": r["k"],
+                "rate": r["certified"] / samples,
+                "low": float(r["share"]),
+                "high": r["certified"] / samples,
+            }
+            for r in certificate["curve"]
+        ]
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise InvalidArgument(
+            "results", "holds a damaged certificate", "must have what certify_supports returns"
+        ) from error
 
 
 def _rate(row: Row) -> Row:
@@ -89,4 +127,6 @@ def _rate(row: Row) -> Row:
 
 def _measure(rows: Sequence[Row]) -> str:
     measures = {row.get("success") for row in rows}
+    if all("share of supports" in str(measure) for measure in measures):
+        return "share of supports"
     return "share recovered" if None in measures or len(measures) > 1 else f"share recovered ({measures.pop()})"

@@ -10,7 +10,7 @@ from expander_theory.simulation.execution.slurm import submit_shards
 from expander_theory.simulation.export import csv_rows, is_of_task, is_sweep, ledger_rows, write_parquet
 from expander_theory.simulation.planted import PlantedRate, planted_recovery
 from expander_theory.simulation.problems import LAWS, NOISES, CodeLaw, Noise, PlantedCodes, planted_codes, sparse_code
-from expander_theory.simulation.recovery import Outcomes, recover_planted, recovered, solver_named
+from expander_theory.simulation.recovery import Outcomes, recover_planted, recovered, signals_of, solver_named
 from expander_theory.simulation.schedules.boundary_search import FindBoundary, FitBoundary
 from expander_theory.simulation.schedules.ladders import Ladder, Schedule
 from expander_theory.simulation.schedules.schedule import FixedTrials, ResolveCells
@@ -62,6 +62,7 @@ __all__ = [
     "run_block",
     "run_certificates",
     "run_sweep",
+    "signals_of",
     "solver_named",
     "solver_or_plugin",
     "sparse_code",

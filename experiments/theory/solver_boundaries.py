@@ -27,10 +27,10 @@ from expander_theory.simulation import (
     Task,
     planted_codes,
     run_sweep,
+    signals_of,
     solver_named,
     solver_or_plugin,
 )
-from expander_theory.simulation.recovery import signals_of
 from expander_theory.solvers import Prepared
 
 SIGNED = (

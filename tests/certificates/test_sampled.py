@@ -70,7 +70,7 @@ def test_numpy_and_scipy_matrices_are_taken():
 
 
 def test_the_first_supports_are_always_the_same():
-    certificates = [sampled(FLAT, ks=[4], samples=t) for t in range(20, 41)]
+    certificates = [sampled(FLAT, ks=[3], samples=t) for t in range(20, 41)]
     counts = [c["curve"][0]["certified"] for c in certificates]
     assert set(np.diff(counts)) == {0, 1}
     key = {"dictionary": "x", "goal": "OMP", "dynamic_range": None, "codes": None, "k": 3}
@@ -124,14 +124,14 @@ def test_every_goal_is_decided_as_rationals_decide():
             assert decided(recovered_by_omp(w), support) == expected
             seen.add("rank" if erc is None else "one" if erc == 1 else expected)
             if k < w.n and k < 4:
-                dynamic_range = Fraction(rng.choice([2, 3, 4]), 2)
+                dynamic_range = Fraction(int(rng.integers(2, 5)), 2)
                 expected = holds(w, "TopK encoder", support, dynamic_range)
                 assert decided(found_by_topk(w, dynamic_range), support) == expected
     assert seen == {"rank", "one", True, False}
 
 
 def test_an_exact_recovery_coefficient_of_one_is_not_certified():
-    """Columns (1, 1, 0, 0), (0, 0, 1, 1), (1, 0, 1, 0), all / sqrt 2: ERC of the first two is 1, whatever floats say."""
+    """Columns (1, 1, 0, 0), (0, 0, 1, 1), (1, 0, 1, 0) over sqrt 2: ERC of the first two is 1, whatever floats say."""
     rows = np.array([[0, 1], [2, 3], [0, 2], [1, 3]])
     for value in (2**-0.5, np.nextafter(2**-0.5, 1), np.float32(2**-0.5)):
         w = Dictionary(Mask(4, rows), np.full((4, 2), value))
@@ -188,13 +188,12 @@ def test_shares_at_errors_below_the_floats_take_no_longer(monkeypatch):
 
     tried, decide = [], shares._tail_at_most
     monkeypatch.setattr(shares, "_tail_at_most", lambda *a: tried.append(a) or len(tried) > 200 or decide(*a))
-    with np.errstate(all="ignore"):
-        assert proved_share(30, 30, Fraction(1, 10**400)) == lower_share(30, 30, Fraction(1, 10**400))
+    assert proved_share(2000, 2000, Fraction(1, 10**400)) == 630957  # 10^(-400/2000)
     assert len(tried) < 100
 
 
 def test_growing_sparsities():
-    assert list(growing(20)) == [1, 2, 3, 4, 6, 8, 11, 15, 18]
+    assert list(growing(26)) == [1, 2, 3, 4, 6, 8, 11, 15, 22, 25]
     assert list(growing(0)) == []
     assert all(a < b for a, b in zip(list(growing(5000)), list(growing(5000))[1:], strict=False))
     curve = sampled(FLAT, samples=40)["curve"]
@@ -258,12 +257,11 @@ def test_one_column_has_no_curve_for_the_encoder():
         sampled(np.ones((1, 1)), "TopK encoder")
 
 
-@pytest.mark.xfail(strict=True, reason="OverflowError", raises=OverflowError)
-def test_a_dynamic_range_beyond_the_floats_is_refused_or_decided():
-    try:
-        sampled(FLAT, "TopK encoder", [1], samples=3, dynamic_range=Fraction(10**400 + 1, 10**400))
-    except InvalidArgument as error:
-        assert "dynamic_range" in str(error)
+@pytest.mark.xfail(strict=True, reason="OverflowError in floats", raises=OverflowError)
+def test_a_dynamic_range_beyond_the_floats_is_decided():
+    dynamic_range = Fraction(10**400 + 1, 10**400)
+    certificate = sampled(FLAT, "TopK encoder", [1], samples=3, dynamic_range=dynamic_range)
+    check_sampled_certificate(certificate, FLAT, progress=False)
 
 
 def test_the_command(tmp_path, capsys):

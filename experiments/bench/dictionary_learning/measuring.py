@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
 import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -17,6 +15,7 @@ from expander_theory.base import ExpanderTheoryError
 from expander_theory.dictionaries import AnyDictionary
 from experiments.bench.dictionary_learning.methods import METHODS
 from experiments.bench.dictionary_learning.problems import PROBLEMS, Problem
+from experiments.bench.driver import peak_bytes
 
 Record = dict[str, Any]
 
@@ -43,9 +42,15 @@ def _measure(name: str, place: int, seed: int, connection: Connection) -> None:
     method, problem = METHODS[place], PROBLEMS[name](seed)
     some = problem.train[:WARM]
     method.fit(replace(problem, train=some, n=min(problem.n, len(some) // 2)), seed)
-    before, begun = _most_memory(), time.process_time()
-    dictionary = method.fit(problem, seed)
-    seconds, peak = time.process_time() - begun, _most_memory() - before
+    found: list[tuple[AnyDictionary, float]] = []
+
+    def fit() -> None:
+        begun = time.process_time()
+        dictionary = method.fit(problem, seed)
+        found.append((dictionary, time.process_time() - begun))
+
+    peak = peak_bytes(fit)
+    dictionary, seconds = found[0]
     connection.send(
         {
             "problem": problem.text,
@@ -57,12 +62,6 @@ def _measure(name: str, place: int, seed: int, connection: Connection) -> None:
             "values": 0 if method.formula else _values(dictionary),
         }
     )
-
-
-def _most_memory() -> int:
-    """Bytes that this process has held at most."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _fvu(dictionary: AnyDictionary, problem: Problem) -> float:
