@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import hashlib
 import importlib
 import importlib.machinery
-import inspect
 import sys
-import textwrap
 import threading
 import types
 from collections.abc import Callable, Mapping
@@ -17,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from expander_theory.base._function_source import bound_arguments, function_sources, plain_function
 from expander_theory.base.errors import ExpanderTheoryError, InvalidArgument, InvalidFile, require
 
 _HEX = set("0123456789abcdef")
@@ -178,7 +176,7 @@ def _require_unchanged(argument: str, module: types.ModuleType, path: str, sourc
             written = _codes(compile(source, path, "exec", dont_inherit=True))
         except SyntaxError:
             written = set()
-        functions = (_plain(value) for value in list(vars(module).values()))
+        functions = (plain_function(value) for value in list(vars(module).values()))
         unchanged &= {f.__code__ for f in functions if f is not None and f.__globals__ is vars(module)} <= written
     require(unchanged, argument, module.__name__, "has changed since it was imported: start again")
 
@@ -234,8 +232,8 @@ def _of_function(argument: str, given: Any) -> Plugin:
     require(callable(given), argument, repr(given), "must be a function, or the text package.module:function")
     inner, bound = given, ""
     if isinstance(given, functools.partial):
-        inner, bound = given.func, _arguments(argument, given)
-    plain = _plain(inner)
+        inner, bound = given.func, bound_arguments(argument, given)
+    plain = plain_function(inner)
     require(plain is not None, argument, repr(given), "must be a function written in Python, or a partial of one")
     assert plain is not None
     require(plain.__name__ != "<lambda>", argument, repr(given), "must be a function with a name, not a lambda")
@@ -244,85 +242,14 @@ def _of_function(argument: str, given: Any) -> Plugin:
         found = _of_module(argument, home, plain.__name__)
         sha256 = _hash(name, found.sha256) if bound else found.sha256
         return Plugin(name, sha256, function=given, origin=found)
-    return Plugin(name, _hash(name, *_sources(argument, plain, {})), function=given)
-
-
-def _plain(given: Any) -> types.FunctionType | None:
-    """The Python function, also of one that numba has compiled."""
-    found = getattr(given, "py_func", given)
-    return found if isinstance(found, types.FunctionType) else None
+    return Plugin(name, _hash(name, *function_sources(argument, plain, {})), function=given)
 
 
 def _at_top(function: types.FunctionType, home: str) -> bool:
     """Whether a name of a module's file leads to it: the hash of that file tells its versions apart."""
     module = sys.modules.get(home)
-    here = _plain(getattr(module, function.__qualname__, None))
+    here = plain_function(getattr(module, function.__qualname__, None))
     return here is function and str(getattr(module, "__file__", "")).endswith(".py")
-
-
-def _arguments(argument: str, given: functools.partial[Any]) -> str:
-    for value in (*given.args, *given.keywords.values()):
-        require(_constant(value), argument, repr(value), "must be a number, a text or a list of them in a partial")
-    shown = [*map(repr, given.args), *(f"{name}={value!r}" for name, value in sorted(given.keywords.items()))]
-    return f"({', '.join(shown)})"
-
-
-def _constant(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return all(map(_constant, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _constant(inner) for key, inner in value.items())
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _sources(argument: str, function: types.FunctionType, seen: dict[str, None]) -> list[str]:
-    """The source of a function, and of what it uses of its own script or notebook."""
-    captured, who = function.__code__.co_freevars, function.__qualname__
-    allowed = f"must capture no variables (it captures {', '.join(captured)}): pass them by functools.partial"
-    require(not captured, argument, who, allowed)
-    try:
-        found = [textwrap.dedent(inspect.getsource(function))]
-    except (OSError, TypeError):
-        raise InvalidArgument(argument, who, "must have its source in a file or notebook") from None
-    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    require(all(map(_constant, defaults)), argument, who, "must have numbers, texts or None as defaults")
-    found.append(repr(defaults))
-    for name in sorted(_globals(function.__code__)):
-        if name in seen or name not in function.__globals__:
-            continue
-        seen[name] = None
-        found += _used(argument, who, name, function.__globals__[name], function.__globals__, seen)
-    return found
-
-
-def _used(argument: str, who: str, name: str, value: Any, own: dict[str, Any], seen: dict[str, None]) -> list[str]:
-    """What tells a global variable's value apart."""
-    if isinstance(value, types.ModuleType):
-        return [f"{name}: module {value.__name__}"]
-    if isinstance(value, functools.partial):
-        return [f"{name}: partial{_arguments(argument, value)}", *_used(argument, who, name, value.func, own, seen)]
-    plain = _plain(value)
-    if plain is not None:
-        if plain.__globals__ is own:
-            return _sources(argument, plain, seen)
-        return [f"{name}: {plain.__globals__.get('__name__')}.{plain.__qualname__}"]
-    if inspect.isclass(value):
-        if value.__module__ != own.get("__name__"):
-            return [f"{name}: {value.__module__}.{value.__qualname__}"]
-        methods = [method for method in vars(value).values() if isinstance(method, types.FunctionType)]
-        return [inspect.getsource(value), *(text for method in methods for text in _sources(argument, method, seen))]
-    if isinstance(value, types.BuiltinFunctionType) or type(value).__name__ == "ufunc":
-        return [f"{name}: {getattr(value, '__module__', None) or 'builtins'}.{value.__name__}"]
-    allowed = f"must use no variables but numbers and texts (it uses {name}, a {type(value).__name__})"
-    require(_constant(value), argument, who, allowed)
-    return [f"{name} = {value!r}"]
-
-
-def _globals(code: types.CodeType) -> set[str]:
-    """Names that are looked up among the global variables."""
-    names = {str(i.argval) for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return names.union(*map(_globals, inner))
 
 
 def _hash(*parts: str) -> str:

@@ -195,3 +195,37 @@ def test_the_gap_command_takes_saes_of_any_library(trained, capsys):
         Gap(trained / "activations", saes[:1], methods=("magic",), no_model=True).run()
     with pytest.raises(InvalidArgument, match="must be different folders"):
         Gap(trained / "activations", (saes[0], saes[0]), no_model=True).run()
+
+
+def test_the_codes_command_writes_what_sweeps_and_certificates_take(trained, tiny_store, capsys):
+    from expander_theory import CodeLaw, planted_codes
+    from expander_theory.certificates import certify_supports, check_sampled_certificate
+    from expander_theory.simulation import load_codes
+    from sae_bridge.commands.codes import Codes
+    from sae_bridge.sae import load_sae
+
+    (_, store), out = tiny_store, trained / "codes.npz"
+    Codes(trained / "sae", trained / "activations", out=out, tokens=50).run()
+    codes = load_codes(out)
+    sae, _ = load_sae(trained / "sae")
+    assert codes.shape == (min(50, store.count("held_out")), 2 * store.m)
+    assert 1 <= np.diff(codes.indptr).max() <= K
+    assert "nonzeros" in capsys.readouterr().out
+    acts, indices = Coder(sae)(store.rows("held_out")[:50], "encoder")
+    dense = torch.zeros(len(acts), 2 * store.m).scatter_add_(1, indices, acts.detach().float())
+    np.testing.assert_allclose(codes.toarray(), dense.numpy(), atol=1e-6)
+    planted = planted_codes(CodeLaw("file", file=str(out)), 2 * store.m, 2, 20, seed=0)
+    rows = codes.toarray()
+    for support, values in zip(planted.supports, planted.values, strict=True):
+        like = (rows[:, support] == values).all(axis=1)
+        assert any(np.sort(np.abs(rows[b]))[-2:].min() >= np.abs(values).min() for b in np.flatnonzero(like))
+    w = sae.dictionary().normalised()
+    certificate = certify_supports(w, "OMP", [1, 2], samples=40, codes=out, progress=False)
+    found = check_sampled_certificate(certificate, w, out, progress=False)
+    assert [line.k for line in found] == [1, 2]
+    Codes(trained / "sae", trained / "activations", out=out, method="omp", split="train", tokens=10, force=True).run()
+    assert load_codes(out).shape[0] == 10
+    with pytest.raises(InvalidFile, match="exists already"):
+        Codes(trained / "sae", trained / "activations", out=out).run()
+    with pytest.raises(InvalidArgument, match="must end in .npz"):
+        Codes(trained / "sae", trained / "activations", out=trained / "codes.csv").run()
