@@ -62,7 +62,9 @@ def certify(
         InvalidArgument: no dictionary, a dynamic range below 1, or a negative time limit.
     """
     rational = isinstance(dynamic_range, int | Fraction) and dynamic_range >= 1
-    require(rational, "dynamic_range", dynamic_range, "must be a rational number (Fraction), at least 1")
+    short = rational and max(Fraction(dynamic_range).as_integer_ratio()) < 10**1000
+    allowed = "must be a rational number (Fraction), at least 1, of at most 1000 digits"
+    require(short, "dynamic_range", dynamic_range, allowed)
     require(time_limit >= 0, "time_limit", time_limit, "must be at least 0 seconds")
     w = as_dictionary(dictionary)
     if isinstance(w, Dictionary):

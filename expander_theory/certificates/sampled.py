@@ -29,7 +29,8 @@ STATES: dict[str, str] = {
     "uniqueness": "every code on the support is the only code of its activation with at most as many nonzeros",
 }
 ERROR = Fraction(1, MILLION)
-MOST_SAMPLES = 100_000
+MOST_SAMPLES = 10_000
+_LARGEST = 10**300  # of a dynamic range's numerator and denominator, which loops take as floats
 _AT_ONCE = 100
 
 
@@ -55,7 +56,7 @@ def certify_supports(
             the only ones so sparse (masked dictionaries without zero entries).
         ks: sparsities, increasing; default: 1, 2, 3, 4, 6, 8, ... until fewer than one support in twenty has the
             property.
-        samples: supports drawn for each k, up to 100,000. If all of them have the property, the share is
+        samples: supports drawn for each k, up to 10,000. If all of them have the property, the share is
             error^(1/samples): .9931 for 2,000.
         dynamic_range: largest over least modulus of the codes that "TopK encoder" is asked for.
         codes: a file of codes (``.npz`` of scipy.sparse), whose supports are drawn instead of uniform ones.
@@ -74,11 +75,15 @@ def certify_supports(
     samples = require_int("samples", samples)
     require(1 <= samples <= MOST_SAMPLES, "samples", samples, f"must be between 1 and {MOST_SAMPLES}")
     rational = isinstance(dynamic_range, int | Fraction) and dynamic_range >= 1
-    require(rational, "dynamic_range", dynamic_range, "must be a rational number (Fraction), at least 1")
+    whole = rational and max(Fraction(dynamic_range).as_integer_ratio()) <= _LARGEST
+    allowed = "must be a rational number (Fraction), at least 1, of at most 300 digits"
+    require(whole, "dynamic_range", dynamic_range, allowed)
     allowed = "must be 1 (not given) but for the TopK encoder"
     require(goal == "TopK encoder" or dynamic_range == 1, "dynamic_range", dynamic_range, allowed)
-    require(isinstance(error, Fraction) and 0 < error < 1, "error", error, "must be a Fraction in (0, 1)")
+    exact = isinstance(error, Fraction) and 0 < error < 1 and error.denominator < 10**300
+    require(exact, "error", error, "must be a Fraction in (0, 1) of at most 300 digits")
     limit = min(w.m, w.n - 1 if goal == "TopK encoder" else w.n)
+    require(limit >= 1, "dictionary", "one column", "must have at least two columns for the TopK encoder")
     stored = None if codes is None else load_codes(codes)
     if stored is not None:
         allowed = f"must be of length n = {w.n}"

@@ -5,7 +5,7 @@ from expander_theory.solvers.basis_pursuit import basis_pursuit
 from expander_theory.solvers.brought import UserSolver, solve_by
 from expander_theory.solvers.coefficients import exact_recovery_coefficients, range_certified_k, range_threshold
 from expander_theory.solvers.gomp import gomp
-from expander_theory.solvers.guarantees.erc import Columns, erc_bounds
+from expander_theory.solvers.guarantees.erc import Columns, coefficient_sums, erc_bounds
 from expander_theory.solvers.guarantees.uniqueness import has_full_mask, largest_overlap, unique_supports
 from expander_theory.solvers.l0_decoding import l0_decoding
 from expander_theory.solvers.lasso import lasso
@@ -38,6 +38,7 @@ __all__ = [
     "UserSolver",
     "amp",
     "basis_pursuit",
+    "coefficient_sums",
     "cosamp",
     "erc_bounds",
     "exact_recovery_coefficients",

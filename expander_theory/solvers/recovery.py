@@ -71,8 +71,8 @@ class CodeProofs:
     Attributes:
         support: bool (batch,): ERC(S) < 1 for the support S of the code, so that OMP must find S in the signal of every
             code on S, whatever its coefficients (THEORY.md OMP-1).
-        unique: bool (batch,): the residual is small, and the code is the only one of the signal that it reproduces with
-            so few nonzeros (THEORY.md IDN-4; IDN-5 for its support).
+        unique: bool (batch,): the residual is rounding error, and the code is the only one of the signal that it
+            reproduces with so few nonzeros (THEORY.md IDN-4; IDN-5 for its support).
         erc_low: float64 (batch,), a lower bound of ERC(S) that holds in spite of rounding.
         erc_high: float64 (batch,), an upper bound; infinite where W_S may be rank deficient.
     """

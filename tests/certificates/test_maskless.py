@@ -229,10 +229,6 @@ def test_another_matrix_is_refused():
     assert "version: is 2" in refusal(rehashed(moved), matrix)
 
 
-OUT_OF_RANGE = pytest.mark.xfail(strict=True, reason="values that differ by 2^1000 and more, or exceed 2^512")
-
-
-@OUT_OF_RANGE
 @pytest.mark.parametrize(
     "matrix",
     [
@@ -248,7 +244,6 @@ def test_values_at_the_ends_of_the_floats(matrix):
     confirm(matrix)
 
 
-@OUT_OF_RANGE
 def test_a_forged_certificate_of_equal_tiny_columns_is_refused():
     """Columns 1 and 2 are equal; scaled by the huge one they vanish, and must not count as orthogonal."""
     w = DenseDictionary(np.array([[1e150, 0], [0, 1e-180], [0, 1e-180]]))

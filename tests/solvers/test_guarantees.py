@@ -98,7 +98,6 @@ def test_scales_of_all_columns_do_not_matter():
         confirm(DenseDictionary(w.columns * 10.0 ** rng.integers(-30, 30, (8, 1))), [0, 3, 6])
 
 
-@pytest.mark.xfail(strict=True, reason="squares that underflow are not among the errors that are bounded")
 def test_underflow_of_squares_is_bounded():
     """A column of norm 2^-512, most of whose entries have squares of half the least float."""
     small = np.full(10_000, np.sqrt(0.49) * 2.0**-537)

@@ -26,9 +26,10 @@ class Columns:
         self.mask = dictionary.mask if isinstance(dictionary, Dictionary) else None
         self.full = isinstance(dictionary, Dictionary) and bool((dictionary.values != 0).all())
         given = dictionary.densified() if isinstance(dictionary, BlockDictionary) else dictionary
-        values = given.values.astype(np.float64)
+        values = self.stored = given.values.astype(np.float64)
         self.exponent = int(np.frexp(np.abs(values).max())[1])
-        self.values = np.ldexp(values, -self.exponent)
+        with np.errstate(under="ignore"):
+            self.values = np.ldexp(values, -self.exponent)
         self.terms = values.shape[1]
         self.longest = float((self.values**2).sum(axis=1).max()) * SAFE
         """Of the squared norms, in this scale: no inner product of two columns is larger."""
@@ -62,17 +63,17 @@ class Columns:
         return gamma(self.terms) * self.longest * SAFE
 
     def exact(self, j: int) -> dict[int, Fraction]:
-        """Entries of column j in the scale of ``values``."""
+        """Entries of column j as stored."""
         rows = range(self.m) if self.mask is None else self.mask.rows[j].tolist()
-        return {row: Fraction(value) for row, value in zip(rows, self.values[j].tolist(), strict=True)}
+        return {row: Fraction(value) for row, value in zip(rows, self.stored[j].tolist(), strict=True)}
 
     def off_unit(self) -> int | None:
         """The first column whose squared norm is off 1 by more than 2/10000, decided exactly."""
-        squares = np.ldexp((self.values**2).sum(axis=1), 2 * self.exponent)
+        with np.errstate(over="ignore", under="ignore"):
+            squares = np.ldexp((self.values**2).sum(axis=1), 2 * self.exponent)
         doubtful = np.nonzero(~(np.abs(squares - 1) < 1.99e-4))[0]
-        scale = Fraction(4) ** self.exponent
         for j in doubtful.tolist():
-            square = sum(value**2 for value in self.exact(j).values()) * scale
+            square = sum(value**2 for value in self.exact(j).values())
             if abs(square - 1) > Fraction(2, 10000):
                 return j
         return None
@@ -110,27 +111,34 @@ def omp_holds(columns: Columns, support: list[int]) -> bool:
     norm[support], off[support] = 0, 0
     if (norm - off >= 1).any():
         return False
-    doubtful = np.nonzero(norm + off >= 1)[0]
+    doubtful = np.nonzero(~(norm + off < 1))[0]
     return doubtful.size == 0 or _solved_exactly(columns, support, doubtful.tolist())
 
 
 def _solved_exactly(columns: Columns, support: list[int], doubtful: Any) -> bool:
     """The same for some columns, by elimination in integers (Bareiss): solutions are quotients by the determinant."""
     inside = [columns.exact(j) for j in support]
-    outside = [j for j in doubtful if j not in set(support)]
-    rows = [[_inner(a, c) for c in inside] for a in inside]
-    rights = [[_inner(a, columns.exact(j)) for j in outside] for a in inside]
-    common = 1
-    for row in (*rows, *rights):
-        for x in row:
-            common = max(common, x.denominator)  # powers of two
-    k = len(support)
-    matrix = [[int(x * common) for x in (*row, *right)] for row, right in zip(rows, rights, strict=True)]
+    if _eliminated([[_inner(a, c) for c in inside] for a in inside], []) is None:
+        return False  # before any right side is formed
+    outside = [columns.exact(j) for j in doubtful if j not in set(support)]
+    gram = [[_inner(a, c) for c in inside] for a in inside]
+    found = _eliminated(gram, [[_inner(a, c) for c in outside] for a in inside])
+    assert found is not None
+    determinant, solutions = found
+    return all(sum(abs(row[place]) for row in solutions) < abs(determinant) for place in range(len(outside)))
+
+
+def _eliminated(gram: list[list[Fraction]], rights: list[list[Fraction]]) -> tuple[int, list[list[int]]] | None:
+    """The determinant of a square matrix and the solutions times it, in integers; None if it is singular."""
+    k = len(gram)
+    rights = rights or [[] for _ in range(k)]
+    common = max((x.denominator for row in (*gram, *rights) for x in row), default=1)  # powers of two
+    matrix = [[int(x * common) for x in (*row, *right)] for row, right in zip(gram, rights, strict=True)]
     previous = 1
     for step in range(k):
         pivot = next((r for r in range(step, k) if matrix[r][step]), None)
         if pivot is None:
-            return False
+            return None
         matrix[step], matrix[pivot] = matrix[pivot], matrix[step]
         head = matrix[step]
         for r in range(k):
@@ -139,7 +147,7 @@ def _solved_exactly(columns: Columns, support: list[int], doubtful: Any) -> bool
                 matrix[r] = [(head[step] * x - factor * h) // previous for x, h in zip(matrix[r], head, strict=True)]
         previous = head[step]
     # Gauss and Jordan without fractions: every row is now (determinant) x_r = right side
-    return all(sum(abs(matrix[r][k + place]) for r in range(k)) < abs(previous) for place in range(len(outside)))
+    return previous, [row[k:] for row in matrix]
 
 
 def _inner(a: dict[int, Fraction], b: dict[int, Fraction]) -> Fraction:

@@ -28,9 +28,9 @@ class Whole:
         given = dictionary.densified() if isinstance(dictionary, BlockDictionary) else dictionary
         self.floats = given.values.astype(np.float64)
         self.n, self.m = self.floats.shape
-        power = int(np.frexp(np.abs(self.floats).max())[1])
-        self.scaled = np.ldexp(self.floats, -power)
-        self.unit = Fraction(4) ** power
+        self.power = int(np.frexp(np.abs(self.floats).max())[1])
+        with np.errstate(under="ignore"):
+            self.scaled = np.ldexp(self.floats, -self.power)  # the least entries may vanish: exact() takes ``floats``
         self.longest = float(np.einsum("ij,ij->i", self.scaled, self.scaled).max())
         self.error = 1.01 * (self.m + 4) * 2.0**-53 * self.longest
         """Of an inner product of scaled columns, added in any order."""
@@ -58,7 +58,9 @@ class Whole:
         least = min((self.exact(j, j), j) for j in low)
         largest = max((self.exact(j, j), -j) for j in high)
         away = None
-        for j in np.flatnonzero(~(np.abs(about * float(self.unit) - 1) < 1.99e-4)).tolist():
+        with np.errstate(over="ignore", under="ignore"):
+            stored = np.ldexp(about, 2 * self.power)
+        for j in np.flatnonzero(~(np.abs(stored - 1) < 1.99e-4)).tolist():
             if abs(self.exact(j, j) - 1) * 10000 > 2:
                 away = j
                 break
@@ -82,9 +84,9 @@ class Whole:
         raise AssertionError("not reached")
 
     def _best(self, size: int, progress: bool) -> tuple[list[Fraction], list[int]]:
-        signs = np.abs(self.scaled[self.scaled != 0])
-        flat = bool((signs == signs[0]).all())
-        matrix = np.sign(self.scaled) if flat else self.scaled
+        moduli = np.abs(self.floats[self.floats != 0])
+        flat = bool((moduli == moduli[0]).all())
+        matrix = np.sign(self.floats) if flat else self.scaled
         about = np.empty((self.n, size))
         for start in progress_bar(range(0, self.n, _BLOCK), show=progress, desc="Gram sums", unit="block"):
             block = np.abs(matrix[start : start + _BLOCK] @ matrix.T)
@@ -92,7 +94,7 @@ class Whole:
             top = np.sort(np.partition(block, self.n - size, axis=1)[:, self.n - size :], axis=1)[:, ::-1]
             about[start : start + len(block)] = np.cumsum(top, axis=1)
         if flat:  # sums of at most m size ones: floats hold them exactly
-            step = Fraction(float(signs[0])) ** 2 * self.unit
+            step = Fraction(float(moduli[0])) ** 2
             return [int(total) * step for total in about.max(axis=0)], about.argmax(axis=0).tolist()
         best, first = [Fraction(-1)] * size, [0] * size
         width = np.arange(1, size + 1) * (self.error + (size + 4) * 2.0**-53 * self.longest)

@@ -15,7 +15,8 @@ from expander_theory.dictionaries import AnyDictionary, DenseDictionary, Diction
 from expander_theory.results import canonical_json
 
 FORMAT, VERSION = "expander-sampled-certificate", 1
-MOST_SAMPLES = 100_000
+MOST_SAMPLES = 10_000
+_LARGEST = 10**300
 
 FIELDS = {
     "format": str,
@@ -108,8 +109,11 @@ def _check_claim(claim: Mapping[str, Any], codes: Codes | None) -> tuple[Fractio
     if claim["dynamic_range"] is None:
         raise Refused("claim.dynamic_range", "is null, must be a rational of at least 1 for the TopK encoder")
     dynamic_range = rational("claim.dynamic_range", claim["dynamic_range"])
-    if dynamic_range < 1:
-        raise Refused("claim.dynamic_range", f"is {dynamic_range}, must be at least 1")
+    if dynamic_range < 1 or max(dynamic_range.as_integer_ratio()) > _LARGEST:
+        raise Refused(
+            "claim.dynamic_range",
+            f"is {shown(claim['dynamic_range'])}, must be at least 1, of integers up to {_LARGEST}",
+        )
     return error, dynamic_range
 
 

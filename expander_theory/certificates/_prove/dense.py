@@ -38,13 +38,13 @@ def dense_facts(columns: Floats, *, progress: bool) -> DenseFacts:
     """Facts of columns (n, m)."""
     values = columns.astype(np.float64)
     scale = int(np.frexp(np.abs(values).max())[1])
-    values = np.ldexp(values, -scale)
-    own = _Columns(values, Fraction(4) ** scale)
-    squares = (values**2).sum(axis=1)
+    own = _Columns(values, scale)
+    squares = (own.values**2).sum(axis=1)
     slack = (own.m + 2) * _U * squares.max() * 1.01
     least = own.extreme(np.nonzero(squares <= squares.min() + 2 * slack)[0], min)
     largest = own.extreme(np.nonzero(squares >= squares.max() - 2 * slack)[0], max)
-    off = np.abs(np.ldexp(squares, 2 * scale) - 1)
+    with np.errstate(over="ignore", under="ignore"):
+        off = np.abs(np.ldexp(squares, 2 * scale) - 1)
     off_unit = None
     for j in np.nonzero(~(off < 1.999e-4))[0]:
         square = own.product(int(j), int(j))
@@ -55,12 +55,14 @@ def dense_facts(columns: Floats, *, progress: bool) -> DenseFacts:
 
 
 class _Columns:
-    """Columns scaled into [-1, 1], and their exact inner products in the scale as stored."""
+    """Columns as stored, for exact inner products, and scaled into [-1, 1], where the least may vanish, for others."""
 
-    def __init__(self, values: Floats, unit: Fraction) -> None:
-        self.values, self.unit = values, unit
-        self.n, self.m = values.shape
-        moduli = np.abs(values[values != 0])
+    def __init__(self, stored: Floats, scale: int) -> None:
+        self.stored = stored
+        self.n, self.m = stored.shape
+        with np.errstate(under="ignore"):
+            self.values = np.ldexp(stored, -scale)
+        moduli = np.abs(stored[stored != 0])
         self.flat = float(moduli[0]) if (moduli == moduli[0]).all() else None
 
     def product(self, j: int, l: int) -> Fraction:
@@ -70,10 +72,10 @@ class _Columns:
         least = int(exponents.min(initial=0))
         shifts = (exponents - least).tolist()
         total = sum((x * y) << s for x, y, s in zip(a[0].tolist(), b[0].tolist(), shifts, strict=True) if x and y)
-        return Fraction(total) * Fraction(2) ** least * self.unit
+        return Fraction(total) * Fraction(2) ** least
 
     def _integers(self, j: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        mantissas, exponents = np.frexp(self.values[j])
+        mantissas, exponents = np.frexp(self.stored[j])
         return np.ldexp(mantissas, 53).astype(np.int64), exponents.astype(np.int64) - 53
 
     def extreme(self, candidates: NDArray[np.int64], choose: Callable[..., Any]) -> Extreme:
@@ -109,7 +111,7 @@ def _largest_sums(own: _Columns, largest_square: float, size: int, progress: boo
         part = -np.partition(-moduli, size - 1, axis=1)[:, :size]
         np.cumsum(-np.sort(-part, axis=1), axis=1, out=sums[first : first + step])
     if whole and own.flat is not None:
-        unit = Fraction(own.flat) ** 2 * own.unit
+        unit = Fraction(own.flat) ** 2
         return [Fraction(int(total)) * unit for total in sums.max(axis=0)], sums.argmax(axis=0).tolist()
     slack = np.arange(1, size + 1) * (error + (size + 2) * _U * largest_square * 1.01)
     contenders = np.nonzero((sums + slack >= (sums - slack).max(axis=0)).any(axis=1))[0]

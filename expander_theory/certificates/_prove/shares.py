@@ -15,12 +15,14 @@ def proved_share(count: int, trials: int, error: Fraction) -> int:
     millionths, exactly."""
     if count == 0:
         return 0
+    low, high = 0, MILLION + 1  # at ``low`` the tail is at most the error, at ``high`` it is not
     guess = float(betaincinv(count, trials - count + 1, float(error)))
-    low = max(0, math.floor(guess * MILLION) - 2)
-    while low > 0 and not _tail_at_most(count, trials, low, error):
-        low -= 1
-    while low < MILLION and _tail_at_most(count, trials, low + 1, error):
-        low += 1
+    for end in (math.floor(guess * MILLION) - 1, math.ceil(guess * MILLION) + 1):  # close, where floats can tell
+        if low < end < high:
+            low, high = (end, high) if _tail_at_most(count, trials, end, error) else (low, end)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _tail_at_most(count, trials, middle, error) else (low, middle)
     return low
 
 

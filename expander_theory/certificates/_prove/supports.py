@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from expander_theory._kernels.guarantees.ranges import least_slack
 from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats, without_blocks
-from expander_theory.solvers import Columns, erc_bounds, largest_overlap, unique_supports
+from expander_theory.solvers import Columns, coefficient_sums, erc_bounds, largest_overlap, unique_supports
 
 Supports = NDArray[np.int64]
 Decide = Callable[[Supports], NDArray[np.bool_]]
@@ -60,13 +60,13 @@ def recovered_by_omp(dictionary: AnyDictionary) -> Decide:
         proved = bounds.high < 1
         for b in np.nonzero(~proved & (bounds.low < 1))[0]:
             close = bounds.high[b] - bounds.low[b] < _NEAR / 10
-            proved[b] = _erc_below_one(exact, supports[b], columns.n, close)
+            proved[b] = _erc_below_one(exact, columns, supports[b], close)
         return proved
 
     return decide
 
 
-def _erc_below_one(exact: Exact, support: NDArray[np.int64], n: int, close: bool) -> bool:
+def _erc_below_one(exact: Exact, columns: Columns, support: NDArray[np.int64], close: bool) -> bool:
     """In rationals, for the columns that floats leave open: all of them unless the bounds are ``close``."""
     from flint import fmpq, fmpq_mat
 
@@ -75,10 +75,9 @@ def _erc_below_one(exact: Exact, support: NDArray[np.int64], n: int, close: bool
     gram = fmpq_mat(k, k, [fmpq(x.numerator, x.denominator) for row in exact.products(inside, inside) for x in row])
     if gram.rank() < k:
         return False
-    open_columns = np.setdiff1d(np.arange(n), support)
+    open_columns = np.setdiff1d(np.arange(columns.n), support)
     if close:
-        w = _dense(exact.matrix[support]).T
-        sums = np.abs(exact.matrix @ np.ascontiguousarray(np.linalg.pinv(w).T)).sum(axis=1)
+        sums = coefficient_sums(columns, support)
         open_columns = open_columns[sums[open_columns] > 1 - _NEAR]
     for j in open_columns:
         (row,) = exact.products([exact.column(int(j))], inside)

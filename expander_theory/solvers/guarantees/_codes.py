@@ -15,7 +15,7 @@ from expander_theory.solvers.guarantees.uniqueness import (
     unique_sparsity,
     unique_supports,
 )
-from expander_theory.solvers.recovery import CodeProofs, RecoveryStatus
+from expander_theory.solvers.recovery import CodeProofs
 
 
 class Guarantees:
@@ -46,8 +46,8 @@ class Guarantees:
         w = self.dictionary
         return unique_sparsity(w, min(w.m, w.n))
 
-    def of(self, indices: NDArray[np.int32], steps: NDArray[np.int32], status: NDArray[np.int8]) -> CodeProofs:
-        """What is proved of codes, as a recovery holds them."""
+    def of(self, indices: NDArray[np.int32], steps: NDArray[np.int32], exact: NDArray[np.bool_]) -> CodeProofs:
+        """What is proved of codes, as a recovery holds them; ``exact`` are those that leave nothing but rounding."""
         batch = len(steps)
         low, high, unique = np.zeros(batch), np.zeros(batch), np.zeros(batch, np.bool_)
         for k in np.unique(steps[steps > 0]):
@@ -58,7 +58,6 @@ class Guarantees:
             unique[group] = k <= self.unique_sparsity
             if self.overlap is not None and isinstance(self.dictionary, Dictionary):
                 unique[group] |= unique_supports(self.dictionary.mask, supports, self.overlap)
-        exact = status == RecoveryStatus.RESIDUAL_SMALL  # else the code is none of the signal's
         return CodeProofs(high < 1, exact & (unique | (steps == 0)), low, high)
 
 

@@ -11,7 +11,7 @@ from expander_theory._kernels.guarantees.supports import largest_l1
 from expander_theory.dictionaries import AnyDictionary, Dictionary, Floats, without_blocks
 
 _U = 2.0**-53
-_UP = 1 + 2.0**-40  # more than a norm of a few thousand nonnegative terms is off by, itself rounded
+_TINY = 2.0**-1070  # a product that vanishes is less than this
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,9 @@ class Columns:
         self.values.flags.writeable = False
         self.rows = part.mask.rows if isinstance(part, Dictionary) else None
         self.terms = self.values.shape[1]  # of an inner product
-        self.l1 = float(np.abs(self.values).sum(axis=1).max()) * _UP
+        self.up = 1 + 64 * (self.m + 64) * _U
+        """More than sums of nonnegative terms are off by, and the products of a few of them."""
+        self.l1 = float(np.abs(self.values).sum(axis=1).max()) * self.up
 
     def of(self, supports: NDArray[np.integer]) -> Floats:
         """W_S of each support, (batch, m, k)."""
@@ -47,6 +49,15 @@ class Columns:
         each, column = np.arange(batch)[:, None, None], np.arange(k)[None, :, None]
         out[each, self.rows[supports], column] = self.values[supports]
         return out
+
+
+def coefficient_sums(columns: Columns, support: NDArray[np.integer]) -> Floats:
+    """||(W_S^T W_S)^{-1} W_S^T w_j||_1 of every column j for one support, (n,), within half the width of its bounds."""
+    w = columns.of(support[None])[0]
+    product = w @ np.ascontiguousarray(np.linalg.inv(w.T @ w).T)
+    if columns.rows is None:
+        return np.abs(columns.values @ product).sum(axis=1)
+    return np.abs((product[columns.rows] * columns.values[:, :, None]).sum(axis=1)).sum(axis=1)
 
 
 def erc_bounds(columns: Columns, supports: NDArray[np.integer]) -> Bounds:
@@ -77,15 +88,15 @@ _CELLS = 2**18  # of the arrays of one step
 
 
 def _bounds(columns: Columns, supports: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    k, m = supports.shape[1], columns.m
+    k, m, up = supports.shape[1], columns.m, columns.up
     w = columns.of(supports)
     moduli = np.abs(w)
     gram = w.transpose(0, 2, 1) @ w
     inverse, sound = _inverses(gram)
-    gram_error = _gamma(m) * _norm1(moduli.transpose(0, 2, 1) @ moduli)
+    gram_error = _gamma(m) * _norm1(moduli.transpose(0, 2, 1) @ moduli) + m * k * _TINY
     rest = np.eye(k) - inverse @ gram
     computed = 1 + _norm1(np.abs(inverse) @ np.abs(gram))
-    rho = (_norm1(rest) + _gamma(k + 1) * computed + _norm1(inverse) * gram_error) * _UP
+    rho = (_norm1(rest) + _gamma(k + 1) * computed + _norm1(inverse) * gram_error) * up
     # ||X W_S^T w_j||_1 = ||P^T w_j||_1 with P = W_S X^T, of which a rounded copy is used.
     transposed = np.ascontiguousarray(inverse.transpose(0, 2, 1))
     product = w @ transposed
@@ -99,11 +110,11 @@ def _bounds(columns: Columns, supports: NDArray[np.integer]) -> tuple[Floats, Fl
             largest[b] = sums.max()
     own = _gamma(columns.terms + k + 2) * np.abs(product).sum(axis=2).max(axis=1)
     rounded = _gamma(k) * (moduli @ np.abs(transposed)).sum(axis=2).max(axis=1)
-    error = columns.l1 * (own + rounded) * _UP
+    error = columns.l1 * (own + rounded) * up
     sound &= rho < 0.5
     with np.errstate(invalid="ignore", divide="ignore"):
-        low = np.where(sound, np.maximum(0, largest - error) / (1 + rho) / _UP, 0)
-        high = np.where(sound, (largest + error) / (1 - rho) * _UP, np.inf)
+        low = np.where(sound, np.maximum(0, largest - error) / (1 + rho) / up, 0)
+        high = np.where(sound, (largest + error) / (1 - rho) * up, np.inf)
     if k == columns.n:
         low[sound], high[sound] = 0, 0
     return low, high

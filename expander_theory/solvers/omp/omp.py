@@ -15,7 +15,7 @@ from expander_theory.base import default_workers, require, require_choice, requi
 from expander_theory.dictionaries import AnyDictionary, as_dictionary, checked_signals, require_sound
 from expander_theory.solvers.omp._backends import BACKENDS, SELECTIONS, resolve_backend, signals_together
 from expander_theory.solvers.omp.prepared import Prepared
-from expander_theory.solvers.recovery import Path, Recovery, unit_range_scales
+from expander_theory.solvers.recovery import Path, Recovery, RecoveryStatus, unit_range_scales
 
 Selection = Literal["magnitude", "signed", "nonnegative"]
 Backend = Literal["auto", "tile", "push", "gram", "product", "plain"]
@@ -85,6 +85,7 @@ def omp(
     chosen = (first >= 0).sum(axis=1)
     require(bool((chosen <= ks).all()), "preselected", f"up to {chosen.max(initial=0)} atoms", "must be at most k")
     rule = pursuit.Rule(float(tolerance), float(10 * most * epsilon), selection == "signed")
+    given = h
     h, scales, exponents = unit_range_scales(h)
     h = h.view()
     h.flags.writeable = False  # kernels are compiled for arrays that may not be written
@@ -102,7 +103,8 @@ def omp(
     recovery = _recovery(found, n, exponents, prepared.norms)
     if not certify:
         return recovery
-    proofs = prepared.guarantees.of(recovery.indices, recovery.steps, recovery.status)
+    exact = (recovery.status == RecoveryStatus.RESIDUAL_SMALL) & (recovery.relative_errors(given) <= 100 * epsilon)
+    proofs = prepared.guarantees.of(recovery.indices, recovery.steps, exact)
     return replace(recovery, proofs=proofs)
 
 

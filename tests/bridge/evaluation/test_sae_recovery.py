@@ -227,5 +227,5 @@ def test_the_codes_command_writes_what_sweeps_and_certificates_take(trained, tin
     assert load_codes(out).shape[0] == 10
     with pytest.raises(InvalidFile, match="exists already"):
         Codes(trained / "sae", trained / "activations", out=out).run()
-    with pytest.raises(InvalidArgument, match="must end in .npz"):
+    with pytest.raises(InvalidArgument, match=r"must end in \.npz"):
         Codes(trained / "sae", trained / "activations", out=trained / "codes.csv").run()
