@@ -13,9 +13,21 @@ def least_slack(products, support, p, q, slacks):
     get infinity.
     """
     n, k = products.shape
+    # Columns that meet none of the support, most of those of a sparse mask, have one slack.
+    base = np.inf
+    for i in range(k):
+        own, total = products[support[i]], 0.0
+        for l in range(k):
+            if l != i:
+                total += abs(own[l])
+        base = min(base, q * own[i] - p * total)
     for j in range(n):
-        slacks[j] = np.inf
-    for j in range(n):
+        meets = False
+        for l in range(k):
+            meets |= products[j, l] != 0
+        if not meets:
+            slacks[j] = base
+            continue
         worst = np.inf
         for i in range(k):
             own = products[support[i]]
