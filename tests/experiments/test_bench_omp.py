@@ -237,7 +237,7 @@ def test_it_starts_as_a_module():
 
 def test_the_command_line_names_every_size():
     assert get_args(omp.SizeName) == tuple(SIZES)
-    assert [SIZES[name].goal for name in "ABCDE"] == [12, 20, 12, 60, 150]
+    assert [SIZES[name].goal for name in "ABCDE"] == [10, 20, 12, 60, 60]
 
 
 def test_torch_omp_is_compared_with_the_compiled_one(monkeypatch, capsys):

@@ -166,7 +166,10 @@ def range_holds(columns: Columns, support: list[int], dynamic_range: Fraction) -
     gram = b[support]
     outside = np.ones(columns.n, bool)
     outside[support] = False
-    others, places, doubtful = b[outside], np.nonzero(outside)[0], set()
+    meets = b.any(axis=1)
+    alone = np.nonzero(outside & ~meets)[0][:1]  # of the columns that meet none of the support one stands for all
+    places, doubtful = np.concatenate([np.nonzero(outside & meets)[0], alone]), set()
+    others = b[places]
     for i in range(k):
         for sign in (1, -1):
             apart = np.abs(gram[i] - sign * others)
