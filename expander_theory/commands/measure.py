@@ -30,7 +30,7 @@ class Measure:
         from expander_theory.dictionaries import (
             Dictionary,
             dictionary_measures,
-            expansion_rows,
+            expansion_bounds,
             load_matrix,
             mask_measures,
         )
@@ -54,7 +54,7 @@ class Measure:
             result |= dictionary_measures(dictionary)
         print(table([{"quantity": name, "value": _shown(value)} for name, value in result.items()]))
         if mask is not None:
-            result["expansion"] = expansion_rows(mask, self.max_size, time_limit=self.time_limit)
+            result["expansion"] = expansion_bounds(mask, self.max_size, time_limit=self.time_limit)
             print(f"\n{_EXPANSION}\n\n{table(result['expansion'])}")
         if self.json is not None:
             write_json(self.json, result)

@@ -33,7 +33,7 @@ from expander_theory.dictionaries.geometry import (
 from expander_theory.dictionaries.kinds import AnyDictionary, load_dictionary, without_blocks
 from expander_theory.dictionaries.limits import least_possible_eps, mask_eps_lower_bound, paper_eps_count
 from expander_theory.dictionaries.matrices import as_dictionary, load_matrix, load_sparse, require_sound
-from expander_theory.dictionaries.measures import dictionary_measures, expansion_rows, mask_measures
+from expander_theory.dictionaries.measures import dictionary_measures, expansion_bounds, expansion_rows, mask_measures
 from expander_theory.dictionaries.random_masks import (
     certified_sparsity,
     expansion_failure,
@@ -75,6 +75,7 @@ __all__ = [
     "dense_gaussian_dictionary",
     "dictionary_measures",
     "expanding_size",
+    "expansion_bounds",
     "expansion_failure",
     "expansion_profile",
     "expansion_rows",

@@ -59,30 +59,37 @@ def dictionary_measures(dictionary: AnyDictionary) -> dict[str, Any]:
 
 
 def expansion_rows(mask: Mask, max_size: int, *, time_limit: float) -> list[dict[str, Any]]:
-    """One row a size, of shares |N(S)| / (d |S|): what is known of the least one, and what other bounds say.
-
-    ``lower`` and ``upper`` enclose the least share over sets of the size (equal where it is exact). ``attack`` is the
-    least that a search by greedy sets and swaps finds, ``spectral`` the better of the lower bounds EXP-5 (a) and (b),
-    ``this mask at most`` an upper bound from its row degrees, and ``any mask at most`` one of all masks of the shape
-    (EXP-7).
-    """
+    """One row a size: bounds on the ratio, and what they are."""
     rows = []
-    sizes = expansion_profile(mask, max_size, time_limit=time_limit).sizes
-    attacked = attack_expansion(mask, [size.size for size in sizes], seed=0, restarts=2)
-    for size, found in zip(sizes, attacked, strict=True):
-        s, edges = size.size, mask.d * size.size
-        spectral = max(spectral_neighbours(mask, s, form=form) for form in ("a", "b"))
+    for size in expansion_profile(mask, max_size, time_limit=time_limit).sizes:
+        edges = mask.d * size.size
         rows.append(
             {
-                "size": s,
+                "size": size.size,
                 "lower": size.lower / edges,
                 "upper": size.upper / edges,
-                "attack": 1 - found.loss / edges,
-                "spectral": spectral / edges,
-                "this mask at most": float(1 - mask_eps_lower_bound(mask, s)),
-                "any mask at most": float(1 - least_possible_eps(mask.m, mask.n, mask.d, s)),
                 "status": "exact" if size.exact else "lower: proved, upper: found",
                 "witness": " ".join(map(str, size.witness)),
             }
         )
+    return rows
+
+
+def expansion_bounds(mask: Mask, max_size: int, *, time_limit: float) -> list[dict[str, Any]]:
+    """:func:`expansion_rows`, with what other bounds say of the least share |N(S)| / (d |S|) of each size.
+
+    ``attack`` is the least share that a search by greedy sets and swaps finds, ``spectral`` the better of the lower
+    bounds EXP-5 (a) and (b), ``this mask at most`` an upper bound from its row degrees, and ``any mask at most`` one of
+    all masks of the shape (EXP-7).
+    """
+    rows = expansion_rows(mask, max_size, time_limit=time_limit)
+    attacked = attack_expansion(mask, [row["size"] for row in rows], seed=0, restarts=2)
+    for row, found in zip(rows, attacked, strict=True):
+        s, edges = row["size"], mask.d * row["size"]
+        row["attack"] = 1 - found.loss / edges
+        row["spectral"] = max(spectral_neighbours(mask, s, form=form) for form in ("a", "b")) / edges
+        row["this mask at most"] = float(1 - mask_eps_lower_bound(mask, s))
+        row["any mask at most"] = float(1 - least_possible_eps(mask.m, mask.n, mask.d, s))
+        for name in ("status", "witness"):
+            row[name] = row.pop(name)  # last
     return rows

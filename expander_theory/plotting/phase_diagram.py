@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Sizes = Mapping[tuple[int, int], float]
 _ALLOWED = "a sweep's ledger (a path) or its cells"
 _TITLES = {
-    "uniform": "expander mask",
+    "uniform": "expander",
     "dense": "dense Gaussian",
 }
 
@@ -150,8 +150,8 @@ def _heat_map(axes: Axes, group: Sequence[Cell]) -> None:
 def _title(ensemble: Ensemble) -> str:
     if ensemble.plugin is not None:
         return family_name(ensemble.label, degree({"d": ensemble.d, "m": ensemble.m}))
-    kind = _TITLES.get(ensemble.family, f"{plain(ensemble.family)} mask")
-    return kind if ensemble.family == "dense" else f"{kind}, $d = {ensemble.d}$, {ensemble.values}"
+    kind = _TITLES.get(ensemble.family, plain(ensemble.family))
+    return kind if ensemble.family == "dense" else f"{kind} mask, $d = {ensemble.d}$, {ensemble.values}"
 
 
 def _edges(centres: list[float]) -> np.ndarray:

@@ -10,7 +10,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Codes:
-    """Write the sparse codes of activations: what sweeps and certificates take as codes that occur."""
+    """Write the sparse codes of activations, for sweeps and certificates."""
 
     sae: tyro.conf.Positional[Path]
     """Folder written by `expander sae train`, SAELens or sparsify."""

@@ -21,7 +21,6 @@ from expander_theory import (
     load_dictionary,
     uniform_mask,
 )
-from expander_theory.certificates import certify
 from expander_theory.dictionaries import dictionary_measures
 from expander_theory.results.files import read_arrays, write_arrays
 
@@ -134,7 +133,6 @@ W = blocks()
         (lambda: BlockDictionary(W.dense.astype(np.float32), W.masked), "masked = of float64: must be of float32"),
         (lambda: W.matvec(np.ones(13)), "x = array of shape"),
         (lambda: W.rmatvec(np.ones(8)), "h = array of shape"),
-        (lambda: certify(W), "dictionary = a BlockDictionary: must be a masked dictionary"),
     ],
 )
 def test_bad_input_is_named(make, says):

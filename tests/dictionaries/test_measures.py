@@ -7,7 +7,7 @@ import pytest
 from support import oracles
 
 from expander_theory import Mask, polynomial_mask, uniform_mask
-from expander_theory.dictionaries import expansion_rows
+from expander_theory.dictionaries import expansion_bounds
 
 MASKS = [
     polynomial_mask(3, 3),
@@ -22,7 +22,7 @@ MASKS = [
 @pytest.mark.parametrize("mask", MASKS, ids=lambda mask: f"{mask.m}x{mask.n}, d = {mask.d}")
 @pytest.mark.parametrize("time_limit", [10.0, 0.0])
 def test_every_bound_is_on_its_side_of_the_least_share(mask, time_limit):
-    rows = expansion_rows(mask, min(4, mask.n), time_limit=time_limit)
+    rows = expansion_bounds(mask, min(4, mask.n), time_limit=time_limit)
     assert [row["size"] for row in rows] == list(range(1, len(rows) + 1))
     for row in rows:
         size, edges = row["size"], mask.d * row["size"]
