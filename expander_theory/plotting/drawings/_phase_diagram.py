@@ -36,7 +36,7 @@ def draw(ledger: Path) -> Drawing | None:
         proved = certified.get(key[:2], {})
         plot_phase_diagram(own, ax=axis, boundary=lines.get(key, []), certified=proved, colorbar=False)
         if repeated:
-            axis.set_title(title)
+            axis.set_title(title, size=_SMALL if len(title) > _LONG else None)
     for place, axis in enumerate(axes):
         if place % columns:
             axis.set_ylabel("")
@@ -53,3 +53,6 @@ def draw(ledger: Path) -> Drawing | None:
     figure.suptitle(f"{spent} {noise} trials a cell, {plain(task.codes.label)} coefficients", fontsize=9)
     data = {"phase_diagram_cells": rows, "phase_diagram_boundary": fitted}
     return Drawing({"phase_diagram": figure}, data)
+
+
+_LONG, _SMALL = 32, 7  # characters of a title that fills a panel, and the size of longer ones
