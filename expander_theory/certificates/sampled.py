@@ -64,7 +64,7 @@ def certify_supports(
         progress: show a progress bar on standard error.
 
     Returns:
-        a JSON value; :func:`write_certificate` stores it, and :func:`check_certificate` verifies it.
+        a JSON value; :func:`write_certificate` stores it, and :func:`check_sampled_certificate` verifies it.
 
     Raises:
         InvalidArgument: an argument out of range, or a dictionary that the goal is not about.

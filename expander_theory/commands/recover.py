@@ -41,7 +41,7 @@ class Recover:
     """Seed of the planted codes."""
     certify: bool = False
     """With --signals and omp: say for each code whether OMP must find its support, and whether it is the only one so
-    sparse; costs some ten times the recovery."""
+    sparse; costs ten to twenty times the recovery."""
     force: bool = False
     """Overwrite an existing file."""
 
