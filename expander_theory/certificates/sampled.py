@@ -80,7 +80,7 @@ def certify_supports(
     require(whole, "dynamic_range", dynamic_range, allowed)
     allowed = "must be 1 (not given) but for the TopK encoder"
     require(goal == "TopK encoder" or dynamic_range == 1, "dynamic_range", dynamic_range, allowed)
-    exact = isinstance(error, Fraction) and 0 < error < 1 and error.denominator < 10**300
+    exact = isinstance(error, Fraction) and 0 < error < 1 and error.denominator <= _LARGEST
     require(exact, "error", error, "must be a Fraction in (0, 1) of at most 300 digits")
     limit = min(w.m, w.n - 1 if goal == "TopK encoder" else w.n)
     require(limit >= 1, "dictionary", "one column", "must have at least two columns for the TopK encoder")
@@ -124,7 +124,7 @@ def certify_supports(
 
 
 def growing(most: int) -> Iterator[int]:
-    """1, 2, 3, 4, 6, 8, 11, ...: by about a fifth from 16 on."""
+    """Sparsities to try: 1, 2, 3, 4, 6, 8, 11, ..., by about a fifth from 22 on, up to ``most``."""
     k = 1.0
     while round(k) <= most:
         yield round(k)

@@ -9,7 +9,7 @@ planted codes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from expander_theory.base import ExpanderTheoryError, derived_seed, generator, progress_bar, require
-from expander_theory.certificates import certify_supports
+from expander_theory.certificates import certify_supports, growing
 from expander_theory.dictionaries import (
     Dictionary,
     babel,
@@ -185,7 +185,7 @@ def _union_bounds(dictionary: Dictionary, scale: Scale, seed: int) -> dict[str, 
 def _supports(dictionary: Dictionary, scale: Scale, seed: int) -> dict[str, Any]:
     """Share of random supports with ERC < 1, as k grows until it is small; the fitted 50 % point."""
     rows = []
-    for k in _growing(dictionary.m):
+    for k in growing(dictionary.m // 2):
         rng = generator(seed, f"supports {k}")
         draws = np.array([rng.choice(dictionary.n, k, replace=False) for _ in range(scale.supports)])
         certified = int((exact_recovery_coefficients(dictionary, draws) < 1 - 1e-9).sum())
@@ -201,7 +201,7 @@ def _sampled(name: str, goal: Literal["OMP", "TopK encoder", "uniqueness"]) -> C
 
     def part(dictionary: Dictionary, scale: Scale, seed: int) -> dict[str, Any]:
         rows, largest = [], 0
-        for k in _growing(dictionary.m):
+        for k in growing(dictionary.m // 2):
             (line,) = certify_supports(dictionary, goal, [k], samples=scale.samples, progress=False)["curve"]
             low = float(line["share"])
             rows.append(CertifiedRate(k=k, certified=line["certified"], supports=scale.samples, low=low))
@@ -219,7 +219,7 @@ _MOST_OF_THEM = 0.99
 def _recovery(solver: str, coefficients: Literal["signs", "gaussian"]) -> Callable[..., dict[str, Any]]:
     def part(dictionary: Dictionary, scale: Scale, seed: int) -> dict[str, Any]:
         rows = []
-        for k in _growing(dictionary.m):
+        for k in growing(dictionary.m // 2):
             (rate,) = planted_recovery(
                 dictionary, [k], trials=scale.trials, coefficients=coefficients, solver=solver, seed=seed
             )
@@ -231,17 +231,6 @@ def _recovery(solver: str, coefficients: Literal["signs", "gaussian"]) -> Callab
         return {name: tuple(rows), **_points(name, [row.k for row in rows], successes, scale.trials)}
 
     return part
-
-
-def _growing(m: int) -> Iterator[int]:
-    """1, 2, 3, 4, 6, 8, 12, ...: steps of at most a fifth from 16 on, up to m/2."""
-    k = 1.0
-    last = 0
-    while k <= m / 2:
-        if round(k) != last:
-            last = round(k)
-            yield last
-        k = k + 1 if k < 4 else k * (1.4 if k < 16 else 1.18)
 
 
 def _points(name: str, ks: list[int], successes: list[int], trials: int) -> dict[str, Any]:

@@ -95,8 +95,8 @@ def _check_claim(claim: Mapping[str, Any], codes: Codes | None) -> tuple[Fractio
     if not 1 <= claim["samples"] <= MOST_SAMPLES:
         raise Refused("claim.samples", f"is {claim['samples']}, must be between 1 and {MOST_SAMPLES}")
     error = rational("claim.error", claim["error"])
-    if not 0 < error < 1:
-        raise Refused("claim.error", f"is {error}, must be in (0, 1)")
+    if not 0 < error < 1 or error.denominator > _LARGEST:
+        raise Refused("claim.error", f"is {shown(claim['error'])}, must be in (0, 1), of at most 300 digits")
     if claim["codes"] is None and codes is not None:
         raise Refused("claim.codes", "is null: the certificate is about uniform supports, not about codes of a file")
     if claim["codes"] is not None and codes is None:

@@ -62,8 +62,8 @@ def omp(
         n_jobs: threads; -1 for all processors. The result does not depend on it.
         certify: say of each code what is proved, in :attr:`Recovery.proofs`: whether its support is what OMP must find
             for any coefficients on it, and whether it is the only code so sparse. Costs k n d operations a signal
-            (dense: k n m), some ten times what the fast backends take to find the code, and once for a dictionary its
-            largest inner products (kept by a :class:`Prepared` one). For selection by magnitude.
+            (dense: k n m), ten to twenty times what the fast backends take to find the code, and once for a dictionary
+            its largest inner products (kept by a :class:`Prepared` one). For selection by magnitude.
 
     Raises:
         InvalidArgument: an argument out of range.
