@@ -1,7 +1,8 @@
 """A language model run end to end with replaced activations: cross-entropy and KL, for many replacements at once.
 
-For each batch of held-out contexts the blocks below the hook point run once; those above it once without a change, once
-for each ablation, and once for each replacement.
+For each batch of held-out contexts the model runs once to the hook point, and the blocks above it once without a
+change, once for each ablation, and once for each replacement. At the hooks of the MLP and the attention the blocks
+below run each time too: the residual stream goes past these.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ class _Run:
     at: Tensor
 
     def apply(self, name: str, hidden: Tensor, part: slice) -> Tensor:
-        """The residual stream (batch, context, m) with the change made."""
+        """The activations (batch, context, m) with the change made."""
         where = self.at[part].to(hidden.device)
         rows = hidden[where].float()
         if not len(rows):

@@ -18,7 +18,7 @@ from sae_bridge.features.effects import Effects, directions, effects
 from sae_bridge.features.gather import Gathered, Look
 from sae_bridge.features.neighbours import nearest_by_cosine, nearest_by_firing
 from sae_bridge.features.spelling import Spelling
-from sae_bridge.models import LanguageModel
+from sae_bridge.models import Hook, LanguageModel
 
 _ROWS = 12
 """Rows of a column that are shown: of a sparse one usually all."""
@@ -42,6 +42,7 @@ def described(
     look: Look,
     verdicts: Mapping[int, Verdict] | None = None,
     *,
+    hook: Hook = "resid_post",
     progress: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """The chosen features one after another, as JSON-able fields.
@@ -50,17 +51,20 @@ def described(
         sae, model: the SAE and its language model.
         seen, look: what :func:`sae_bridge.features.gather` found, and how it looked.
         verdicts: what judges said, by feature.
+        hook: where the activations are. What is read inside a block ("mlp_in", "attn_z") is not written to the residual
+            stream as it is, so that no token is promoted or suppressed: these lists are empty.
         progress: show a bar.
     """
     spelling, verdicts = Spelling(model.tokenizer), verdicts or {}
     by_cosine, cosine = nearest_by_cosine(sae, seen.features)
     by_firing, jaccard = nearest_by_firing(seen.together, seen.counts, seen.features)
-    of_rows = effects(model, torch.eye(model.m), _TOKENS_OF_ROW)
+    written = hook not in ("mlp_in", "attn_z")
+    of_rows = effects(model, torch.eye(model.m), _TOKENS_OF_ROW) if written else None
     starts = range(0, len(seen.features), _BLOCK)
     for start in progress_bar(starts, unit=f"x{_BLOCK} features", desc="features: pages", show=progress):
         block = seen.features[start : start + _BLOCK]
         w = directions(sae, block)
-        logits = effects(model, w)
+        logits = effects(model, w) if written else None
         for i in range(len(block)):
             at, feature = start + i, int(block[i])
             verdict = verdicts.get(feature)
@@ -68,8 +72,8 @@ def described(
                 "feature": feature,
                 **_rates(seen, at),
                 "effective_degree": _rounded(_effective_degree(w[i])),
-                "promotes": _tokens(logits.promoted[i], logits.up[i], spelling),
-                "suppresses": _tokens(logits.suppressed[i], logits.down[i], spelling),
+                "promotes": _tokens(logits.promoted[i], logits.up[i], spelling) if logits else [],
+                "suppresses": _tokens(logits.suppressed[i], logits.down[i], spelling) if logits else [],
                 "rows": _rows(w[i], of_rows, spelling),
                 "nearest_by_cosine": _near(by_cosine[at], cosine[at], "cosine"),
                 "nearest_by_firing": _near(by_firing[at], jaccard[at], "jaccard"),
@@ -118,12 +122,15 @@ def _tokens(ids: NDArray[np.int64], sizes: NDArray[np.float32], spelling: Spelli
     ]
 
 
-def _rows(w: Tensor, of_rows: Effects, spelling: Spelling) -> list[dict[str, Any]]:
+def _rows(w: Tensor, of_rows: Effects | None, spelling: Spelling) -> list[dict[str, Any]]:
     """The rows of largest value; a negative one promotes what its row suppresses."""
     values = w.numpy()
     order = np.argsort(-np.abs(values), kind="stable")[:_ROWS]
     found = []
     for row in order[values[order] != 0]:
+        if of_rows is None:
+            found.append({"row": int(row), "value": _rounded(values[row]), "promotes": [], "suppresses": []})
+            continue
         ends = (of_rows.promoted, of_rows.suppressed) if values[row] > 0 else (of_rows.suppressed, of_rows.promoted)
         texts = [[spelling.text(int(i)) for i in end[row]] for end in ends]
         found.append({"row": int(row), "value": _rounded(values[row]), "promotes": texts[0], "suppresses": texts[1]})

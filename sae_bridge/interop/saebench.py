@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expander_theory.base import require
+from expander_theory.base import InvalidArgument, require
+from sae_bridge.interop._metadata import lens_hook
 from sae_bridge.interop.imported import ImportedSAE
 from sae_bridge.sae import SparseAutoencoder
 
@@ -49,7 +50,8 @@ class SAEBenchSAE(nn.Module):
     Args:
         sae: in evaluation mode.
         model_name: what TransformerLens calls the language model.
-        layer, hook: where it was trained, "resid_pre" or "resid_post".
+        layer, hook: where it was trained: one of our hooks, whatever TransformerLens calls it. With ``attn_z`` the
+            activations are (..., heads * head_dim).
         context: tokens of a context.
         prepend_bos: whether contexts begin with the BOS token.
 
@@ -58,7 +60,7 @@ class SAEBenchSAE(nn.Module):
         lengths: what one unit of a feature's own code is in these units, (n,).
 
     Raises:
-        InvalidArgument: an SAE in training mode.
+        InvalidArgument: an SAE in training mode; a hook that TransformerLens does not have.
     """
 
     lengths: Tensor
@@ -74,6 +76,9 @@ class SAEBenchSAE(nn.Module):
         prepend_bos: bool = True,
     ) -> None:
         super().__init__()
+        hook_name = lens_hook(layer, hook)
+        if hook_name is None:
+            raise InvalidArgument("hook", repr(hook), "has no name in TransformerLens")
         require(not sae.training, "sae", "in training mode", "call eval() first")
         self.sae, self.signed = sae, sae.selection == "magnitude"
         raw = _raw_columns(sae)
@@ -87,7 +92,7 @@ class SAEBenchSAE(nn.Module):
         self.b_enc = nn.Parameter(torch.cat([bias, -bias]) if self.signed else bias, requires_grad=False)
         self.b_dec = nn.Parameter((sae.b_dec / sae.scale).detach().clone(), requires_grad=False)
         self.cfg = SAEBenchConfiguration(
-            model_name, sae.m, len(decoder), layer, f"blocks.{layer}.hook_{hook}",
+            model_name, sae.m, len(decoder), layer, hook_name,
             f"{getattr(sae, 'architecture', 'dense')}_{sae.encoding}", context_size=context, prepend_bos=prepend_bos,
         )  # fmt: skip
 

@@ -1,22 +1,29 @@
-"""Causal language models with hook points in the residual stream that are named alike for every architecture."""
+"""Causal language models with hook points in and around their blocks that are named alike for every architecture."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from expander_theory.base import InvalidArgument, require, require_choice, require_int
+from sae_bridge.models._block_parts import Found, find_hook_points
+from sae_bridge.models._bypass import bypassed, frozen
+from sae_bridge.models._hook_points import HookPoint, unchanged
 from sae_bridge.models._sources import ModelDtype, load_pretrained
 
-Hook = Literal["resid_pre", "resid_post"]
-HOOKS = ("resid_pre", "resid_post")
+Hook = Literal["resid_pre", "resid_post", "mlp_in", "mlp_out", "attn_out", "attn_z"]
+HOOKS: tuple[Hook, ...] = get_args(Hook)
+_STREAM = ("resid_pre", "resid_post")
+
+_PROBE = (2, 3)
+"""Batch and context of the tokens with which hook points are found."""
 
 
 class _Enough(Exception):
@@ -25,11 +32,19 @@ class _Enough(Exception):
 
 @dataclass
 class LanguageModel:
-    """A causal LM with named residual-stream hook points.
+    """A causal LM with named hook points, the same for every architecture.
 
-    Hook point ``resid_pre`` of layer i is what decoder block i reads, ``resid_post`` what it hands on, whatever the
-    architecture; ``resid_post`` of a layer is ``resid_pre`` of the next, and that of the last is what the final
-    normalisation reads.
+    - ``resid_pre`` of layer i is what decoder block i reads, ``resid_post`` what it hands on; ``resid_post`` of a layer
+      is ``resid_pre`` of the next, and that of the last is what the final normalisation reads.
+    - ``mlp_in`` is what the block's MLP (or mixture of experts) reads, after the norm where there is one before it.
+    - ``attn_out`` and ``mlp_out`` are what attention and MLP add to the residual stream, after a norm that comes behind
+      them: resid_pre + attn_out + mlp_out = resid_post, but for a third part where a block has one (Falcon-H1). An
+      architecture that multiplies them by a constant before it adds them (Granite) has them without that constant.
+    - ``attn_z`` is what the attention's output projection reads: the heads, one after the other, heads * head_dim wide,
+      which need not be the width of the residual stream.
+
+    The last four are found in the block itself (:mod:`sae_bridge.models._block_parts`). Where a block has none, asking
+    for it is an error that says why.
 
     Attributes:
         name: what :func:`load_language_model` finds it by from anywhere: "default", a full path, or a hub name.
@@ -40,6 +55,7 @@ class LanguageModel:
     name: str
     model: nn.Module
     tokenizer: Any
+    _found: dict[int, Found] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def layers(self) -> nn.ModuleList:
@@ -94,6 +110,47 @@ class LanguageModel:
         reached = not torch.equal(changed, self._run_one_token())
         allowed = "is no place that the logits depend on: an intervention there changes nothing"
         require(reached, "hook", f"{hook} of layer {layer} of {self.name}", allowed)
+
+    def width(self, layer: int, hook: Hook) -> int:
+        """Width of the activations at a hook point: m of the residual stream, but for ``attn_z``.
+
+        Raises:
+            InvalidArgument: no such layer or hook.
+        """
+        return self._point(layer, hook).width
+
+    def _point(self, layer: int, hook: Hook) -> HookPoint:
+        require_choice("hook", hook, HOOKS)
+        block = self.block(layer)
+        if hook in _STREAM:
+            return HookPoint(block, "input" if hook == "resid_pre" else "output", self.m)
+        if layer not in self._found:
+            with unchanged():
+                self._found[layer] = find_hook_points(block, *self._arguments(block))
+        found = self._found[layer]
+        if hook not in found.points:
+            there = ", ".join(name for name in HOOKS if name in _STREAM or name in found.points)
+            problem = f"does not exist: its block ({type(block).__name__}) {found.lacking[hook]}; there are {there}"
+            raise InvalidArgument("hook", f"{hook} of layer {layer} of {self.name}", problem)
+        return found.points[hook]
+
+    @torch.no_grad()
+    def _arguments(self, block: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a block is called with in a short text."""
+        seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+        def look(_: nn.Module, args: Any, kwargs: Any) -> None:
+            seen.append((args, kwargs))
+            raise _Enough
+
+        handle = block.register_forward_pre_hook(look, with_kwargs=True)
+        try:
+            self.model(input_ids=torch.zeros(_PROBE, dtype=torch.long, device=self.device), use_cache=False)
+        except _Enough:
+            pass
+        finally:
+            handle.remove()
+        return seen[0]
 
     @property
     def m(self) -> int:
@@ -151,25 +208,41 @@ class LanguageModel:
         require(0 <= layer < count, "layer", layer, f"must be between 0 and {count - 1} for {self.name}")
         return self.layers[layer]
 
-    @torch.no_grad()
     def activations(self, tokens: Tensor, layer: int, hook: Hook = "resid_post") -> Tensor:
-        """Residual stream (batch, context, m) at a hook point; later blocks are not run.
+        """What passes a hook point, (batch, context, width); nothing that comes later is run.
 
         Raises:
             InvalidArgument: no such layer or hook.
         """
-        seen: list[Tensor] = []
+        return self.activations_at(tokens, [(layer, hook)])[0]
 
-        def keep(hidden: Tensor) -> Tensor:
-            seen.append(hidden.detach())
-            raise _Enough
+    @torch.no_grad()
+    def activations_at(self, tokens: Tensor, places: Sequence[tuple[int, Hook]]) -> list[Tensor]:
+        """What passes several hook points in one run, each (batch, context, width), in the order of ``places``.
 
-        try:
-            with self.intervene(layer, hook, keep):
+        The run ends with the last of them.
+
+        Raises:
+            InvalidArgument: no place, or no such layer or hook.
+        """
+        require(len(places) > 0, "places", places, "must name at least one layer and hook")
+        wanted = list(dict.fromkeys(places))
+        points = [self._point(*place) for place in wanted]  # finding them may run the model
+        seen: dict[tuple[int, Hook], Tensor] = {}
+
+        def keep(place: tuple[int, Hook], hidden: Tensor) -> Tensor:
+            last = len(seen) == len(wanted) - 1
+            seen[place] = hidden.detach() if last else hidden.detach().clone()  # blocks go on in place
+            if last:
+                raise _Enough
+            return hidden
+
+        with ExitStack() as stack:
+            for place, point in zip(wanted, points, strict=True):
+                stack.enter_context(point.changed(self.layers[place[0]], partial(keep, place)))
+            with suppress(_Enough):
                 self.model(input_ids=tokens.to(self.device), use_cache=False)
-        except _Enough:
-            pass
-        return seen[0]
+        return [seen[place] for place in places]
 
     @torch.no_grad()
     def logits(self, tokens: Tensor) -> Tensor:
@@ -181,15 +254,16 @@ class LanguageModel:
         return self.model(input_ids=tokens.to(self.device), use_cache=False).logits
 
     def logits_from(self, tokens: Tensor, layer: int, hook: Hook, hidden: Tensor) -> Tensor:
-        """Logits when the residual stream at a hook point is ``hidden``; the blocks below it are not run.
+        """Logits when ``hidden`` takes the place of what passes a hook point.
 
-        The same as :meth:`logits` within an :meth:`intervene` that puts ``hidden`` there. Differentiable in ``hidden``
-        if that asks for a gradient; the model's parameters are constants.
+        The same as :meth:`logits` within an :meth:`intervene` that puts ``hidden`` there. For the residual stream the
+        blocks below are not run; for the other hooks they are, because the stream goes past them. Differentiable in
+        ``hidden`` if that asks for a gradient; the model's parameters are constants.
 
         Args:
             tokens: (batch, context): their embedding is still looked up, though nothing of it is left.
             layer, hook: the hook point.
-            hidden: (batch, context, m), of any dtype and on any device.
+            hidden: (batch, context, width), of any dtype and on any device.
 
         Returns:
             (batch, context, vocabulary) in the model's dtype.
@@ -197,17 +271,15 @@ class LanguageModel:
         Raises:
             InvalidArgument: no such layer or hook; hidden of another shape.
         """
-        require_choice("hook", hook, HOOKS)
-        self.block(layer)
-        wanted = (*tokens.shape, self.m)
+        wanted = (*tokens.shape, self.width(layer, hook))
         require(hidden.shape == wanted, "hidden", tuple(hidden.shape), f"must have the shape {wanted}")
         hidden = hidden.to(self.device, self.dtype)
-        below = list(self.layers)[: layer + (hook == "resid_post")]
+        below = list(self.layers)[: layer + (hook == "resid_post")] if hook in _STREAM else []
         followed = torch.is_grad_enabled() and hidden.requires_grad
         with (
             torch.set_grad_enabled(followed),
-            _frozen(self.model),
-            _bypassed(below, self._block_returns),
+            frozen(self.model),
+            bypassed(below, self._block_returns),
             self.intervene(layer, hook, lambda _: hidden),
         ):
             return self.model(input_ids=tokens.to(self.device), use_cache=False).logits
@@ -218,7 +290,7 @@ class LanguageModel:
         found: list[int | None] = []
 
         def look(_: nn.Module, __: Any, output: Any) -> None:
-            found.append(len(output) if isinstance(output, tuple) else None)
+            found.append(len(output) if isinstance(output, (tuple, list)) else None)
             raise _Enough
 
         handle = self.layers[0].register_forward_hook(look)
@@ -232,70 +304,19 @@ class LanguageModel:
 
     @contextmanager
     def intervene(self, layer: int, hook: Hook, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """Within the block, the residual stream at the hook point is replaced by ``change`` of it.
+        """Within it, what passes a hook point, (batch, context, width), is replaced by ``change`` of it.
 
         Raises:
             InvalidArgument: no such layer or hook.
         """
-        require_choice("hook", hook, HOOKS)
-        block = self.block(layer)
-
-        def before(_: nn.Module, args: Any, kwargs: Any) -> Any:
-            if args:
-                return (change(args[0]), *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
-
-        def after(_: nn.Module, __: Any, output: Any) -> Any:
-            return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
-
-        if hook == "resid_pre":
-            handle = block.register_forward_pre_hook(before, with_kwargs=True)
-        else:
-            handle = block.register_forward_hook(after)
-        try:
+        with self._point(layer, hook).changed(self.block(layer), change):
             yield
-        finally:
-            handle.remove()
 
 
 def _tilted(hidden: Tensor) -> Tensor:
     """Moved in a direction that no normalisation removes."""
     ramp = torch.linspace(-1, 1, hidden.shape[-1], device=hidden.device, dtype=hidden.dtype)
     return hidden + ramp * hidden.abs().amax().clamp_min(1)
-
-
-@contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
-    """Within it, no parameter of the model enters a graph."""
-    asked = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        for parameter in asked:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in asked:
-            parameter.requires_grad_(True)
-
-
-@contextmanager
-def _bypassed(blocks: Sequence[nn.Module], returns: int | None) -> Iterator[None]:
-    """Within it, the blocks hand on what they are given, in a tuple of length ``returns`` (None: as it is)."""
-
-    def hand_on(*args: Any, **kwargs: Any) -> Any:
-        hidden = args[0] if args else kwargs["hidden_states"]
-        return hidden if returns is None else (hidden, *[None] * (returns - 1))
-
-    # an instance's own forward goes before its class's; some libraries have put one there already
-    own = [block.__dict__.get("forward") for block in blocks]
-    try:
-        for block in blocks:
-            block.forward = hand_on
-        yield
-    finally:
-        for block, forward in zip(blocks, own, strict=True):
-            block.__dict__.pop("forward", None)
-            if forward is not None:
-                block.forward = forward
 
 
 def checked_device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""Add a feature to the residual stream, or take it away, and see what the language model says then."""
+"""Add a feature to the activations at a hook point, or take it away, and see what the language model says then."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Judge:
         from expander_theory.results import AnswerRecord, Ledger, read_records, table
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes
-        from sae_bridge.evaluation import Nulls, require_harvested_from
+        from sae_bridge.evaluation import Nulls, active_features, require_harvested_from
         from sae_bridge.features import Spelling
         from sae_bridge.judging import (
             Answers,
@@ -97,7 +97,7 @@ class Judge:
         loaded = load_saes(self.saes, store, self.device, k=self.k, **accepted)
         saes: dict[str, AnySAE] = {folder: sae for folder, (sae, _) in loaded.items()}
         if self.nulls == "coordinates":
-            k = next(iter(saes.values())).k
+            k = active_features(next(iter(saes.values())), store)
             saes |= {null.label: null.build().to(self.device) for null in Nulls(store).at(k, ("coordinates",))}
         model = load_language_model(self.model or store.description["model"], device=self.device)
         require_harvested_from(store, model, self.split)

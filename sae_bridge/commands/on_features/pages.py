@@ -84,7 +84,8 @@ class Features:
         require_harvested_from(store, model, self.split)
         seen = gather(sae, store, chosen, look)
         about = _about(self.sae, sae, store, seen.tokens, chosen)
-        size = write_pages(self.out, about, described(sae, model, seen, look, verdicts))
+        pages = described(sae, model, seen, look, verdicts, hook=store.description["hook"])
+        size = write_pages(self.out, about, pages)
         print(f"{self.out / 'index.html'}: {len(chosen):,} features, {seen.tokens:,} tokens, {size / 1e6:.1f} MB")
 
     def _verdicts(self) -> dict[int, Verdict]:

@@ -51,7 +51,7 @@ class Probe:
         from expander_theory.results import require_new, table, write_json
         from sae_bridge.activations import ActivationStore
         from sae_bridge.commands.loading import load_saes
-        from sae_bridge.evaluation import Nulls, require_harvested_from
+        from sae_bridge.evaluation import Nulls, active_features, require_harvested_from
         from sae_bridge.models import load_language_model
         from sae_bridge.probing import pooled, probes, read_labelled
 
@@ -64,7 +64,7 @@ class Probe:
         model = load_language_model(self.model or store.description["model"], device=self.device)
         require_harvested_from(store, model, "held_out")
         saes = {folder: sae for folder, (sae, _) in loaded.items()}
-        nulls = Nulls(store).at(next(iter(saes.values())).k, ("coordinates",))
+        nulls = Nulls(store).at(active_features(next(iter(saes.values())), store), ("coordinates",))
         beside = {null.label: null.build().to(self.device) for null in nulls}
         found = pooled(labelled.texts, model, store, {**saes, **beside})
         directions = Nulls(store).directions.numpy()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
+
+from sae_bridge.commands.sources.harvest_options import Hook
 
 
 @dataclass(frozen=True)
 class Steer:
-    """Add a feature to the residual stream, or remove it. What changes in the next token, and in sampled text.
+    """Add a feature to the activations where its SAE was trained, or remove it.
+
+    Shown are what changes in the next token, and sampled text.
 
     The change acts on every position but the first. Text is sampled twice with the same draws, without and with it.
     """
@@ -40,7 +44,7 @@ class Steer:
     """The language model; default: the one that the SAE says."""
     layer: int | None = None
     """For SAEs that do not say it."""
-    hook: Literal["resid_pre", "resid_post"] | None = None
+    hook: Hook | None = None
     """For SAEs that do not say it."""
     k: int | None = None
     """For imported SAEs with thresholds, which do not say it."""
@@ -70,7 +74,8 @@ class Steer:
         source = self.model or fields.get("language_model")
         require(source is not None, "model", None, f"{self.sae} does not say its language model: name it")
         model = load_language_model(str(source), device=self.device)
-        require(sae.m == model.m, "model", model.name, f"has width {model.m}, the SAE m = {sae.m}")
+        width = model.width(layer, hook)
+        require(sae.m == width, "model", model.name, f"has width {width} at {hook}, the SAE m = {sae.m}")
         model.require_steerable(layer, hook)
         ids = model.tokenizer(self.prompt, verbose=False)["input_ids"]
         require(len(ids) >= 2, "prompt", repr(self.prompt), "must have at least two tokens: the first is not changed")

@@ -7,7 +7,7 @@ import torch
 
 from expander_theory import InvalidArgument
 from expander_theory.masks import uniform_mask
-from sae_bridge.interop import ImportedSAE, SAEBenchSAE, saebench_sae
+from sae_bridge.interop import ImportedSAE, ImportedTensors, SAEBenchSAE, saebench_sae
 from sae_bridge.sae import BlockSAE, ExpanderSAE, TopKSAE
 
 PLACE = {"layer": 3, "hook": "resid_post", "context": 64}
@@ -21,7 +21,9 @@ def made(kind):
         "expander": lambda: ExpanderSAE(mask, 3, encoder="random"),
         "pursuit": lambda: ExpanderSAE(mask, 3, encoder="omp"),
         "block": lambda: BlockSAE(uniform_mask(12, 26, 4, seed=0), 4, 3, encoder="omp_nonnegative"),
-        "imported": lambda: ImportedSAE(*torch.randn(2, 30, 12), torch.zeros(30), torch.zeros(12), k=3),
+        "imported": lambda: ImportedSAE(
+            ImportedTensors(*torch.randn(2, 30, 12), torch.zeros(30), torch.zeros(12)), k=3
+        ),
     }[kind]()
     if kind != "imported":
         sae.fit_normalisation(torch.linspace(-1, 1, 12), 7.0)

@@ -88,7 +88,7 @@ class fail_if_run:
             handle.remove()
 
 
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("hook", ["resid_pre", "resid_post"])
 @pytest.mark.parametrize("layer", range(4))
 def test_logits_from_is_an_intervention_without_the_blocks_below(model, layer, hook):
     replacement = model.activations(TOKENS, layer, hook) + torch.randn(2, 6, 32, generator=torch.manual_seed(layer))
@@ -123,7 +123,7 @@ def test_a_forward_that_was_put_in_place_of_a_block_stays(model):
     assert block.__dict__.pop("forward") is placed
 
 
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("hook", ["resid_pre", "resid_post"])
 def test_interventions_change_what_follows_and_are_removed(model, hook):
     clean = model.logits(TOKENS)
     with model.intervene(1, hook, lambda h: h.clone()):
@@ -376,7 +376,7 @@ def test_the_blocks_of_a_multimodal_model_are_those_of_its_text(tmp_path):
     assert model.m == 32
     for layer in range(4):
         for hook in HOOKS:
-            assert model.activations(TOKENS, layer, hook).shape == (2, 6, 32)
+            assert model.activations(TOKENS, layer, hook).shape == (2, 6, model.width(layer, hook))
             model.require_steerable(layer, hook)
     with model.intervene(1, "resid_post", torch.zeros_like):
         changed = model.logits(TOKENS)
