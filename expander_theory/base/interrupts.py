@@ -21,6 +21,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._signal: int | None = None
+        self._at_once = False
 
     @property
     def asked(self) -> bool:
@@ -32,10 +33,21 @@ class Stop:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within it a signal ends at once, as :meth:`now` does: for waiting, in which nothing can be torn."""
+        self._at_once = True
+        try:
+            if self.asked:  # it came just before
+                self.now()
+            yield
+        finally:
+            self._at_once = False
+
     def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        again, self._signal = self.asked, self._signal or number
+        if again or self._at_once:
             self.now()
-        self._signal = number
 
 
 @contextmanager

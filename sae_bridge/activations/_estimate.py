@@ -26,7 +26,7 @@ class Estimate:
         tokens: to run through the model.
         disk: bytes of the shards to write.
         free: bytes free where they go.
-        memory: bytes of the model's parameters on the CPU, one shard being written, and one batch.
+        memory: bytes of the model's parameters on the CPU, a shard of each place, one being written, and one batch.
         seconds: from one timed batch.
     """
 

@@ -84,6 +84,16 @@ class Shards:
         """The contexts of the split that it holds."""
         return slice(index * self._each, min((index + 1) * self._each, self._description["contexts"][split]))
 
+    def overlapping(self, split: str, part: slice) -> range:
+        """Shards of a split that hold some of the contexts ``part``, which are there."""
+        return range(part.start // self._each, -(-part.stop // self._each))
+
+    def bytes(self, split: str, index: int) -> int:
+        """Of one shard's file without its header, at most."""
+        part, about = self.contexts(split, index), self._description
+        token = about["m"] * _STORED[about["dtype"]].itemsize + 5  # an activation, an id, and whether it counts
+        return (part.stop - part.start) * about["context"] * token
+
     def write(self, split: str, index: int, shard: Shard) -> None:
         """Write one shard whole, or not at all.
 

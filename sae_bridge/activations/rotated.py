@@ -42,6 +42,11 @@ class RotatedStore(ActivationStore):
         values = hashlib.sha256(self.basis.contiguous().numpy().tobytes()).hexdigest()
         return hashlib.sha256(f"{ActivationStore(self.folder).sha256} {values}".encode()).hexdigest()
 
+    @property
+    def live_sha256(self) -> str:
+        """No stream without a store is in this basis."""
+        return self.sha256
+
     def context_rows(self, split: str, contexts: NDArray[np.integer]) -> Tensor:
         """As the store's, float32."""
         return super().context_rows(split, contexts) @ self.basis.T

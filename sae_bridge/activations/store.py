@@ -18,7 +18,7 @@ from torch import Tensor
 from expander_theory.base import InvalidFile, require, require_choice
 from expander_theory.results import canonical_json, stored_sha256
 from sae_bridge.activations._shards import DTYPES, Shard, Shards
-from sae_bridge.activations.description import NAME, SPLITS, identity, read_description
+from sae_bridge.activations.description import NAME, SPLITS, identity, live_sha256, read_description
 from sae_bridge.activations.token_policy import CountedPositions
 
 
@@ -75,6 +75,11 @@ class ActivationStore:
         """Hash of the description (without spellings of paths) and of every shard's content."""
         shards = [stored_sha256(self._shards.path(split, index)) for split, index in self._shards.all()]
         return hashlib.sha256(canonical_json([identity(self.description), shards]).encode()).hexdigest()
+
+    @property
+    def live_sha256(self) -> str:
+        """What a :class:`sae_bridge.activations.LiveStream` of the same training activations is known by."""
+        return live_sha256(self.description)
 
     @cached_property
     def norm_limit(self) -> float:

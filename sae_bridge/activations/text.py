@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory.base import InvalidArgument, require
-from sae_bridge.activations._documents import HELD_OUT_SHARE, Document, read_documents
+from sae_bridge.activations.sources import HELD_OUT_SHARE, Document, read_documents
 
 _FEW = 20  # with fewer documents than this, each is cut into sections that count as documents
 _AT_ONCE = 32  # documents a call of the tokenizer: it works on them in parallel
@@ -29,7 +29,7 @@ class TextSource:
     """Documents in a fixed pseudo-random order.
 
     Args:
-        names: sources as :func:`~sae_bridge.activations._documents.read_documents` takes them: "enwik8" (the default),
+        names: sources as :func:`~sae_bridge.activations.sources.read_documents` takes them: "enwik8" (the default),
             ``hf:NAME[:SPLIT[:FIELD]]``, or paths. Where there are fewer than 20 documents in all, each is cut at
             line ends (a long line at spaces) into sections of about 8,000 characters, which then count as documents.
 

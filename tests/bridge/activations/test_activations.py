@@ -341,7 +341,8 @@ def test_bad_arguments_are_named(make, tmp_path):
 
 def test_the_command_passes_everything_on(tiny_model_folder, text_folder, tmp_path, capsys):
     command = Command(
-        tmp_path / "s", str(tiny_model_folder), (str(text_folder),), layer=2, hook="resid_pre", context=16, tokens=100,
+        out=tmp_path / "s", model=str(tiny_model_folder), text=(str(text_folder),), layer=(2,), hook=("resid_pre",),
+        context=16, tokens=100,
         held_out_tokens=20, dtype="bfloat16", no_bos=True, keep_first=True, keep_special=True, outlier_ratio=None,
     )  # fmt: skip
     command.run()

@@ -8,7 +8,8 @@ import pytest
 
 from expander_theory import InvalidArgument, InvalidFile
 from expander_theory.base.errors import MissingResource
-from sae_bridge.activations import _documents as documents, text
+from sae_bridge.activations import text
+from sae_bridge.activations.sources import documents
 from sae_bridge.activations.text import TextSource
 from sae_bridge.models import resources
 
@@ -279,7 +280,7 @@ def test_sections_do_not_depend_on_how_a_file_is_read(tmp_path, newline, monkeyp
     path.write_bytes(b"\xef\xbb\xbf" + text.encode())
     found = []
     for block in (1 << 20, 7, 4096):
-        monkeypatch.setattr("sae_bridge.activations._text_files._BLOCK", block)
+        monkeypatch.setattr("sae_bridge.activations.sources._text_files._BLOCK", block)
         found.append([(d.sha256, d.text) for d in TextSource([str(path)]).documents])
     assert found[0] == found[1] == found[2]
     joined = tmp_path / "one.txt"

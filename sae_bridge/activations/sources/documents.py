@@ -15,7 +15,7 @@ from typing import Any, TypedDict, cast
 
 from expander_theory.base import InvalidArgument, InvalidFile, MissingResource, require
 from expander_theory.results import files_below, parsed, typed
-from sae_bridge.activations._text_files import Span, decoded, opened, sections, unified
+from sae_bridge.activations.sources._text_files import Span, decoded, opened, sections, unified
 from sae_bridge.models import TEXT, find
 
 HELD_OUT_SHARE = 10

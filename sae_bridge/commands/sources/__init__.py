@@ -1,0 +1,1 @@
+"""Where commands get activations from: options of harvests, stores, and models without a store."""
