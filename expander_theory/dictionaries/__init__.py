@@ -3,6 +3,9 @@
 from expander_theory.dictionaries.block_dictionary import BlockDictionary
 from expander_theory.dictionaries.brought import DictionaryLaw
 from expander_theory.dictionaries.dictionary import (
+    DENSE_KIND,
+    KIND,
+    VERSION,
     DenseDictionary,
     Dictionary,
     Floats,
@@ -51,8 +54,11 @@ from expander_theory.dictionaries.values import (
 )
 
 __all__ = [
+    "DENSE_KIND",
     "ENSEMBLE_FAMILIES",
+    "KIND",
     "MARGIN",
+    "VERSION",
     "AnyDictionary",
     "BlockDictionary",
     "DenseDictionary",

@@ -18,6 +18,7 @@ from expander_theory.results.ledger_merge import merge_ledgers
 from expander_theory.results.ledger_status import Status, ledger_status
 from expander_theory.results.locks import locked
 from expander_theory.results.outputs import require_new, write_json
+from expander_theory.results.pieces import Pieces, write_pieces
 from expander_theory.results.records import (
     DICTIONARY_TITLES,
     MASK_TITLES,
@@ -56,6 +57,7 @@ from expander_theory.results.records import (
     MethodCost,
     NoveltyRecord,
     NullRecord,
+    PackedRecord,
     PairRecord,
     PlantedPoint,
     PlantedRecord,
@@ -136,7 +138,9 @@ __all__ = [
     "Nonnegative",
     "NoveltyRecord",
     "NullRecord",
+    "PackedRecord",
     "PairRecord",
+    "Pieces",
     "PlantedPoint",
     "PlantedRecord",
     "Positive",
@@ -189,4 +193,5 @@ __all__ = [
     "write_arrays",
     "write_csv",
     "write_json",
+    "write_pieces",
 ]

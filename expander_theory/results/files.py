@@ -23,7 +23,8 @@ from expander_theory.results.typed import Hex, Size, parsed, typed
 
 Fields = Mapping[str, Any]
 
-_HEADER = "expander-theory"
+HEADER = "expander-theory"
+"""The entry of a file's safetensors metadata that says what it is."""
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -96,7 +97,7 @@ def write_arrays(
         "sha256": _file_hash(kind, version, fields, contiguous),
     }
     # One entry: safetensors writes several in no fixed order, and equal content shall give equal bytes.
-    atomic_write(path, safetensors.numpy.save(contiguous, {_HEADER: canonical_json(header)}))
+    atomic_write(path, safetensors.numpy.save(contiguous, {HEADER: canonical_json(header)}))
 
 
 def read_arrays(
@@ -192,11 +193,11 @@ def _header(path: str | os.PathLike[str]) -> _Header:
     _require_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(_HEADER)
+            text = (file.metadata() or {}).get(HEADER)
     except (SafetensorError, ValueError) as error:
         raise InvalidFile(path, f"truncated or not a file of this project ({error})") from None
     if text is None:
-        raise InvalidFile(path, f"not a file of this project (no {_HEADER!r} in its header)")
+        raise InvalidFile(path, f"not a file of this project (no {HEADER!r} in its header)")
     return typed(path, parsed(path, text, "the header"), _Header, "the header")
 
 

@@ -18,7 +18,7 @@ from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDi
 from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp
 from sae_bridge.codes._support_fit import fit_on_support
 from sae_bridge.pursuits import TensorDictionary, torch_omp
-from sae_bridge.sae import SparseAutoencoder, ops, storable
+from sae_bridge.sae import SparseAutoencoder, joined_codes, ops, storable
 
 
 class Autoencoder(Protocol):
@@ -87,14 +87,16 @@ class Coder:
         sae: see :class:`Autoencoder`; the columns of its decoder may have any norm.
         chunk: tokens at a time, which bounds memory.
         n_jobs: threads of OMP, gOMP, NIHT and CoSaMP on a CPU; -1 for all processors.
+        k: features of methods other than the encoder and what keeps its support; None: the SAE's k.
 
     Raises:
         InvalidArgument: an SAE that does not decode as (W code + b_dec) / scale.
     """
 
-    def __init__(self, sae: Autoencoder, *, chunk: int = 1024, n_jobs: int = -1) -> None:
+    def __init__(self, sae: Autoencoder, *, chunk: int = 1024, n_jobs: int = -1, k: int | None = None) -> None:
         require(chunk >= 1, "chunk", chunk, "must be at least 1")
         self.sae, self._chunk, self._n_jobs = sae, chunk, n_jobs
+        self.k = sae.k if k is None else k
         self._like = sae.b_dec.detach()
         self.dictionary = decoder_of(sae)
         self._require_linear_decoder()
@@ -117,9 +119,7 @@ class Coder:
         require_choice("method", method, tuple(METHODS))
         fits = h.ndim == 2 and h.shape[1] == self.sae.m
         require(fits, "h", f"tensor of shape {tuple(h.shape)}", f"must have shape (B, m = {self.sae.m})")
-        parts = [self._codes(part.to(self._like), method) for part in h.split(self._chunk)]
-        acts, indices = zip(*parts, strict=True)
-        return torch.cat(acts), torch.cat(indices)
+        return joined_codes(self._codes(part.to(self._like), method) for part in h.split(self._chunk))
 
     def reconstruction(self, method: str) -> Callable[[Tensor], Tensor]:
         """The map h -> h_hat of a method, in the dtype and on the device of h."""
@@ -142,7 +142,7 @@ class Coder:
         return fitted, indices
 
     def _omp(self, x: Tensor, method: str) -> tuple[Tensor, Tensor]:
-        selection, k = _SELECTIONS[method], self.sae.k
+        selection, k = _SELECTIONS[method], self.k
         # Matrix products are what a dense dictionary is fast with; the plain backend of omp has none.
         products = isinstance(self.dictionary, DenseDictionary) and selection == "nonnegative"
         if x.is_cuda or products:
@@ -156,7 +156,7 @@ class Coder:
         unit, options = self._unit, _LIMITS.get(method, {})
         parts = [part for part in np.array_split(x.cpu().numpy(), jobs) if len(part)]
         with ThreadPoolExecutor(jobs) as pool:
-            found = list(pool.map(lambda part: SOLVERS[method](unit, part, self.sae.k, **options), parts))
+            found = list(pool.map(lambda part: SOLVERS[method](unit, part, self.k, **options), parts))
         acts, indices = zip(*(self._tensors(recovery, self._norms) for recovery in found), strict=True)
         return torch.cat(acts), torch.cat(indices)
 
@@ -164,8 +164,8 @@ class Coder:
         """k times: the coefficient of the atom of largest |w_j^T r| grows by w_j^T r; atoms come back."""
         unit = self._tensor_dictionary.unit
         bias, residual = unit.values.new_zeros(unit.n), x
-        acts, indices = x.new_zeros(len(x), self.sae.k), torch.full((len(x), self.sae.k), -1, device=x.device)
-        for step in range(self.sae.k):
+        acts, indices = x.new_zeros(len(x), self.k), torch.full((len(x), self.k), -1, device=x.device)
+        for step in range(self.k):
             score, atom = ops.encode(residual, unit.values, bias, unit.rows, 1, magnitude=True)
             residual = residual - ops.decode(score, atom, unit.values, unit.rows, unit.m, trusted=True)
             again = indices == atom

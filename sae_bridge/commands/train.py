@@ -1,12 +1,17 @@
 """``expander sae train``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from sae_bridge.commands.sources.harvest_options import HarvestOptions
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sae_bridge.commands.sources.streams import Source
     from sae_bridge.training import Training
 
 
@@ -15,14 +20,26 @@ class Train:
     """Train expander SAEs, or the dense reference, on harvested activations. A second run resumes where it stopped.
 
     Several degrees, masks or seeds are trained on one stream of activations at once, each into its own folder.
-    Under `torchrun --no-python -- expander sae train ...` processes share every batch, or the SAEs (--split saes).
+    Under `torchrun --no-python -- expander sae train ...` processes share every batch, the SAEs (--split saes)
+    or the features of each SAE (--split features). From a harvest of several places, all are trained at each place,
+    one place after another. With --live nothing is stored: `expander sae train default out --live --layer 14`.
     """
 
     activations: tyro.conf.Positional[Path]
-    """Folder written by `expander sae harvest`."""
+    """Folder written by `expander sae harvest`; with --live a language model, as its --model."""
     out: tyro.conf.Positional[Path]
     """Folder for the SAE (cfg.json, sae_weights.safetensors), its decoder as a dictionary, and the metrics; several
-    SAEs get a folder each in it."""
+    SAEs get a folder each in it, those of several places in a folder of each place."""
+    place: tuple[str, ...] = ()
+    """Places of a harvest of several, such as layer14.resid_post; default: all of them."""
+    live: bool = False
+    """Train straight on a language model: text, places and tokens are said by the options of harvests. The model runs
+    in every pass over more tokens than fit into --memory; the next ones are computed while the SAEs are trained. A
+    later harvest of the same text and place is accepted by `expander sae eval`."""
+    harvest: tyro.conf.OmitArgPrefixes[HarvestOptions] = field(default_factory=HarvestOptions)
+    """With --live."""
+    forward_batch: int = 8
+    """With --live: contexts per forward pass."""
     d: tuple[int, ...] = ()
     """Nonzeros per decoder column, 1..m; default 8. Several train several SAEs."""
     dense: bool = False
@@ -40,8 +57,21 @@ class Train:
     encoder: Literal["tied", "warm", "random", "omp", "omp_nonnegative"] = "tied"
     """tied to the decoder; warm: free, started at its transpose; random: free, with its own start; omp: orthogonal
     matching pursuit on the decoder, in training and ever after; omp_nonnegative: the same with codes >= 0."""
-    activation: Literal["topk", "batch_topk"] = "topk"
-    """k features for each token, or k a token on average over a batch."""
+    activation: Literal["topk", "batch_topk", "jumprelu", "gated"] = "topk"
+    """topk: k features for each token; batch_topk: k a token on average over a batch; jumprelu, gated: those above a
+    learned threshold of each feature, k on average."""
+    groups: tuple[int, ...] | None = None
+    """Matryoshka, with topk and batch_topk: sizes of the prefixes of features that reconstruct on their own; without
+    sizes 1/32, 3/32, 7/32 and 15/32 of n. The last is n, and need not be said."""
+    sparsity_weight: float | None = None
+    """Weight of the penalty of jumprelu (on L0) or gated (on the gate's L1); default: mean L0 is steered to k."""
+    sparsity_warm_up: float = 0.005
+    """Share of the steps over which that weight rises from 0."""
+    bandwidth: float = 1e-3
+    """Of jumprelu's pseudo-derivatives, where activations have a mean square norm of 1."""
+    initial_threshold: float | None = None
+    """What a score of jumprelu or gated must exceed at first, where activations have a mean square norm of 1; default:
+    what gives L0 = k on a sample. The papers: .001 for jumprelu, 0 for gated."""
     selection: Literal["signed", "magnitude"] | None = None
     """signed: the largest scores, then ReLU; magnitude: the largest magnitudes with their signs. Default: signed, or
     what the pursuit has."""
@@ -80,45 +110,78 @@ class Train:
     """Share of the steps after which supports stay."""
     device: str = "cpu"
     """Torch device: cpu (numba kernels) or cuda (Triton kernels)."""
-    split: Literal["batch", "saes"] = "batch"
-    """What the processes of torchrun share."""
-    memory: float = 4.0
-    """GiB of activations in memory at a time; a shuffled window of the data."""
+    split: Literal["batch", "saes", "features"] = "batch"
+    """What the processes of torchrun split: each batch, the SAEs, or the features of each SAE, which then need not fit
+    into one."""
+    memory: float | None = None
+    """GiB of activations in memory at a time; a shuffled window of the data. Default: 4, or 0.5 with --live, which
+    holds the next window as well."""
     log_every: int = 25
     """Steps between two records in metrics.jsonl."""
     checkpoint_every: int = 250
     """Steps between two checkpoints. Ctrl-C and SIGTERM save one more; a killed run loses what came after the last."""
+    checkpoint_minutes: float | None = None
+    """Also save a checkpoint when so many minutes have gone since the last, at the next record of metrics."""
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Where metrics go besides metrics.jsonl."""
 
     def run(self) -> None:
-        from expander_theory.base import require
-        from sae_bridge.activations import ActivationStore, StoredStream
         from sae_bridge.models import checked_device
-        from sae_bridge.training import train, world
+        from sae_bridge.training import Diverged, FeatureShard, train, world
 
-        require(self.memory > 0, "memory", self.memory, "must be positive")
-        store = ActivationStore(self.activations)
         runs = self.runs()
         device = checked_device(self.device)
-        stream = StoredStream(store, self.batch, self.order_seed, int(self.memory * 2**30))
-        about = {key: store.description[key] for key in ("model", "model_fingerprint", "layer", "hook", "context")}
+        failed = []
         with world(self.split) as here:
-            saes = train(
-                runs,
-                stream,
-                self.out,
-                device=device,
-                world=here,
-                about={**about, "language_model": about["model"]},
-                log_every=self.log_every,
-                checkpoint_every=self.checkpoint_every,
-                report_to=self.report_to,
-            )
-        if here.writes:
-            for name, sae in saes.items():
-                kind, count = type(sae).__name__, sae.decoder_values
-                print(f"{self.out / name}: {kind}, n = {sae.n}, k = {sae.k}, {count} learned decoder values")
+            for source in self._sources():
+                folder = self.out / source.place
+                try:
+                    saes = train(
+                        runs,
+                        source.stream,
+                        folder,
+                        device=device,
+                        world=here,
+                        about={**source.about, "language_model": source.about["model"]},
+                        log_every=self.log_every,
+                        checkpoint_every=self.checkpoint_every,
+                        checkpoint_minutes=self.checkpoint_minutes,
+                        report_to=self.report_to,
+                    )
+                except Diverged as error:  # the other places go on
+                    failed.append(str(error))
+                    continue
+                for name, sae in saes.items() if here.writes else ():
+                    kind, count = type(sae).__name__, sae.decoder_values
+                    of = f", of {sae.part.n} in {here.size} processes" if isinstance(sae, FeatureShard) else ""
+                    print(f"{folder / name}: {kind}, n = {sae.n}{of}, k = {sae.k}, {count} learned decoder values")
+        if failed:
+            raise Diverged("\n".join(failed))
+
+    def _sources(self) -> "Iterator[Source]":
+        """The streams, place by place; what is said wrong is refused before the first."""
+        from dataclasses import fields
+
+        from expander_theory.base import require
+        from sae_bridge.activations import TextSource
+        from sae_bridge.commands.sources.streams import Order, chosen_stores, live_sources, stored_sources
+        from sae_bridge.models import load_language_model
+
+        memory = (0.5 if self.live else 4.0) if self.memory is None else self.memory
+        require(memory > 0, "memory", memory, "must be positive")
+        order = Order(self.batch, self.order_seed, memory)
+        if self.live:
+            require(not self.place, "place", list(self.place), "is of stores: use --layer and --hook with --live")
+            what = self.harvest.what(batch=self.forward_batch)
+            text = TextSource(self.harvest.text)
+            model = load_language_model(str(self.activations), device=self.device)
+            return live_sources(model, text, what, self.harvest.places(model), order)
+        plain = HarvestOptions()
+        for option in fields(HarvestOptions):
+            said = getattr(self.harvest, option.name)
+            same = said == getattr(plain, option.name)
+            require(same, option.name.replace("_", "-"), said, "is for --live: a store's tokens are what they are")
+        return stored_sources(chosen_stores(self.activations, self.place), order)
 
     def runs(self) -> "dict[str, Training]":
         """The recipes by name of their folder; "." for a single one."""
@@ -127,7 +190,8 @@ class Train:
 
         shared = (
             *("n", "k", "encoder", "activation", "selection", "steps", "learning_rate", "scale_rate", "warm_up"),
-            *("final_rate", "clip", "centre", "revival", "dead_after", "precision"),
+            *("final_rate", "clip", "centre", "revival", "dead_after", "precision", "groups", "sparsity_weight"),
+            *("sparsity_warm_up", "bandwidth", "initial_threshold"),
         )
         masked = ("dense_columns", "supports", "regrow_every", "regrow_share", "regrow_until")
         how = {name: getattr(self, name) for name in shared}

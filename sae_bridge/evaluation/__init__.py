@@ -9,8 +9,10 @@ from sae_bridge.evaluation.intervals import Bootstrap
 from sae_bridge.evaluation.losses import Losses, Positions, conventions
 from sae_bridge.evaluation.model_fidelity import measure_losses, require_harvested_from
 from sae_bridge.evaluation.nulls import NULL_KINDS, Null, NullKind, Nulls, principal_directions
+from sae_bridge.evaluation.packed import PackedMeasurement, PackedMeasurements, measured_packings
 from sae_bridge.evaluation.reconstruction import DENSE_SHARE, CodeFunction, mean_activation, reconstruction
 from sae_bridge.evaluation.recovery import geometry, paper_ratios, support_recovery, untrained
+from sae_bridge.evaluation.sparsity import active_features
 
 __all__ = [
     "DENSE_SHARE",
@@ -22,7 +24,10 @@ __all__ = [
     "Null",
     "NullKind",
     "Nulls",
+    "PackedMeasurement",
+    "PackedMeasurements",
     "Positions",
+    "active_features",
     "amortisation_gap",
     "collapse",
     "collisions",
@@ -37,6 +42,7 @@ __all__ = [
     "geometry",
     "mean_activation",
     "measure_losses",
+    "measured_packings",
     "novelty",
     "paper_ratios",
     "principal_directions",

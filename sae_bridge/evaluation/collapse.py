@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from expander_theory.base import require
+from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary
 from expander_theory.results import Collapse
 from sae_bridge.activations import ActivationStore
 from sae_bridge.codes import Autoencoder
 from sae_bridge.evaluation.reconstruction import mean_activation
+from sae_bridge.evaluation.sparsity import active_features
 from sae_bridge.sae import coordinate_null
 
 _TOKENS = 4096
+_COLUMNS = 1 << 14  # looked at together
 
 
 @torch.no_grad()
@@ -57,25 +60,52 @@ def feature_energy(acts: Tensor, indices: Tensor, n: int) -> Tensor:
 
 
 @torch.no_grad()
-def collapse(sae: Autoencoder, store: ActivationStore, *, mean: Tensor | None = None) -> Collapse:
+def column_shapes(dictionary: AnyDictionary) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """How the columns of a dictionary spread over their rows: no m x n matrix is formed of one on a mask.
+
+    Returns:
+        By column, (n,): ||w||^2, the largest share of it on one row (float64); which row that is, the lowest among
+        equals (int64); the effective degree (float64).
+    """
+    parts: tuple[Dictionary | DenseDictionary, ...]
+    parts = (dictionary.dense, dictionary.masked) if isinstance(dictionary, BlockDictionary) else (dictionary,)
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for part in parts:
+        # Of a dense one a copy of the values would be as large again: some columns at a time.
+        values = part.columns if isinstance(part, DenseDictionary) else part.values
+        rows = None if isinstance(part, DenseDictionary) else part.mask.rows
+        for first in range(0, len(values), _COLUMNS):
+            block = torch.tensor(values[first : first + _COLUMNS], dtype=torch.float64)
+            squares = block.square()
+            energies = squares.sum(dim=1)
+            peaks, place = squares.max(dim=1)
+            if rows is not None:
+                own = torch.tensor(rows[first : first + _COLUMNS], dtype=torch.int64)
+                place = own.gather(1, place[:, None])[:, 0]
+            found.append((energies, peaks / energies, place, effective_degrees(block)))
+    energies, peaks, main, degrees = (torch.cat(blocks) for blocks in zip(*found, strict=True))
+    return energies, peaks, main, degrees
+
+
+@torch.no_grad()
+def collapse(sae: Autoencoder, store: ActivationStore, *, mean: Tensor | None = None, k: int | None = None) -> Collapse:
     """Measure on the held-out activations of a store how much of an SAE is the coordinate null of the same k.
 
     Args:
         sae: any autoencoder in evaluation mode.
         mean: of the training activations, (m,); computed where it is None.
+        k: of the null; None: :func:`sae_bridge.evaluation.active_features` of the SAE.
 
     Raises:
         InvalidArgument: an SAE of another width than the store's, or of k > m: no such null.
     """
     require(sae.m == store.m, "sae", f"of width m = {sae.m}", f"must have the activations' width {store.m}")
-    columns = torch.from_numpy(sae.dictionary().to_dense().T)  # (n, m)
-    squares = columns.square()
-    peaks, main = (squares / squares.sum(dim=1, keepdim=True)).max(dim=1)
-    degrees = effective_degrees(columns)
+    energies, peaks, main, degrees = column_shapes(sae.dictionary())
     like = sae.b_dec.detach()
-    null = coordinate_null((mean_activation(store, "train") if mean is None else mean).float().cpu(), sae.k)
+    count = active_features(sae, store) if k is None else k
+    null = coordinate_null((mean_activation(store, "train") if mean is None else mean).float().cpu(), count)
     null = null.to(like.device, like.dtype)
-    energy = torch.zeros(len(columns), dtype=torch.float64)
+    energy = torch.zeros(len(energies), dtype=torch.float64)
     among = active = 0
     products = torch.zeros(3, dtype=torch.float64)
     for part in store.batches("held_out", _TOKENS):
@@ -85,12 +115,12 @@ def collapse(sae: Autoencoder, store: ActivationStore, *, mean: Tensor | None = 
         own, other = (h - sae.decode(acts, indices)).double(), (h - null.decode(kept_acts, kept)).double()
         products += torch.stack([(own * other).sum(), own.square().sum(), other.square().sum()]).cpu()
         acts, indices, kept = acts.cpu(), indices.cpu(), kept.cpu()
-        energy += feature_energy(acts, indices, len(columns))
+        energy += feature_energy(acts, indices, len(energies))
         largest = torch.zeros(len(h), sae.m, dtype=torch.bool).scatter_(1, kept, True)
         fired = acts != 0
         among += int((largest.gather(1, main[indices]) & fired).sum())
         active += int(fired.sum())
-    energy *= squares.sum(dim=1)
+    energy *= energies
     total = float(energy.sum())
     norms = float((products[1] * products[2]).sqrt())
     return Collapse(

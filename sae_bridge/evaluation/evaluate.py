@@ -15,7 +15,7 @@ from sae_bridge.evaluation.intervals import Resample
 from sae_bridge.evaluation.losses import Fidelity, Losses, Positions
 from sae_bridge.evaluation.model_fidelity import Change, measure_losses
 from sae_bridge.evaluation.reconstruction import CodeFunction, Reconstruction, reconstruction
-from sae_bridge.interop import ImportedSAE
+from sae_bridge.interop import ImportedSAE, decoded
 from sae_bridge.models import LanguageModel
 from sae_bridge.sae import SparseAutoencoder
 
@@ -27,7 +27,7 @@ def replacement(sae: AnySAE, codes: CodeFunction | None = None) -> Change:
 
     def replace(h: Tensor) -> Tensor:
         own = h.to(sae.device, sae.weight.dtype)
-        return sae.decode(*(sae.encode if codes is None else codes)(own)).to(h.device, h.dtype)
+        return decoded(sae, own, *(sae.encode if codes is None else codes)(own)).to(h.device, h.dtype)
 
     return replace
 
@@ -122,10 +122,15 @@ def require_trained_on(
         differences.append(f"the language model is {theirs!r} there and {there['model']!r} here")
     if differences and not other_place:
         raise InvalidFile(path, f"was trained at another place: {'; '.join(differences)} (--other-place accepts it)")
-    if training.get("activations_sha256") != store.sha256 and not (other_activations or other_place):
+    if not (other_activations or other_place or _same_activations(store, training.get("activations_sha256"))):
         raise InvalidFile(
             path, f"was trained on other activations than {store.folder} (--other-activations accepts it)"
         )
+
+
+def _same_activations(store: ActivationStore, sha256: str | None) -> bool:
+    """Whether they are the store's, or those of a live stream of the same tokens, place, policy and precision."""
+    return sha256 is not None and (sha256 == store.sha256 or sha256 == getattr(store, "live_sha256", None))
 
 
 def _tail(name: Any) -> str:

@@ -21,6 +21,7 @@ from sae_bridge.evaluation.intervals import Bootstrap, Resample
 from sae_bridge.evaluation.losses import Losses, Positions
 from sae_bridge.evaluation.model_fidelity import fidelity
 from sae_bridge.evaluation.reconstruction import mean_activation
+from sae_bridge.evaluation.sparsity import active_features
 from sae_bridge.models import LanguageModel
 
 _TOKENS = 4096  # coded at a time
@@ -48,6 +49,7 @@ def amortisation_gap(
     - ``fvu``: sum ||h - h_hat||^2 / sum ||h - mean h||^2; ``relative_error``: mean ||h - h_hat|| / ||h||;
     - ``l0``: mean number of nonzero coefficients; ``below_k``, ``above_k``: shares of tokens with fewer or more than k.
       An encoder has fewer where ReLU cuts, and BatchTopK's number varies: pursuits then use another number than it did;
+      for JumpReLU and Gated their mean L0, rounded;
     - ``overlap``: mean |S_encoder cap S| / k; ``jaccard``: mean |S_encoder cap S| / |S_encoder cup S|;
     - ``seconds`` of coding, ``k``, ``tokens``, ``documents``;
     - with a model also what :func:`~sae_bridge.evaluation.model_fidelity.fidelity` says of the reconstructions in
@@ -72,13 +74,14 @@ def amortisation_gap(
     names = list(dict.fromkeys(("encoder", *methods)))
     for name in in_model or ():
         require_choice("in_model", name, tuple(names))
-    coder = Coder(sae)
+    k = active_features(sae, store)
+    coder = Coder(sae, k=k)
     measured = _measure(coder, store, names, progress)
     bootstrap = Bootstrap(store.documents("held_out"), resample)
     free_signs = bool(measured["encoder"].sums["negative"].any())
-    rows = [measured[name].row(name, sae.k, bootstrap, free_signs) for name in names]
+    rows = [measured[name].row(name, k, bootstrap, free_signs) for name in names]
     common: dict[str, Any] = {
-        "k": sae.k,
+        "k": k,
         "tokens": store.count("held_out"),
         "documents": len(np.unique(store.documents("held_out"))),
     }
@@ -142,7 +145,7 @@ def _measure(coder: Coder, store: ActivationStore, names: list[str], progress: b
                 found[name].seconds += time.perf_counter() - started
                 own = (acts, indices) if own is None else own
                 found[name].add(context, _errors(h, sae.decode(acts, indices).cpu(), mean))
-                found[name].add(context, _counts(acts, indices, *own, sae.k))
+                found[name].add(context, _counts(acts, indices, *own, coder.k))
                 bar.update(len(h))
     variance = found["encoder"].sums["variance"].sum()
     if not variance > 0:

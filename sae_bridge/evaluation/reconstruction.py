@@ -15,6 +15,7 @@ from torch import Tensor
 from expander_theory.base import InvalidFile, progress_bar, require
 from sae_bridge.activations import ActivationStore
 from sae_bridge.evaluation.intervals import Bootstrap, Interval, Resample
+from sae_bridge.interop import decoded
 
 CodeFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Activations (B, m) to codes: acts (B, K) and feature indices (B, K), zeros are padding."""
@@ -100,8 +101,9 @@ def reconstruction(
     with progress_bar(total=held_out + training, unit="token", unit_scale=True, desc="FVU", show=progress) as bar:
         for part in store.batches("held_out", batch):
             h = part.to(device)
-            acts, indices = encode(h.to(dtype))
-            measured.add(h, sae.decode(acts, indices), acts, mean)
+            own = h.to(dtype)
+            acts, indices = encode(own)
+            measured.add(h, decoded(sae, own, acts, indices), acts, mean)
             fired += _firings(acts, indices, sae.n)
             bar.update(len(h))
         fired_ever += fired

@@ -53,3 +53,15 @@ def decode(
     of_dense = ops.decode(torch.where(own, acts, 0), torch.where(own, indices, 0), dense, None, m, trusted=trusted)
     others = (indices - r).clamp_min(0)
     return of_dense + ops.decode(torch.where(own, 0, acts), others, weight, rows, m, trusted=trusted)
+
+
+def scores_at(x: Tensor, indices: Tensor, dense: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+    """E x of chosen features, (B, K); see :func:`ops.scores_at`."""
+    r = len(dense)
+    if r == 0:
+        return ops.scores_at(x, indices, weight, rows)
+    if len(weight) == 0:
+        return ops.scores_at(x, indices, dense, None)
+    own = indices < r
+    of_dense = ops.scores_at(x, torch.where(own, indices, 0), dense, None)
+    return torch.where(own, of_dense, ops.scores_at(x, (indices - r).clamp_min(0), weight, rows))

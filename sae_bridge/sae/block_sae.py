@@ -1,6 +1,8 @@
-"""The TopK SAE with r dense decoder columns before those on a mask."""
+"""The SAE with r dense decoder columns before those on a mask."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -9,7 +11,8 @@ from expander_theory.dictionaries import BlockDictionary, DenseDictionary, Dicti
 from expander_theory.masks import Mask
 from sae_bridge.sae import _block_ops as block_ops
 from sae_bridge.sae._initial import initial_weight
-from sae_bridge.sae.sae import Activation, Encoder, ExpanderSAE, Selection
+from sae_bridge.sae.options import Activation, Encoder, Options, Selection
+from sae_bridge.sae.sae import ExpanderSAE
 
 
 class BlockSAE(ExpanderSAE):
@@ -25,7 +28,7 @@ class BlockSAE(ExpanderSAE):
         k: sparsity, 1..n.
         seed: of the initial weights.
         encoder: "tied", "omp" or "omp_nonnegative".
-        activation, selection, pursuit_steps: see :class:`SparseAutoencoder`.
+        activation, selection, pursuit_steps, groups: see the options of :class:`SparseAutoencoder`.
 
     Raises:
         InvalidArgument: a value out of range, or an encoder with values of its own.
@@ -44,30 +47,38 @@ class BlockSAE(ExpanderSAE):
         activation: Activation = "topk",
         selection: Selection | None = None,
         pursuit_steps: int = 1,
+        groups: Sequence[int] | None = None,
     ) -> None:
         r = require_int("dense_columns", dense_columns)
         require(r >= 1, "dense_columns", r, "must be at least 1: without one it is an ExpanderSAE")
         free = encoder in ("warm", "random")
         require(not free, "encoder", repr(encoder), "must be 'tied', 'omp' or 'omp_nonnegative' beside dense columns")
         dense = initial_weight(mask.m, r, None, seed=seed, purpose="initial decoder")
-        self._start(mask, dense, k, seed, encoder, activation, selection, pursuit_steps)
+        self._start(mask, dense, k, seed, Options(encoder, activation, selection, pursuit_steps, groups))
 
-    def strongest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        magnitude = self.selection == "magnitude"
-        return block_ops.encode(x, self.dense, self.weight, self.b_enc, self._rows, k, magnitude=magnitude)
+    def strongest(self, x: Tensor, k: int, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        magnitude, bias = self.selection == "magnitude", self.b_enc if bias is None else bias
+        return block_ops.encode(x, self.dense, self.weight, bias, self._rows, k, magnitude=magnitude)
+
+    def scores_at(self, x: Tensor, indices: Tensor) -> Tensor:
+        return block_ops.scores_at(x, indices, self.dense, self.weight, self._rows)
 
     def reconstruction_by(self, features: Tensor, x: Tensor, k: int) -> Tensor:
         r = len(self.dense)
         first, others = features[features < r], features[features >= r] - r
         dense, weight = self.dense.index_select(0, first), self.weight.index_select(0, others)
-        bias, rows = self.b_enc.index_select(0, features), self._rows[others]
-        magnitude = self.selection == "magnitude"
-        acts, indices = block_ops.encode(x, dense, weight, bias, rows, k, magnitude=magnitude)
+        (factors, bias), rows = self._of_magnitudes(features), self._rows[others]
+        magnitude, parts = self.selection == "magnitude", (dense, weight)
+        if factors is not None:
+            scales = factors[:, None].split([len(dense), len(weight)])
+            parts = (dense * scales[0], weight * scales[1])
+        acts, indices = block_ops.encode(x, *parts, bias, rows, k, magnitude=magnitude)
         acts = acts if magnitude else acts.relu()
         return block_ops.decode(acts, indices, dense, weight, rows, self.m, trusted=True)
 
-    def combine(self, acts: Tensor, indices: Tensor, *, trusted: bool = False) -> Tensor:
-        return block_ops.decode(acts, indices, self.dense, self.weight, self._rows, self.m, trusted=trusted)
+    def combine(self, acts: Tensor, indices: Tensor, *, trusted: bool = False, frozen: bool = False) -> Tensor:
+        dense, weight = (part.detach() if frozen else part for part in self.decoder_parts)
+        return block_ops.decode(acts, indices, dense, weight, self._rows, self.m, trusted=trusted)
 
     def dictionary(self) -> BlockDictionary:
         dense, weight = (part.detach().cpu().double().numpy() for part in self.decoder_parts)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from expander_theory.base import require, require_int
 from expander_theory.masks import Mask
+from sae_bridge.sae.autoencoder import SparseAutoencoder
 from sae_bridge.sae.block_sae import BlockSAE
-from sae_bridge.sae.sae import ExpanderSAE, SparseAutoencoder, TopKSAE
+from sae_bridge.sae.sae import ExpanderSAE, TopKSAE
 
 SAE = TypeVar("SAE", bound=SparseAutoencoder)
 

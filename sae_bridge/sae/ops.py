@@ -94,6 +94,20 @@ def decode(
     return _decode(acts, indices, weight, rows, m)
 
 
+def scores_at(x: Tensor, indices: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
+    """E x of chosen features, shape (B, K); differentiable in x and weight.
+
+    Args:
+        x: tokens, (B, m).
+        indices: features, (B, K) int64, from :func:`encode`.
+        weight, rows: stored values of the rows of E, as :func:`encode` takes them; the rows are those of a mask.
+    """
+    # Under autocast as encode and decode: in float32, but for float64.
+    with torch.autocast(x.device.type, enabled=False):
+        kind = torch.promote_types(x.dtype, weight.dtype)
+        return _pull(x.to(kind), indices, weight.to(kind), rows)
+
+
 def _check_weight(weight: Tensor, rows: Tensor | None, m: int, source: tuple[str, Any]) -> None:
     """``source`` is the argument that says what m is; m < 0 where it has no second axis."""
     name, value = source

@@ -22,10 +22,11 @@ CONFIGURATION, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 
 _WEIGHTS_FIELDS = (
     *("architecture", "m", "n", "d", "k", "encoder", "activation", "selection", "pursuit_steps", "dense_columns"),
+    "groups",
 )
 
 
-class _About(TypedDict):
+class About(TypedDict):
     """The configuration, as far as it is read."""
 
     version: Size
@@ -35,10 +36,11 @@ class _About(TypedDict):
     d: Size
     k: Size
     encoder: Literal["tied", "untied", "omp", "omp_nonnegative"]
-    activation: Literal["topk", "batch_topk"]
+    activation: Literal["topk", "batch_topk", "jumprelu", "gated"]
     selection: Literal["signed", "magnitude"]
     pursuit_steps: NotRequired[Size]
     dense_columns: NotRequired[Size]
+    groups: NotRequired[list[Size]]
     weights_sha256: Hex
     mask_recipe: NotRequired[str]
     mask_sha256: NotRequired[Hex]
@@ -65,17 +67,29 @@ def write_sae(
     Raises:
         OSError: full or read-only disk; a configuration that was there stays.
     """
-    folder = Path(folder)
-    about: dict[str, Any] = {"kind": KIND, "version": VERSION, **configuration}
+    of_mask = {}
     if mask is not None:
-        about |= {"mask_recipe": mask.recipe, "mask_sha256": mask.sha256}
+        of_mask = {"mask_recipe": mask.recipe, "mask_sha256": mask.sha256}
         arrays = {**arrays, "rows": mask.rows}
-    write_arrays(folder / WEIGHTS, KIND, VERSION, configuration, arrays)
+    write_arrays(Path(folder) / WEIGHTS, KIND, VERSION, configuration, arrays)
+    write_configuration(folder, configuration, of_mask, training)
+
+
+def write_configuration(
+    folder: str | os.PathLike[str], configuration: dict[str, Any], of_mask: dict[str, str], training: dict[str, Any]
+) -> None:
+    """The configuration beside weights that are written, with recipe and hash of the mask, if any.
+
+    Raises:
+        OSError: as :func:`write_sae`.
+    """
+    folder = Path(folder)
+    about: dict[str, Any] = {"kind": KIND, "version": VERSION, **configuration, **of_mask}
     about |= {"weights_sha256": stored_sha256(folder / WEIGHTS), "training": training}
     atomic_write(folder / CONFIGURATION, json.dumps(about, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def read_sae(folder: str | os.PathLike[str]) -> tuple[_About, Mask | None, Arrays, dict[str, Any]]:
+def read_sae(folder: str | os.PathLike[str]) -> tuple[About, Mask | None, Arrays, dict[str, Any]]:
     """(configuration, mask or None, arrays without the mask's, training fields); the arrays are those of such an SAE.
 
     Raises:
@@ -91,8 +105,6 @@ def read_sae(folder: str | os.PathLike[str]) -> tuple[_About, Mask | None, Array
     if changed:
         raise InvalidFile(folder / CONFIGURATION, f"altered: {', '.join(changed)} differ from what {WEIGHTS} holds")
     mask = None
-    if (about["architecture"] == "block") != ("dense_columns" in about):
-        raise InvalidFile(folder / CONFIGURATION, "must say dense_columns if it is of blocks, and only then")
     if about["architecture"] != "dense":
         try:
             mask = Mask(about["m"], arrays.pop("rows"), about.get("mask_recipe", ""))
@@ -100,14 +112,16 @@ def read_sae(folder: str | os.PathLike[str]) -> tuple[_About, Mask | None, Array
             raise InvalidFile(path, f"holds no mask: {error}") from None
         if mask.sha256 != about.get("mask_sha256"):
             raise InvalidFile(path, f"altered: its mask is not the one that {CONFIGURATION} names")
-    elif about["d"] != about["m"]:
-        raise InvalidFile(folder / CONFIGURATION, f"has d = {about['d']}, expected m = {about['m']} of a dense SAE")
-    _require_sae(path, about, arrays)
+    require_sae(path, about, arrays)
     return about, mask, arrays, about["training"]
 
 
-def _require_sae(path: Path, about: _About, arrays: Arrays) -> None:
-    """The arrays must be those of an SAE of these sizes: what is made of them is believed from here on."""
+def require_sae(path: Path, about: About, arrays: Arrays) -> None:
+    """Raise InvalidFile unless the arrays are those of an SAE of these sizes: what is made of them is believed then."""
+    if (about["architecture"] == "block") != ("dense_columns" in about):
+        raise InvalidFile(path, "must say dense_columns if it is of blocks, and only then")
+    if about["architecture"] == "dense" and about["d"] != about["m"]:
+        raise InvalidFile(path, f"has d = {about['d']}, expected m = {about['m']} of a dense SAE")
     n, m, r = about["n"], about["m"], about.get("dense_columns", 0)
     columns = (n - r, about["d"])
     shapes: dict[str, tuple[int, ...]] = {"weight": columns, "b_enc": (n,), "b_dec": (m,), "scale": (), "threshold": ()}
@@ -115,6 +129,8 @@ def _require_sae(path: Path, about: _About, arrays: Arrays) -> None:
         shapes["encoder"] = columns
     if r:
         shapes["dense"] = (r, m)
+    own = {"jumprelu": ("log_threshold",), "gated": ("r_mag", "b_mag")}.get(about["activation"], ())
+    shapes |= {name: (n,) for name in own}
     if arrays.keys() != shapes.keys():
         raise InvalidFile(path, f"lacks or adds {', '.join(sorted(arrays.keys() ^ shapes.keys()))}")
     for name, shape in shapes.items():
@@ -124,13 +140,18 @@ def _require_sae(path: Path, about: _About, arrays: Arrays) -> None:
             raise InvalidFile(path, f"holds {found}, expected shape {shape} and one floating type for all")
         if not np.isfinite(array).all():
             raise InvalidFile(path, f"holds NaN or infinity in {name}")
+    for name in {"log_threshold", "r_mag"} & arrays.keys():
+        with np.errstate(over="ignore"):
+            factors = np.exp(arrays[name])
+        if not (np.isfinite(factors).all() and (factors > 0).all()):
+            raise InvalidFile(path, f"holds a {name} whose exponential is no positive number")
     if not arrays["scale"] > 0:
         raise InvalidFile(path, f"holds the scale {arrays['scale']}, which must be positive")
     if about["k"] > n:
         raise InvalidFile(path, f"has k = {about['k']}, more than its n = {n} features")
 
 
-def _configuration(folder: Path) -> _About:
+def _configuration(folder: Path) -> About:
     path = folder / CONFIGURATION
     if not path.is_file():
         raise InvalidFile(folder, f"holds no SAE ({CONFIGURATION} is missing)")
@@ -142,4 +163,4 @@ def _configuration(folder: Path) -> _About:
     version = about.get("version")
     if isinstance(version, int) and version > VERSION:
         raise InvalidFile(path, f"format version {version} is newer than {VERSION}: upgrade")
-    return typed(path, about, _About)
+    return typed(path, about, About)

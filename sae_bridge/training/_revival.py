@@ -57,7 +57,8 @@ class AuxK(DeadFeatures):
     """Dead features learn to reconstruct the residual (Gao et al. 2024, section A.2).
 
     The target is h_scaled - W code - b_dec, detached: b_dec enters once, and the auxiliary reconstruction W z has none.
-    z is the TopK code of x over the dead features, with k_aux the power of two nearest to m / 2. The loss is
+    z is the TopK code of x over the dead features, with k_aux the power of two nearest to m / 2; thresholds and gates
+    are passed over (:meth:`sae_bridge.sae.SparseAutoencoder.reconstruction_by`). The loss is
     ||e - W z||^2 / ||e||^2 over the batch; its gradient reaches encoder and decoder of dead features.
     ``counts`` are tokens since a feature last fired.
     """
@@ -71,8 +72,13 @@ class AuxK(DeadFeatures):
         dead = (self.counts >= self.after).nonzero().flatten()
         if len(dead) == 0:
             return None
+        return self.loss_of(sae, x, residual, world, dead, min(self.k, len(dead)))
+
+    @staticmethod
+    def loss_of(sae: SparseAutoencoder, x: Tensor, residual: Tensor, world: World, dead: Tensor, k: int) -> Tensor:
+        """The loss in which the features ``dead`` compete for ``k`` places."""
         target = -residual.detach()
-        missed = target - sae.reconstruction_by(dead, x.detach(), min(self.k, len(dead)))
+        missed = target - sae.reconstruction_by(dead, x.detach(), k)
         power = world.mean(target.square().mean())
         return AUX_WEIGHT * missed.square().mean() / power.clamp_min(torch.finfo(power.dtype).tiny)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from expander_theory.base import generator, require
 from sae_bridge import kernels
-from sae_bridge.sae import SparseAutoencoder
+from sae_bridge.sae import SparseAutoencoder, joined_codes
 from sae_bridge.training._revival import Batch
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
@@ -67,7 +67,9 @@ class LearnedSupports:
             return False
         moves = (step + 1) % self.how.regrow_every == 0
         if self.how.supports == "momentum" or (moves and self.how.supports == "gradient"):
-            acts, indices, residual = (world.gathered(x) for x in (batch.acts, batch.indices, batch.residual))
+            width = int(world.gathered(batch.indices.new_tensor([batch.acts.shape[1]])).max())
+            codes = joined_codes([(batch.acts, batch.indices)], width)  # the same in all processes
+            acts, indices, residual = (world.gathered(x) for x in (*codes, batch.residual))
             self.seen = [*self.seen, (*_of_masked(acts, indices, sae), residual)][-self.window :]
         if moves:
             assert sae.rows is not None
@@ -83,19 +85,22 @@ class LearnedSupports:
 
     def _missing(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The rows of the largest gradients (n, count), and whether there is a gradient: a dead column has none."""
-        acts, indices, residual = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
+        acts, indices, residual = self._together()
         ages = torch.arange(len(self.seen) - 1, -1, -1, device=acts.device)
         weights = (DECAY ** ages.to(acts.dtype)).repeat_interleave(len(acts) // len(self.seen))
         found, gradient = kernels.backend(acts).missing(acts * weights[:, None], indices, residual, rows, count)
         return found, gradient != 0
 
+    def _together(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What was seen, batch below batch."""
+        acts, indices = joined_codes((acts, indices) for acts, indices, _ in self.seen)
+        return acts, indices, torch.cat([residual for _, _, residual in self.seen])
+
     def state(self) -> dict[str, np.ndarray]:
         """What the next move depends on besides the SAE, for a checkpoint."""
         if self.how.supports != "momentum" or not self.seen:
             return {}
-        return {
-            name: torch.cat(part).cpu().numpy() for name, part in zip(_PARTS, zip(*self.seen, strict=True), strict=True)
-        }
+        return {name: part.cpu().numpy() for name, part in zip(_PARTS, self._together(), strict=True)}
 
     def load(self, arrays: Mapping[str, np.ndarray], step: int, sae: SparseAutoencoder) -> None:
         """Go on from what :meth:`state` gave after ``step`` steps.

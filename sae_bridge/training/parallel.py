@@ -1,4 +1,4 @@
-"""Several processes under torchrun: one batch split over them, or the SAEs dealt out among them.
+"""Several processes under torchrun: one batch split over them, the features of each SAE, or the SAEs dealt out.
 
 Without torchrun there is one process, and everything here is the identity.
 """
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from expander_theory.base import require_choice
 
-Split = Literal["batch", "saes"]
-SPLITS = ("batch", "saes")
+Split = Literal["batch", "saes", "features"]
+SPLITS = ("batch", "saes", "features")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class World:
     Attributes:
         rank, size: of this process, and their number.
         split: "batch": every process takes its part of each batch, gradients are averaged, and process 0 writes;
-            "saes": every process trains its own SAEs on whole batches.
+            "saes": every process trains its own SAEs on whole batches; "features": every process has whole batches
+            and a part of the features of each SAE (:mod:`sae_bridge.training.split`).
     """
 
     rank: int = 0
@@ -46,7 +47,12 @@ class World:
     @property
     def writes(self) -> bool:
         """Whether this process writes the files of its SAEs."""
-        return self.sharing == 1 or self.rank == 0
+        return not self.in_step or self.rank == 0
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the processes train the same SAEs, step by step together."""
+        return self.size > 1 and self.split != "saes"
 
     def part(self, batch: Tensor) -> Tensor:
         """This process's rows of a batch (all of it where batches are not shared)."""
@@ -80,9 +86,17 @@ class World:
             g.copy_(part.view_as(g))
 
     def wait(self) -> None:
-        """Until all processes that share a batch are here."""
-        if self.sharing > 1:
+        """Until all processes that train the same SAEs are here."""
+        if self.in_step:
             dist.barrier()
+
+    def any(self, true: bool, device: torch.device) -> bool:
+        """Whether it is true in one of the processes that train the same SAEs."""
+        if not self.in_step:
+            return true
+        found = torch.tensor(int(true), device=device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return bool(found)
 
 
 @contextmanager

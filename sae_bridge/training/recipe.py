@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from expander_theory.base import require, require_choice, require_int, require_seed
-from expander_theory.masks import load_mask, uniform_mask
+from expander_theory.masks import Mask, load_mask, uniform_mask
 from expander_theory.results import stored_sha256
 from sae_bridge.sae import (
     PURSUITS,
+    THRESHOLDED,
     WEIGHTS,
     Activation,
     BlockSAE,
@@ -20,7 +22,9 @@ from sae_bridge.sae import (
     Selection,
     SparseAutoencoder,
     TopKSAE,
+    group_sizes,
     load_sae,
+    require_nested,
     resolved_selection,
 )
 from sae_bridge.training.finetuning import Finetuning
@@ -29,7 +33,8 @@ Centre = Literal["mean", "geometric_median"]
 Revival = Literal["auxk", "resample", "none"]
 Precision = Literal["float32", "bfloat16"]
 Supports = Literal["fixed", "gradient", "momentum", "random"]
-_NEWER = ("pursuit_steps", "rank", "mean_degree", "dense_columns", "finetuned")
+_OF_THRESHOLDS = ("sparsity_weight", "sparsity_warm_up", "bandwidth", "initial_threshold")
+_NEWER = ("pursuit_steps", "rank", "mean_degree", "dense_columns", "finetuned", "groups", *_OF_THRESHOLDS)
 _OF_SUPPORTS = ("supports", "regrow_every", "regrow_share", "regrow_until")
 
 
@@ -40,12 +45,13 @@ class Training:
     Attributes:
         d: nonzeros per decoder column; None for the dense reference.
         n: features, dense columns included.
-        k: active features per token (on average, for BatchTopK).
+        k: active features per token; on average for BatchTopK, and what the mean is steered to for JumpReLU and Gated.
         mask: a saved mask to use instead of a uniform random one (then d is the mask's, and n too, beside dense
             columns).
         encoder: "tied"; "warm": untied, started at W^T; "random": untied, with its own start; "omp" or
             "omp_nonnegative": the SAE's codes are those of a pursuit on its decoder, in training and ever after.
-        activation: "topk" or "batch_topk".
+        activation: "topk", "batch_topk", "jumprelu" or "gated"; the last two have a threshold for each feature, learned
+            with a penalty on sparsity (:mod:`sae_bridge.training.objectives`).
         selection: "signed" keeps the largest scores, then ReLU; "magnitude" the largest magnitudes with their signs;
             None is "signed", or what a pursuit has.
         steps: optimiser steps.
@@ -79,6 +85,17 @@ class Training:
         regrow_until: share of the steps after which supports stay.
         finetuned: from ``start`` on, the KL divergence of the language model's output is in the loss, as this says;
             None for training on the reconstruction error. See :func:`sae_bridge.training.finetune`.
+        sparsity_weight: lambda of the penalty of JumpReLU (on L0) and Gated (on the gate's L1), where E||h||^2 = 1, as
+            in the papers; None: mean L0 is steered to k, by lambda (L0 / k - 1)^2 for JumpReLU and by a controller of
+            lambda for Gated.
+        sparsity_warm_up: share of the steps over which lambda rises from 0. The papers' 10,000 steps are about .005 of
+            theirs.
+        bandwidth: epsilon of JumpReLU's pseudo-derivatives, where E||h||^2 = 1 (Rajamanoharan et al. 2024b: .001).
+        initial_threshold: what a score must exceed at first, where E||h||^2 = 1, of JumpReLU (the paper: .001) and
+            Gated (the paper: 0); None: what gives L0 = k on a sample, from which short runs start well.
+        groups: of a Matryoshka SAE: sizes of the prefixes of features that reconstruct on their own, increasing (n is
+            added where it is missing); (): 1/32, 3/32, 7/32, 15/32 of n, and n, as Bussmann et al. 2025. With "topk"
+            and "batch_topk", where the encoder is no pursuit.
     """
 
     d: int | None = 8
@@ -109,6 +126,11 @@ class Training:
     regrow_share: float = 0.3
     regrow_until: float = 0.9
     finetuned: Finetuning | None = None
+    sparsity_weight: float | None = None
+    sparsity_warm_up: float = 0.005
+    bandwidth: float = 1e-3
+    initial_threshold: float | None = None
+    groups: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("n", "k", "steps", "dead_after"):
@@ -125,6 +147,8 @@ class Training:
         ):
             require_choice(name, getattr(self, name), choices.__args__)
         require_choice("encoder", self.encoder, Encoder.__args__)
+        require_choice("activation", self.activation, Activation.__args__)
+        self._require_sparsity()
         resolved_selection(self.encoder, self.selection)
         bounded = self.rank is None or (self.rank >= 1 and self.d is None)
         require(bounded, "rank", self.rank, "must be at least 1, and None on a mask")
@@ -151,6 +175,33 @@ class Training:
             allowed = f"must be 'exact' for the encoder {self.encoder!r}, which is trained by the codes"
             require(free, "codes", repr(self.finetuned.codes), allowed)
 
+    def _require_sparsity(self) -> None:
+        """Raise InvalidArgument unless the options of penalties and groups fit the activation."""
+        weight, first, thresholded = self.sparsity_weight, self.initial_threshold, self.activation in THRESHOLDED
+        for name, value in (("sparsity_weight", weight), ("initial_threshold", first)):
+            allowed = f"must be None for {self.activation}"
+            require(value is None or thresholded or self.start is not None, name, value, allowed)
+        allowed = "must be positive and finite, or None to steer L0 to k"
+        require(weight is None or 0 < weight < math.inf, "sparsity_weight", weight, allowed)
+        least = "at least 0" if self.activation == "gated" else "positive"
+        sound = first is None or (0 < first < math.inf) or (first == 0 and self.activation == "gated")
+        require(sound, "initial_threshold", first, f"must be {least} and finite, or None")
+        require(first is None or self.start is None, "initial_threshold", first, "must be None with a start")
+        require(0 <= self.sparsity_warm_up <= 1, "sparsity_warm_up", self.sparsity_warm_up, "must be in [0, 1]")
+        require(0 < self.bandwidth < math.inf, "bandwidth", self.bandwidth, "must be positive and finite")
+        if thresholded:
+            require(
+                self.revival != "resample", "revival", repr(self.revival), "must be 'auxk' or 'none' for thresholds"
+            )
+            require(self.finetuned is None, "activation", repr(self.activation), "must be another one in a finetune")
+        if self.groups is not None:
+            object.__setattr__(self, "groups", tuple(self.groups))
+            require_nested(self.encoder, self.activation)
+            require(self.finetuned is None, "groups", self.groups, "must be None in a finetune")
+            require(self.start is None, "groups", self.groups, "must be None with a start, which has its own")
+            if self.mask is None:
+                group_sizes(self.groups, self.n)
+
     def build(self, m: int) -> SparseAutoencoder:
         """The untrained SAE for activations of width m."""
         if self.start is not None:
@@ -164,15 +215,25 @@ class Training:
             "activation": self.activation,
             "selection": self.selection,
         }
-        r = self.dense_columns
+        r, mask = self.dense_columns, self.decoder_mask(m)
+        if self.groups is not None:
+            how["groups"] = group_sizes(self.groups, self.n if mask is None else r + mask.n)
+        if mask is None:
+            return TopKSAE(m, self.n, self.k, **how)
+        return BlockSAE(mask, r, self.k, **how) if r else ExpanderSAE(mask, self.k, **how)
+
+    def decoder_mask(self, m: int) -> Mask | None:
+        """Supports of the columns that are not dense, on m rows; None where all are dense."""
         if self.mask is not None:
             mask = load_mask(self.mask)
             require(mask.m == m, "mask", self.mask, f"has m = {mask.m} rows, the activations have {m}")
-        elif self.d is not None and r < self.n:
-            mask = uniform_mask(m, self.n - r, self.d, seed=self.seed)
-        else:
-            return TopKSAE(m, self.n, self.k, **how)
-        return BlockSAE(mask, r, self.k, **how) if r else ExpanderSAE(mask, self.k, **how)
+            return mask
+        r = self.dense_columns
+        return uniform_mask(m, self.n - r, self.d, seed=self.seed) if self.d is not None and r < self.n else None
+
+    def load(self, folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder, dict[str, Any]]:
+        """A finished SAE of such a recipe, and its training fields; errors as :func:`sae_bridge.sae.load_sae`."""
+        return load_sae(folder)
 
     @property
     def warm_up_steps(self) -> int:
@@ -187,6 +248,10 @@ class Training:
         progress = (step - warm_up) / max(1, self.steps - warm_up)
         return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * progress))
 
+    def sparsity_share_at(self, step: int) -> float:
+        """Share of the penalty on sparsity at ``step``: it rises linearly to 1."""
+        return min(1.0, (step + 1) / max(1, round(self.sparsity_warm_up * self.steps)))
+
     def identity(self) -> dict[str, Any]:
         """What decides the result, JSON-able; a saved mask by its content."""
         content = {key: value for key, value in asdict(self).items() if key not in ("mask", "start")}
@@ -197,6 +262,8 @@ class Training:
         for name in _NEWER:  # so that results from before they were there are still known
             if content[name] == getattr(Training, name):
                 del content[name]
+        if self.groups is not None:
+            content["groups"] = list(self.groups)
         if self.start is not None:
             content["start_sha256"] = stored_sha256(self.start / WEIGHTS)
         if self.mask is None:

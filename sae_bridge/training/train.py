@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from expander_theory.base import ExpanderTheoryError, InvalidFile, Stop, progress_bar, require, stopping
 from expander_theory.results import Ledger, StepRecord
-from sae_bridge.sae import CONFIGURATION, SparseAutoencoder, is_sae_folder, load_sae
+from sae_bridge.sae import CONFIGURATION, SparseAutoencoder, is_sae_folder
 from sae_bridge.training._metrics import Sink, SinkName, sinks
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
+from sae_bridge.training.split import require_splittable
+from sae_bridge.training.split._run import SplitRun
 from sae_bridge.training.training_run import Divergence, TrainingRun
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ def train(
     about: Mapping[str, Any] | None = None,
     log_every: int = 25,
     checkpoint_every: int = 250,
+    checkpoint_minutes: float | None = None,
     report_to: Sequence[SinkName] = (),
     progress: bool = True,
     divergence: Divergence | None = None,
@@ -59,16 +65,20 @@ def train(
         about: what else the SAE's configuration shall say, JSON-able: the language model, layer and hook.
         log_every, checkpoint_every: steps between two records, and between two checkpoints. Ctrl-C and SIGTERM end
             the step and save one more; a second one ends at once.
+        checkpoint_minutes: also save a checkpoint at the first record that comes so many minutes after the last one.
         report_to: "tensorboard", "wandb".
         divergence: what recipes with ``finetuned`` add to their loss: the reconstructions (B, m) of the stream's last
             batch, in the units of h, to a KL divergence.
 
     Returns:
-        The SAEs, by name, ready for evaluation; with ``split="saes"`` those of this process.
+        The SAEs, by name, ready for evaluation; with ``split="saes"`` those of this process. With "features" this
+        process's part (:class:`sae_bridge.training.split.FeatureShard`) of what was trained now: the whole SAE is in
+        its folder, for :func:`sae_bridge.sae.load_sae`.
 
     Raises:
         InvalidArgument: d > m, a mask of another width, a batch that the processes cannot share equally; ``finetuned``
-            without a divergence, or with a batch that is shared.
+            without a divergence, or with a batch that is shared; a recipe whose features cannot be split
+            (:func:`sae_bridge.training.split.require_splittable`).
         InvalidFile: a folder belongs to another run; says which fields differ.
         Diverged: NaN or an FVU that grows (:meth:`sae_bridge.training.TrainingRun.exploded`); the last good checkpoint
             stays, the other runs are finished first.
@@ -78,11 +88,16 @@ def train(
     require(len(runs) > 0, "runs", len(runs), "must name at least one SAE")
     require(log_every >= 1, "log_every", log_every, "must be at least 1")
     require(checkpoint_every >= 1, "checkpoint_every", checkpoint_every, "must be at least 1")
+    timed = checkpoint_minutes is None or checkpoint_minutes > 0
+    require(timed, "checkpoint_minutes", checkpoint_minutes, "must be positive, or None for checkpoints by steps alone")
     size = stream.batch_size
     require(size % world.sharing == 0, "batch", size, f"must be a multiple of the {world.sharing} processes")
     for how in runs.values():
         alone = how.finetuned is None or (divergence is not None and world.sharing == 1)
         require(alone, "finetuned", how.finetuned, "needs the model's divergence and batches that no process shares")
+    splits = world.split == "features" and world.size > 1
+    for how in runs.values() if splits else ():
+        require_splittable(how)
     if world.split == "saes":
         runs = dict(list(runs.items())[world.rank :: world.size])
     finished: dict[str, SparseAutoencoder] = {}
@@ -94,34 +109,51 @@ def train(
         ledgers = {name: stack.enter_context(_metrics(folder / name, identities[name], world)) for name in runs}
         for name in runs:
             if is_sae_folder(folder / name):
-                finished[name], fields = load_sae(folder / name)
+                finished[name], fields = runs[name].load(folder / name)
                 if any(fields.get(key) != value for key, value in identities[name].items()):
                     raise InvalidFile(folder / name / CONFIGURATION, "is the SAE of another run; choose another folder")
         todo = {name: how for name, how in runs.items() if name not in finished}
         if todo:
             sample = stream.sample(SAMPLE)
             training_runs = {
-                name: TrainingRun(how, sample, device, world, identities[name]) for name, how in todo.items()
+                name: (SplitRun if splits else TrainingRun)(how, sample, device, world, identities[name])
+                for name, how in todo.items()
             }
             del sample
             for name, training_run in training_runs.items():
-                if (path := folder / name / CHECKPOINT).is_file():
-                    training_run.load_checkpoint(path)
+                training_run.resume(folder / name / CHECKPOINT)
             world.wait()
             reports = stack.enter_context(sinks(report_to if world.writes else (), folder, identities))
-            loop = _Loop(training_runs, ledgers, folder, world, reports, log_every, checkpoint_every, divergence)
+            saving = _Saving(checkpoint_every, checkpoint_minutes)
+            loop = _Loop(training_runs, ledgers, folder, world, reports, log_every, saving, divergence)
             with stopping() as stop:
                 loop.run(stream, device, progress, stop)
             for name, training_run in training_runs.items():
                 if name not in loop.diverged:
                     training_run.sae.eval()
-                    if world.writes:
+                    if training_run.writes:
                         _finish(folder / name, training_run, {**(about or {}), **identities[name]})
                     finished[name] = training_run.sae
             world.wait()
             if loop.diverged:
                 raise Diverged("\n".join(loop.diverged.values()))
     return finished
+
+
+@dataclass
+class _Saving:
+    """When checkpoints are saved: by steps, and by minutes since the last one where that is said."""
+
+    every: int
+    minutes: float | None
+    last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.last = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        return self.minutes is not None and time.monotonic() - self.last >= 60 * self.minutes
 
 
 class _Loop:
@@ -135,13 +167,13 @@ class _Loop:
         world: World,
         reports: list[Sink],
         log_every: int,
-        checkpoint_every: int,
+        saving: _Saving,
         divergence: Divergence | None,
     ) -> None:
         self.divergence = divergence
         self.training_runs, self.ledgers, self.folder = training_runs, ledgers, folder
         self.world, self.reports = world, reports
-        self.log_every, self.checkpoint_every = log_every, checkpoint_every
+        self.log_every, self.saving = log_every, saving
         self.diverged: dict[str, str] = {}
 
     def run(self, stream: ActivationStream, device: torch.device, progress: bool, stop: Stop) -> None:
@@ -157,27 +189,41 @@ class _Loop:
             }
             if not going:
                 continue
-            if stop.asked:  # between two steps, where every SAE is whole
-                self._save(
-                    name for name in going if self.training_runs[name].step > self.training_runs[name].checkpointed
-                )
+            if self.world.any(stop.asked, device):  # between two steps, where every SAE is whole
+                self._save_unsaved(going)
                 stop.now()
-            h = self.world.part(stream.batch(step)).to(device)
+            h = self.world.part(self._batch(stream, step, going, stop)).to(device)
+            measured = step % self.log_every == 0
+            due = measured and self.saving.minutes is not None and self.world.any(self.saving.due, device)
             for name, training_run in going.items():
                 training_run.advance(h, self.divergence)
                 end = training_run.step == training_run.how.steps
-                saves = training_run.step % self.checkpoint_every == 0
-                if step % self.log_every == 0 or saves or end:
+                saves = training_run.step % self.saving.every == 0
+                if measured or saves or end:
                     numbers = training_run.numbers()
                     if not self._good(name, training_run, numbers):
                         continue
                     self._log(name, step, numbers)
-                if saves and not end:
+                if (saves or due) and not end:
                     self._save([name])
 
+    def _batch(self, stream: ActivationStream, step: int, going: Iterable[str], stop: Stop) -> Tensor:
+        """A batch, which may take its time: a stream may have to run a model first, so signals end the wait."""
+        with stop.at_once() if self.world.size == 1 else nullcontext():
+            try:
+                return stream.batch(step)
+            except (KeyboardInterrupt, SystemExit):
+                if not self.world.in_step:  # the others may be elsewhere
+                    self._save_unsaved(going)
+                raise
+
+    def _save_unsaved(self, names: Iterable[str]) -> None:
+        self._save(name for name in names if self.training_runs[name].step > self.training_runs[name].checkpointed)
+
     def _save(self, names: Iterable[str]) -> None:
+        self.saving.last = time.monotonic()
         for name in names:
-            if self.world.writes:
+            if self.training_runs[name].writes:
                 self.training_runs[name].save_checkpoint(self.folder / name / CHECKPOINT)
 
     def _good(self, name: str, training_run: TrainingRun, numbers: dict[str, float]) -> bool:
@@ -203,9 +249,8 @@ class _Loop:
 
 
 def _finish(folder: Path, training_run: TrainingRun, fields: dict[str, Any]) -> None:
-    training_run.sae.dictionary().save(folder / DECODER)
-    training_run.sae.save(folder, fields)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    training_run.write(folder, folder / DECODER, fields)
+    training_run.forget_checkpoints(folder / CHECKPOINT)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -17,13 +17,16 @@ from expander_theory.base import InvalidArgument, InvalidFile, require
 from expander_theory.masks import Mask
 from expander_theory.results import Count, Nonnegative, Positive, canonical_json, diff, read_arrays, typed, write_arrays
 from sae_bridge.evaluation import feature_energy, weighted_effective_degree
+from sae_bridge.sae import SparseAutoencoder
 from sae_bridge.training._centre import geometric_median
 from sae_bridge.training._constraints import constraint
-from sae_bridge.training._revival import Batch, dead_features
+from sae_bridge.training._revival import Batch, DeadFeatures, dead_features
 from sae_bridge.training._supports import learned_supports
 from sae_bridge.training.finetuning import balanced
+from sae_bridge.training.objectives import objective
 from sae_bridge.training.parallel import World
 from sae_bridge.training.recipe import Training
+from sae_bridge.training.split import require_no_parts
 
 CHECKPOINT, VERSION = "expander-sae-checkpoint", 3
 GROWTH = 10.0
@@ -64,34 +67,52 @@ class TrainingRun:
     ) -> None:
         self.how, self.world = how, world
         self.identity: dict[str, Any] = json.loads(canonical_json(dict(identity)))
-        self.sae = how.build(sample.shape[1])
-        mean, mean_square, self.variance = _moments(sample)
+        self.sae = self._build(sample.shape[1])
+        if how.start is None:
+            self.sae.fit_input(sample)
+        aim = self.sae.reconstructed_part(sample)
+        mean, mean_square, self.variance = _moments(aim)
         varies = self.variance > CONSTANT * mean_square
         require(varies, "activations", f"of variance {self.variance:.3g}", "must vary from token to token")
         if how.start is None:
-            self.sae.fit_normalisation(mean if how.centre == "mean" else geometric_median(sample), mean_square)
+            self.sae.fit_normalisation(mean if how.centre == "mean" else geometric_median(aim), mean_square)
         self.sae.to(device).train()
         self.sae.gather = world.gathered
         self.constrain = constraint(how, self.sae)
         if self.constrain is not None:
             self.constrain()
             self.sae.normalise_columns()
+        if how.start is None:
+            self.sae.fit_thresholds(sample, how.initial_threshold)
         self.supports = learned_supports(how, self.sae)
+        self.objective = objective(how, self.sae, world)
         self.optimiser = self._optimiser()
-        self.dead = dead_features(self.sae, how)
+        self.dead = self._dead_features()
         self.step = self.checkpointed = 0
         self.seconds = 0.0
         self.reference: float | None = None
         self.measured: dict[str, Tensor] = {}
         self.codes: tuple[Tensor, Tensor] = (torch.empty(0, 1), torch.empty(0, 1, dtype=torch.int64))
 
+    def _build(self, m: int) -> SparseAutoencoder:
+        return self.how.build(m)
+
+    def _dead_features(self) -> DeadFeatures:
+        return dead_features(self.sae, self.how)
+
+    def _clip(self, largest: float) -> None:
+        torch.nn.utils.clip_grad_norm_(self.sae.parameters(), largest)
+
     def _optimiser(self) -> torch.optim.Adam:
-        sae, how = self.sae, self.how
-        factor = math.sqrt(sae.m / sae.weight.shape[1]) if how.scale_rate else 1.0
-        values = [p for p in (sae.weight, sae.encoder) if p is not None]
-        others = [p for p in (sae.b_enc, sae.b_dec, sae.dense) if p is not None and p.requires_grad]
-        rates = ((values, factor * how.learning_rate), (others, how.learning_rate))
-        return torch.optim.Adam([{"params": p, "lr": rate, "peak": rate} for p, rate in rates], fused=True)
+        factors = self.sae.rate_factors()
+        sides: dict[float | None, list[Tensor]] = {}  # by their factor: columns and rows; others under None
+        for name, parameter in self._trained():
+            sides.setdefault(factors.get(name), []).append(parameter)
+        groups = [
+            {"params": params, "peak": self.how.learning_rate * (factor if factor and self.how.scale_rate else 1.0)}
+            for factor, params in sides.items()
+        ]
+        return torch.optim.Adam([{**group, "lr": group["peak"]} for group in groups], fused=True)
 
     def _trained(self) -> list[tuple[str, Tensor]]:
         """The parameters that have moments, by name: a pursuit's b_enc has none."""
@@ -110,11 +131,8 @@ class TrainingRun:
             group["lr"] = group["peak"] * how.rate_at(self.step)
         with torch.autocast(h.device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
             x = sae.centred(h)
-            acts, indices = sae.code(x) if finetuned is None else finetuned.coded(sae, x)
-            combined = sae.combine(acts, indices, trusted=True)
-            residual = combined - x
-            error = residual.square().sum() / len(h)
-            loss, kl = error / sae.m, None
+            acts, indices, combined, residual, error, loss = self.objective(x, sae.target(h, x), self.step)
+            kl = None
             if finetuned is not None and finetuned.weight > 0 and divergence is not None:
                 kl = divergence((combined + sae.b_dec) / sae.scale)
                 loss = balanced(loss, kl, finetuned.weight)
@@ -124,7 +142,7 @@ class TrainingRun:
         world.average_gradients(sae.parameters())
         sae.project_gradient()
         if how.clip is not None:
-            torch.nn.utils.clip_grad_norm_(sae.parameters(), how.clip)
+            self._clip(how.clip)
         self.optimiser.step()
         if self.constrain is not None:
             self.constrain()
@@ -135,6 +153,7 @@ class TrainingRun:
         if self.supports is not None and self.supports.after_step(sae, self._adam_moments(), self.step, batch, world):
             sae.normalise_columns()
         self.measured = {"error": error.detach(), "active": (acts.detach() != 0).sum() / len(h)}
+        self.objective.after_step(self.measured["active"])
         if kl is not None:
             self.measured["kl"] = kl.detach()
         self.codes = (acts.detach(), indices)
@@ -177,10 +196,34 @@ class TrainingRun:
         """Whether every parameter is a finite number."""
         return all(bool(p.isfinite().all()) for p in self.sae.parameters())
 
+    @property
+    def writes(self) -> bool:
+        """Whether this process saves checkpoints, and takes part in writing the SAE."""
+        return self.world.writes
+
+    def resume(self, path: Path) -> None:
+        """Go on from the checkpoint that is kept at ``path``, if there is one.
+
+        Raises:
+            InvalidFile: damaged, of another run, or of processes that split the features.
+        """
+        require_no_parts(path)
+        if path.is_file():
+            self.load_checkpoint(path)
+
+    def forget_checkpoints(self, path: Path) -> None:
+        """Remove what is kept at ``path``."""
+        path.unlink(missing_ok=True)
+
+    def write(self, folder: Path, decoder: Path, fields: dict[str, Any]) -> None:
+        """Save the SAE into ``folder``, with its training ``fields``, and its decoder as ``decoder``."""
+        self.sae.dictionary().save(decoder)
+        self.sae.save(folder, fields)
+
     def save_checkpoint(self, path: Path) -> None:
         """Everything that the next steps depend on, in one file, replaced atomically."""
         arrays: dict[str, np.ndarray] = {"dead.counts": self.dead.counts.cpu().numpy()}
-        for name, value in self.sae.state_dict().items():
+        for name, value in {**self.sae.state_dict(), **self.objective.state()}.items():
             arrays[name] = value.cpu().numpy()
         for name, parameter in self._trained():
             for moment in _MOMENTS:
@@ -224,6 +267,10 @@ class TrainingRun:
         stored = self._checked(path, arrays)
         self.sae.load_state_dict({name: stored[name] for name in self.sae.state_dict()})
         self.dead.counts = stored["dead.counts"]
+        try:
+            self.objective.load({name: stored[name] for name in self.objective.state()})
+        except InvalidArgument as error:
+            raise InvalidFile(path, f"damaged: {error}") from None
         self.step = self.checkpointed = progress["step"]
         self.seconds, self.variance = progress["seconds"], progress["variance"]
         self.reference = progress["reference"]
@@ -235,7 +282,7 @@ class TrainingRun:
 
     def _checked(self, path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """A checkpoint's arrays as tensors, if they are what this run's would be: kernels believe them."""
-        expected = {"dead.counts": self.dead.counts, **self.sae.state_dict()}
+        expected = {"dead.counts": self.dead.counts, **self.sae.state_dict(), **self.objective.state()}
         for name, parameter in self._trained():
             expected |= {f"{name}.{moment}": parameter for moment in _MOMENTS}
         if arrays.keys() != expected.keys():

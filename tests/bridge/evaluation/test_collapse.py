@@ -1,5 +1,7 @@
 """The collapse diagnostic: effective degrees, and how near an SAE is to the coordinate null."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,17 @@ from support.stores import random_store
 
 from expander_theory import InvalidArgument, Mask, uniform_mask
 from expander_theory.results import Collapse
-from sae_bridge.evaluation.collapse import collapse, effective_degrees, feature_energy, weighted_effective_degree
-from sae_bridge.sae import ExpanderSAE, TopKSAE, coordinate_null, mean_null
+from sae_bridge.evaluation.collapse import (
+    collapse,
+    column_shapes,
+    effective_degrees,
+    feature_energy,
+    weighted_effective_degree,
+)
+from sae_bridge.sae import BlockSAE, ExpanderSAE, TopKSAE, coordinate_null, mean_null
 
 M, K = 8, 2
+collapse_module = sys.modules[collapse.__module__]  # the package exports the function under the same name
 
 
 def test_effective_degrees_of_known_columns():
@@ -25,6 +34,20 @@ def test_the_weights_are_the_energy_that_a_feature_carries():
         (13 * 1 + 1 * 4) / 14
     )
     assert np.isnan(weighted_effective_degree((weight,), feature_energy(0 * acts, indices, len(weight))))
+
+
+@pytest.mark.parametrize("sae", [
+    ExpanderSAE(uniform_mask(M, 20, 3, seed=0), K), TopKSAE(M, 20, K), BlockSAE(uniform_mask(M, 17, 3, seed=0), 3, K),
+], ids=["mask", "dense", "block"])  # fmt: skip
+def test_shapes_of_columns_are_those_of_the_whole_matrix(sae, monkeypatch):
+    monkeypatch.setattr(collapse_module, "_COLUMNS", 6)
+    columns = sae.dictionary().to_dense().T
+    squares = columns**2
+    energies, peaks, main, degrees = column_shapes(sae.dictionary())
+    np.testing.assert_allclose(energies, squares.sum(axis=1))
+    np.testing.assert_allclose(peaks, squares.max(axis=1) / squares.sum(axis=1))
+    np.testing.assert_array_equal(main, squares.argmax(axis=1))
+    np.testing.assert_allclose(degrees, squares.sum(axis=1) ** 2 / (squares**2).sum(axis=1))
 
 
 def by_hand(sae, store):
