@@ -18,9 +18,11 @@ from .evaluation import (
     support_recovery as support_recovery,
 )
 from .interop import (
+    export_dictionary_learning as export_dictionary_learning,
     export_native as export_native,
     export_saelens as export_saelens,
     export_sparsify as export_sparsify,
+    import_dictionary_learning as import_dictionary_learning,
     import_saelens as import_saelens,
     import_sparsify as import_sparsify,
     load_any as load_any,

@@ -22,23 +22,16 @@ class Part:
     Values are read as float64 where all of them are, else as float32.
 
     Args:
-        path: the safetensors file.
+        path: the file, for messages where ``stored`` is given.
+        stored: its tensors by name, read already; None: it is a safetensors file, read here.
 
     Raises:
         InvalidFile: missing, truncated, or no safetensors file.
     """
 
-    def __init__(self, path: Path) -> None:
-        import safetensors.torch
-        from safetensors import SafetensorError
-
+    def __init__(self, path: Path, stored: Mapping[str, Tensor] | None = None) -> None:
         self.path = path
-        if not path.is_file():
-            raise InvalidFile(path, "no such file")
-        try:
-            stored = safetensors.torch.load_file(path)
-        except (SafetensorError, ValueError) as error:
-            raise InvalidFile(path, f"truncated or no safetensors file ({error})") from None
+        stored = _safetensors(path) if stored is None else dict(stored)
         double = all(value.dtype == torch.float64 for value in stored.values() if value.is_floating_point())
         self._dtype = torch.float64 if double else torch.float32
         self._left = stored
@@ -75,24 +68,42 @@ class Part:
             raise InvalidFile(self.path, f"holds tensors that are not understood: {', '.join(sorted(self._left))}")
 
 
-def read_configuration(folder: Path) -> dict[str, Any]:
-    """The JSON object in ``cfg.json``.
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    import safetensors.torch
+    from safetensors import SafetensorError
+
+    if not path.is_file():
+        raise InvalidFile(path, "no such file")
+    try:
+        return safetensors.torch.load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise InvalidFile(path, f"truncated or no safetensors file ({error})") from None
+
+
+def read_configuration(folder: Path, name: str = CONFIGURATION) -> dict[str, Any]:
+    """The JSON object in ``cfg.json``, or in the file of another name.
 
     Raises:
         InvalidFile: missing or damaged.
     """
-    path = folder / CONFIGURATION
+    path = folder / name
     if not path.is_file():
-        raise InvalidFile(folder, f"holds no SAE ({CONFIGURATION} is missing)")
+        raise InvalidFile(folder, f"holds no SAE ({name} is missing)")
     return read_json(path, dict[str, Any])
 
 
-def positive(folder: Path, about: Mapping[str, Any], name: str) -> int:
+def positive(folder: Path, about: Mapping[str, Any], name: str, file: str = CONFIGURATION) -> int:
     """A positive integer of a configuration; :class:`InvalidFile` where it is none."""
     value = about.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
-        raise InvalidFile(folder / CONFIGURATION, f"has {name} = {value!r}, expected a positive integer")
+        raise InvalidFile(folder / file, f"has {name} = {value!r}, expected a positive integer")
     return value
+
+
+def mean_sparsity(stored: Any) -> int | None:
+    """A stored k that is a mean, and need not be whole, as an integer; None where it is no positive number."""
+    number = isinstance(stored, int | float) and not isinstance(stored, bool)
+    return max(1, round(stored)) if number and 0 < stored < 2**31 else None
 
 
 def write_folder(folder: Path, weights: str, about: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -6,8 +6,9 @@ is, with x' = h - b_dec / s and code' = code / s,
 
     code' = act(E x' + b_enc / s),  h_hat = W code' + b_dec / s,
 
-because act is homogeneous; a threshold becomes threshold / s. Decoder columns stay unit, which dashboards and feature
-statistics expect, so that codes, and not columns, are divided by s.
+because act is homogeneous; a threshold becomes threshold / s, and so does the bias of a Gated SAE's magnitudes, whose
+r_mag stays. Decoder columns stay unit, which dashboards and feature statistics expect, so that codes, and not columns,
+are divided by s.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class RawSAE:
         m, n, k: activation width, features, sparsity.
         encoder, weight: rows of E and columns of W, (n, d) on a mask, (n, m) dense; (n - r, d) beside dense columns.
         b_enc, b_dec: (n,) and (m,).
-        threshold: () of BatchTopK codes; None for TopK.
+        threshold: () of BatchTopK codes, (n,) of JumpReLU; None for TopK and Gated.
+        r_mag, b_mag: (n,) of a Gated SAE, whose gate has ``b_enc``; else None.
+        groups: sizes of the prefixes of a Matryoshka SAE; None of others.
         magnitude: whether features are chosen by magnitude and keep their sign.
         mask: the supports; None where dense.
         first: dense columns (r, m) before those of ``weight``, with a tied encoder; None where there are none.
@@ -49,6 +52,9 @@ class RawSAE:
     mask: Mask | None
     first: Tensor | None
     scale: float
+    r_mag: Tensor | None
+    b_mag: Tensor | None
+    groups: tuple[int, ...] | None
 
     def dense(self, values: Tensor) -> Tensor:
         """Stored values as (n, m): zeros outside the mask, and dense columns first."""
@@ -81,6 +87,11 @@ def in_raw_units(sae: SparseAutoencoder, *, pursuits: bool = False) -> RawSAE:
     def folded(value: Tensor) -> Tensor:
         return (value.detach().cpu().double() / scale).to(value.dtype)
 
+    threshold = sae.threshold if sae.activation == "batch_topk" else None
+    if sae.activation == "jumprelu":
+        threshold = sae.thresholds.detach()
+        finite = bool(torch.isfinite(threshold).all())
+        require(finite, "sae.thresholds", "infinite", "must be finite: exp of a log_threshold overflows")
     return RawSAE(
         sae.m,
         sae.n,
@@ -89,9 +100,12 @@ def in_raw_units(sae: SparseAutoencoder, *, pursuits: bool = False) -> RawSAE:
         weight=sae.weight.detach().cpu(),
         b_enc=folded(sae.b_enc),
         b_dec=folded(sae.b_dec),
-        threshold=folded(sae.threshold) if sae.activation == "batch_topk" else None,
+        threshold=None if threshold is None else folded(threshold),
         magnitude=sae.selection == "magnitude",
         mask=sae.mask,
         first=None if sae.dense is None else sae.dense.detach().cpu(),
         scale=scale,
+        r_mag=None if sae.r_mag is None else sae.r_mag.detach().cpu(),
+        b_mag=None if sae.b_mag is None else folded(sae.b_mag),
+        groups=sae.groups,
     )

@@ -47,9 +47,13 @@ def export_native(
         model_name: the language model's name in TransformerLens; None: as in the fields.
 
     Raises:
-        InvalidArgument: a dense SAE, one with dense columns beside its mask, or NaN values.
+        InvalidArgument: a dense SAE, one with dense columns beside its mask, JumpReLU, Gated, or NaN values.
     """
     raw = in_raw_units(sae, pursuits=True)
+    k_of = sae.activation in ("topk", "batch_topk")
+    require(
+        k_of, "sae.activation", repr(sae.activation), "must be 'topk' or 'batch_topk'; export it densified (saelens)"
+    )
     mask = raw.mask
     whole = raw.first is None
     require(whole, "sae", type(sae).__name__, "must have no dense columns; export it densified (saelens, sparsify)")

@@ -13,6 +13,7 @@ from typing import Any
 from expander_theory.base import InvalidArgument, InvalidFile, require
 from sae_bridge.interop._folders import CONFIGURATION, Part, positive, read_configuration, write_folder
 from sae_bridge.interop._metadata import fields_of_hookpoint, provenance, sparsify_hookpoint
+from sae_bridge.interop._parts import ImportedTensors
 from sae_bridge.interop._raw import in_raw_units
 from sae_bridge.interop.imported import ImportedSAE, imported
 from sae_bridge.sae import SparseAutoencoder
@@ -95,7 +96,8 @@ def import_sparsify(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder |
         raise InvalidFile(path, f"has the activation {about['activation']!r}; topk can be read")
     unknown = [name for name in _OTHER_MEANING if about.get(name)]
     if unknown:
-        raise InvalidFile(path, f"has {', '.join(unknown)}: not a plain TopK SAE")
+        hint = "; sae_bridge.transcoders reads those that transcode or skip"
+        raise InvalidFile(path, f"has {', '.join(unknown)}: not a plain TopK SAE{hint}")
     m, k = positive(folder, about, "d_in"), positive(folder, about, "k")
     n = about.get("num_latents") and positive(folder, about, "num_latents")
     n = n or m * positive(folder, about, "expansion_factor")
@@ -108,4 +110,4 @@ def import_sparsify(folder: str | os.PathLike[str]) -> tuple[SparseAutoencoder |
     extra = about.get(_EXTRA)
     ours = extra if isinstance(extra, dict) else {}
     fields = fields_of_hookpoint(folder.resolve().name) | {key: ours[key] for key in _FIELDS if key in ours}
-    return imported(encoder, weight, b_enc, b_dec, k=k), fields
+    return imported(ImportedTensors(encoder, weight, b_enc, b_dec), k=k), fields

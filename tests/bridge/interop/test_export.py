@@ -56,7 +56,8 @@ def test_saelens_export_means_the_same_on_raw_activations(tmp_path, how):
     same(foreign.outputs(back, h), expected)
     assert back.k == K
     assert fields == {key: FIELDS[key] for key in ("language_model", "layer", "hook", "context")}
-    assert isinstance(back, ImportedSAE) == (sae.activation == "batch_topk")
+    assert isinstance(back, TopKSAE)
+    assert back.activation == ("jumprelu" if sae.activation == "batch_topk" else "topk")
 
 
 def test_saelens_files(tmp_path):
@@ -170,7 +171,7 @@ def test_imported_saelens_architectures(tmp_path, kind, more, unit):
     assert fields == {"language_model": "gpt2", "layer": 5, "hook": "resid_pre"}
     assert not sae.training
     unit = unit or more.get("rescale_acts_by_decoder_norm", False)
-    assert isinstance(sae, TopKSAE) == (kind in ("topk", "abstopk") and unit)
+    assert isinstance(sae, TopKSAE) == ("topk" in kind and unit)
     if kind == "batchtopk":
         assert sae.k == 6
     acts, indices = sae.encode(h)
@@ -259,8 +260,7 @@ def broken_saelens(change):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda a, t: a.update(architecture="gated"), "'gated'; those that can be read: topk"),
-        (lambda a, t: a.update(normalize_activations="layer_norm"), "layer_norm"),
+        (lambda a, t: a.update(architecture="temporal"), "'temporal'; those that can be read: topk"),
         (lambda a, t: a.update(normalize_activations="expected_average_only_in"), "expected_average"),
         (lambda a, t: a.update(d_in=M + 1), r"W_enc of shape \(20, 50\), expected \(21, 50\)"),
         (lambda a, t: a.update(d_sae="50"), "d_sae = '50'"),
@@ -369,8 +369,8 @@ def test_native_folders_that_are_refused(tmp_path):
 def test_commands_there_and_back(tmp_path, capsys, kind):
     sae, h = foreign.ours(), foreign.activations()
     sae.save(tmp_path / "sae", FIELDS)
-    from sae_bridge.commands.export import Export
-    from sae_bridge.commands.import_ import Import
+    from sae_bridge.commands.files.export import Export
+    from sae_bridge.commands.files.import_ import Import
 
     Export(tmp_path / "sae", tmp_path / "out", kind).run()
     source = tmp_path / "out" / "layers.3" if kind == "sparsify" else tmp_path / "out"
@@ -388,9 +388,9 @@ def test_commands_there_and_back(tmp_path, capsys, kind):
 
 
 def test_import_refuses_what_our_folder_cannot_hold(tmp_path):
-    from sae_bridge.commands.import_ import Import
+    from sae_bridge.commands.files.import_ import Import
 
-    for name, kind, unit, match in (("a", "standard", True, "thresholds"), ("b", "topk", False, "not unit")):
+    for name, kind, unit, match in (("a", "standard", True, "ReLU"), ("b", "topk", False, "not unit")):
         about = foreign.saelens_configuration(kind, k=K)
         folder = foreign.write(tmp_path / name, about, foreign.saelens_tensors(unit=unit))
         with pytest.raises(InvalidFile, match=match):
