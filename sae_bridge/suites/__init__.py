@@ -1,6 +1,7 @@
 """Suites of SAEs: trained once in one setting, each judged once beside its nulls, compared in pairs."""
 
 from sae_bridge.suites.equal_inference import equal_inference, large, longer
+from sae_bridge.suites.every_layer import EveryLayer, LayerRow, every_layer, suite_page
 from sae_bridge.suites.ground_truth import (
     TRUTH_SCALES,
     Condition,
@@ -35,6 +36,8 @@ from sae_bridge.suites.variants import (
 __all__ = [
     "TRUTH_SCALES",
     "Condition",
+    "EveryLayer",
+    "LayerRow",
     "Learner",
     "Member",
     "PaperRun",
@@ -51,6 +54,7 @@ __all__ = [
     "conditions",
     "controls",
     "equal_inference",
+    "every_layer",
     "feature_members",
     "feature_nulls",
     "feature_records",
@@ -72,6 +76,7 @@ __all__ = [
     "sparsities",
     "structure_records",
     "structures",
+    "suite_page",
     "train_on_truth",
     "train_structures",
     "truth_records",

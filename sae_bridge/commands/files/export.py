@@ -9,7 +9,9 @@ import tyro
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained SAE as a folder of SAELens or sparsify, or its firings for delphi. None needs to be installed.
+    """Write a trained SAE as a folder of SAELens, sparsify or dictionary_learning, or its firings for delphi.
+
+    None of them needs to be installed.
 
     The exported SAE codes raw activations: reconstructions are the same, decoder columns are unit, and codes are
     the SAE's own divided by its scale.
@@ -19,10 +21,10 @@ class Export:
     """Folder written by `expander sae train`."""
     out: tyro.conf.Positional[Path]
     """The new folder."""
-    format: Literal["saelens", "saelens-expander", "sparsify", "delphi"] = "saelens"
+    format: Literal["saelens", "saelens-expander", "sparsify", "dictionary-learning", "delphi"] = "saelens"
     """saelens: densified, for SAELens as it is; saelens-expander: keeps the mask, for SAELens after
-    `import sae_bridge.interop.native`; sparsify: densified, in a folder named as the hookpoint; delphi: what
-    it has as its cache of firings, on the text of --activations."""
+    `import sae_bridge.interop.native`; sparsify: densified, in a folder named as the hookpoint; dictionary-learning:
+    densified, ae.pt and config.json; delphi: what it has as its cache of firings, on the text of --activations."""
     model_name: str | None = None
     """saelens: the language model's name in TransformerLens; default: as it was harvested."""
     hookpoint: str | None = None
@@ -37,11 +39,12 @@ class Export:
     def run(self) -> None:
         from expander_theory.base import require
         from expander_theory.results import require_new
-        from sae_bridge.interop import export_native, export_saelens, export_sparsify
+        from sae_bridge.interop import export_dictionary_learning, export_native, export_saelens, export_sparsify
         from sae_bridge.sae import load_sae
 
         sparsify = self.format == "sparsify"
-        require(self.model_name is None or not sparsify, "model-name", self.model_name, "is for the saelens formats")
+        lens = self.format in ("saelens", "saelens-expander")
+        require(self.model_name is None or lens, "model-name", self.model_name, "is for the saelens formats")
         require(self.hookpoint is None or sparsify, "hookpoint", self.hookpoint, "is for the format sparsify")
         require(self.out.resolve() != self.sae.resolve(), "out", self.out, "must be another folder than the SAE's")
         delphi = self.format == "delphi"
@@ -55,6 +58,8 @@ class Export:
         where = self.out
         if sparsify:
             where = export_sparsify(sae, self.out, fields, hookpoint=self.hookpoint)
+        elif self.format == "dictionary-learning":
+            export_dictionary_learning(sae, self.out, fields)
         else:
             write = export_saelens if self.format == "saelens" else export_native
             write(sae, self.out, fields, model_name=self.model_name)

@@ -1,0 +1,1 @@
+"""Commands on files of SAEs: other formats, packed files, repositories."""
