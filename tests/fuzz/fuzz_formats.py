@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from fuzz_activations import LossFields, Store, TextLines
 from fuzz_ledgers import OldSuite, OldSweep, Suite, Sweep
-from fuzz_saes import CheckpointFile, SaeFolder, SaeLens, SaeLensNative, SaeLensThreshold, Sparsify
+from fuzz_saes import (
+    CheckpointFile,
+    PackedSae,
+    PackedSupports,
+    SaeFolder,
+    SaeLens,
+    SaeLensNative,
+    SaeLensThreshold,
+    Sparsify,
+)
 from fuzz_theory_files import Certificate, DictionaryFile, FiringRates, FiringTensors, Manifest, MaskFile, Npy, Report
 
 FORMATS = {
@@ -15,6 +24,8 @@ FORMATS = {
     "mask": MaskFile,
     "dictionary": DictionaryFile,
     "SAE": SaeFolder,
+    "packed SAE": PackedSae,
+    "packed SAE with supports": PackedSupports,
     "SAELens": SaeLens,
     "SAELens with threshold": SaeLensThreshold,
     "SAELens with mask": SaeLensNative,

@@ -17,6 +17,8 @@ from sae_bridge.interop.loading import load_any
 from sae_bridge.interop.native_files import export_native
 from sae_bridge.interop.saelens import export_saelens
 from sae_bridge.interop.sparsify import export_sparsify
+from sae_bridge.packing import PACKED_KIND, Packing
+from sae_bridge.sae import pack_sae
 from sae_bridge.training.recipe import Training
 from sae_bridge.training.training_run import CHECKPOINT, VERSION, TrainingRun
 
@@ -82,6 +84,20 @@ class SaeFolder(_Folder):
         return None
 
     guarded = False  # training fields have no hash of their own
+
+
+class PackedSae(Arrays):
+    name, kind, version = "sae.safetensors", PACKED_KIND, 1
+    packing = Packing("int4")
+
+    def make(self, path):
+        pack_sae(ours(), path, {"seed": 0, **FIELDS}, self.packing)
+
+    read = _Folder.read
+
+
+class PackedSupports(PackedSae):
+    packing = Packing("bfloat16", "float32", "listed")
 
 
 class SaeLens(_Folder):

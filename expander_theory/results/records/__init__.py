@@ -58,7 +58,7 @@ from expander_theory.results.records.theory import (
     MethodCost,
 )
 from expander_theory.results.records.training import RateRecord, StageRecord, StepRecord
-from expander_theory.results.records.trials import FinetuneRecord, StructureRecord
+from expander_theory.results.records.trials import FinetuneRecord, PackedRecord, StructureRecord
 
 __all__ = [
     "DICTIONARY_TITLES",
@@ -98,6 +98,7 @@ __all__ = [
     "MethodCost",
     "NoveltyRecord",
     "NullRecord",
+    "PackedRecord",
     "PairRecord",
     "PlantedPoint",
     "PlantedRecord",

@@ -34,7 +34,7 @@ from expander_theory.results.records.sweep import (
 )
 from expander_theory.results.records.theory import AttackRecord, CostRecord, CoverageRecord, IdentifiabilityRecord
 from expander_theory.results.records.training import RateRecord, StageRecord, StepRecord
-from expander_theory.results.records.trials import FinetuneRecord, StructureRecord
+from expander_theory.results.records.trials import FinetuneRecord, PackedRecord, StructureRecord
 from expander_theory.results.typed import Where, converted
 
 KIND_KEY, VERSION_KEY = "record", "version"
@@ -44,7 +44,7 @@ RECORDS: dict[str, type[Record]] = {
     for record in (
         *(TaskRecord, BlockRecord, FailureRecord, CertificateRecord, TimingRecord),
         *(EvaluationRecord, NullRecord, MembershipRecord, PairRecord, BaselinesRecord),
-        *(AmortisationRecord, RecoveryRecord, NoveltyRecord, FinetuneRecord, StructureRecord),
+        *(AmortisationRecord, RecoveryRecord, NoveltyRecord, FinetuneRecord, StructureRecord, PackedRecord),
         *(MaskRecord, CertifiedRecord, AttackRecord, CoverageRecord, CostRecord, IdentifiabilityRecord),
         *(StepRecord, RateRecord, StageRecord),
         *(PlantedRecord, TruthRecord, AgreementRecord),

@@ -82,3 +82,30 @@ class StructureRecord(Measurement, Record):
     ce_by_context: tuple[float, ...]
     ce_above_first: float | None
     ce_above_first_interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedRecord(Measurement, Record):
+    """An SAE as it is read from a packed file, whose bytes were counted.
+
+    Attributes:
+        label: in figures, of the SAE.
+        variant: of the SAE.
+        seed: of its mask and initial weights.
+        values: format of decoder and encoder values, such as "bfloat16" or "int4".
+        listed: whether the file stores supports; not so where the mask is drawn again, or the decoder is dense.
+        file_bytes: of the whole file.
+        activations_sha256: content hash of the activations that it was measured on.
+        ce_above_stored: mean cross-entropy less that of the SAE before it was packed, nats a token, paired by context.
+    """
+
+    KIND: ClassVar[str] = "packed"
+    label: str
+    variant: str
+    seed: Count
+    values: str
+    listed: bool
+    file_bytes: Count
+    activations_sha256: str
+    ce_above_stored: float
+    ce_above_stored_interval: Interval
