@@ -19,7 +19,7 @@ from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDi
 from expander_theory.simulation.brought import success_by
 from expander_theory.simulation.problems import Noise, PlantedCodes
 from expander_theory.simulation.tasks import Success
-from expander_theory.solvers import SOLVERS, Prepared, Recovery, omp, solve_by
+from expander_theory.solvers import SOLVERS, Prepared, Recovery, choose_backend, omp, solve_by
 
 Solve = Callable[[Prepared, Floats, PlantedCodes], Recovery]
 """A solver of a prepared dictionary's signals; the planted codes are for a solver that stops once it misses them."""
@@ -110,7 +110,9 @@ def _solve(name: str | Plugin, early_stop: bool, prepared: Prepared, signals: Fl
     if isinstance(name, Plugin):
         return solve_by(name, prepared.dictionary, signals, k)
     if name == "omp":
-        return omp(prepared, signals, k, planted=codes.supports if early_stop else None)
+        # Another backend would round differently: that of results of this KERNEL_VERSION stays until it is raised.
+        backend = choose_backend(prepared.dictionary, len(signals), k, prepared.dtype, spilling=False)
+        return omp(prepared, signals, k, planted=codes.supports if early_stop else None, backend=backend)
     return SOLVERS[name](prepared.dictionary, signals, k)
 
 

@@ -26,6 +26,7 @@ from expander_theory.simulation.execution._dispatch import Answer, Dispatcher, F
 from expander_theory.simulation.execution.executors import open_workers
 from expander_theory.simulation.execution.rounds import Rounds, Work
 from expander_theory.simulation.schedules.ladders import Ladder, Schedule
+from expander_theory.simulation.tasks import Task
 from expander_theory.simulation.trials import run_block
 
 
@@ -134,14 +135,23 @@ _GOLDEN = 0.6180339887498949
 
 
 def _cut(queue: deque[tuple[Rounds, Work]]) -> Piece:
-    """The next piece: as many blocks of one task as fill its time, as far as that is known."""
-    ladder, work = queue[0]
-    seconds = ladder.block_seconds(work.task.k)
-    count = 1 if seconds is None else max(1, round(_PIECE_SECONDS / max(seconds, 1e-6)))
-    blocks = tuple(work.blocks.popleft() for _ in range(min(count, len(work.blocks))))
-    if not work.blocks:
-        queue.popleft()
-    return Piece(work.task, blocks)
+    """The next piece: as many blocks as fill its time, of as many tasks; alone, one of which nothing is known yet."""
+    blocks: list[tuple[Task, int]] = []
+    left = _PIECE_SECONDS
+    while queue:
+        ladder, work = queue[0]
+        seconds = ladder.block_seconds(work.task.k)
+        fitting = 1 if seconds is None else round(left / max(seconds, 1e-6))
+        if blocks and (seconds is None or fitting < 1):
+            break
+        count = min(max(1, fitting), len(work.blocks))
+        blocks += [(work.task, work.blocks.popleft()) for _ in range(count)]
+        if not work.blocks:
+            queue.popleft()
+        left -= count * (_PIECE_SECONDS if seconds is None else seconds)
+        if left <= 0:
+            break
+    return Piece(tuple(blocks))
 
 
 _PIECE_SECONDS = 0.1  # what a worker does in one call: long beside the cost of a call, short beside a sweep

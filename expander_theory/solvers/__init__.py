@@ -10,6 +10,7 @@ from expander_theory.solvers.guarantees.uniqueness import has_full_mask, largest
 from expander_theory.solvers.l0_decoding import l0_decoding
 from expander_theory.solvers.lasso import lasso
 from expander_theory.solvers.matching_pursuit import matching_pursuit
+from expander_theory.solvers.omp._backends import choose_backend
 from expander_theory.solvers.omp.estimator import OMPEncoder
 from expander_theory.solvers.omp.omp import Backend, omp
 from expander_theory.solvers.omp.prepared import Prepared
@@ -38,6 +39,7 @@ __all__ = [
     "UserSolver",
     "amp",
     "basis_pursuit",
+    "choose_backend",
     "coefficient_sums",
     "cosamp",
     "erc_bounds",

@@ -219,6 +219,15 @@ def peak_bytes(work: Call) -> int:
     return max(0, _resident("VmHWM") - before)
 
 
+def own_peak() -> int:
+    """Bytes that this process has held at most, what it has imported included."""
+    if _STATUS.exists():
+        return _resident("VmHWM")
+    import resource  # counts what the parent held before the process began, on some systems
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def _resident(name: str) -> int:
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024

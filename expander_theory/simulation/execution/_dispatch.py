@@ -20,10 +20,9 @@ Run = Callable[[Task, int], Block]
 
 @dataclass(frozen=True)
 class Piece:
-    """Blocks of one task that a worker runs in one call."""
+    """Blocks that a worker runs in one call, each with its task."""
 
-    task: Task
-    blocks: tuple[int, ...]
+    blocks: tuple[tuple[Task, int], ...]
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class _Raised:
 @dataclass(frozen=True)
 class _Reply:
     version: str
-    seconds: float
-    results: tuple[Block | _Raised, ...]
+    results: tuple[tuple[Block | _Raised, float], ...]
+    """What became of each block, and the seconds that it took."""
 
 
 class Dispatcher:
@@ -125,7 +124,7 @@ class Dispatcher:
             except ExecutorLost as lost:
                 self._lost = lost
         if alone and len(died) == 1 and len(died[0].blocks) == 1:
-            answers += self._failed(died[0].task, died[0].blocks[0], _Raised(_DIED, ""), 0.0)
+            answers += self._failed(*died[0].blocks[0], _Raised(_DIED, ""), 0.0)
         else:
             self._suspects.extendleft(reversed(_halves(died)))
         if self._lost is None:
@@ -157,15 +156,14 @@ class Dispatcher:
             if died_with_worker(error):
                 died.append(piece)
                 return
-            reply = _Reply(KERNEL_VERSION, 0.0, (_raised(error),) * len(piece.blocks))
+            reply = _Reply(KERNEL_VERSION, ((_raised(error), 0.0),) * len(piece.blocks))
         else:
             _require_version(reply.version)
-        seconds = reply.seconds / len(piece.blocks)
-        for block, result in zip(piece.blocks, reply.results, strict=True):
+        for (task, block), (result, seconds) in zip(piece.blocks, reply.results, strict=True):
             if isinstance(result, _Raised):
-                answers += self._failed(piece.task, block, result, seconds)
+                answers += self._failed(task, block, result, seconds)
             else:
-                answers.append(Answer(piece.task, block, result, seconds))
+                answers.append(Answer(task, block, result, seconds))
 
     def _go_on(self, broken: bool) -> None:
         """Send what is to be tried again: at once, and the next group of suspects when nothing else is in flight."""
@@ -185,7 +183,7 @@ class Dispatcher:
         attempts = self._attempts[task.id, block]
         if attempts > self._retries:
             return [Answer(task, block, Failure(raised.error, attempts, raised.traceback), seconds)]
-        self._again.append(Piece(task, (block,)))
+        self._again.append(Piece(((task, block),)))
         return []
 
     def _check(self) -> None:
@@ -213,14 +211,16 @@ _DIED = "the worker died (out of memory, killed, or ended by a crash)"
 
 def _reply(run: Run, piece: Piece | None, number: int) -> _Reply:
     """In the worker: the blocks of a piece, with what is known of the error for those that raise."""
-    start = time.perf_counter()
-    results: list[Block | _Raised] = []
-    for block in piece.blocks if piece is not None else ():
+    results: list[tuple[Block | _Raised, float]] = []
+    for task, block in piece.blocks if piece is not None else ():
+        start = time.perf_counter()
+        found: Block | _Raised
         try:
-            results.append(run(piece.task, block))  # type: ignore[union-attr]
+            found = run(task, block)
         except (Exception, SystemExit) as error:  # a user's function may call sys.exit
-            results.append(_raised(error))
-    return _Reply(KERNEL_VERSION, time.perf_counter() - start, tuple(results))
+            found = _raised(error)
+        results.append((found, time.perf_counter() - start))
+    return _Reply(KERNEL_VERSION, tuple(results))
 
 
 _LONGEST = 8000  # characters of a traceback
@@ -253,6 +253,6 @@ def _broke(future: Future[_Reply]) -> bool:
 
 def _halves(pieces: Sequence[Piece]) -> list[list[Piece]]:
     """The blocks of these pieces, one a piece, in two groups."""
-    single = [Piece(piece.task, (block,)) for piece in pieces for block in piece.blocks]
+    single = [Piece((one,)) for piece in pieces for one in piece.blocks]
     middle = (len(single) + 1) // 2
     return [group for group in (single[:middle], single[middle:]) if group]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from expander_theory.base import require, require_choice
 from expander_theory.dictionaries import AnyDictionary, BlockDictionary, DenseDictionary, Dictionary
 from expander_theory.solvers.omp.prepared import Prepared
 
+Backend = Literal["auto", "tile", "push", "gram", "product", "plain"]
 MASKED_DESIGNS = ("tile", "push", "gram", "plain")
 BLOCK_DESIGNS = ("tile", "gram", "plain")
 DENSE_DESIGNS = ("gram", "product", "plain")
@@ -29,17 +30,21 @@ SELECTIONS = ("magnitude", "signed", "nonnegative")
 
 _GRAM_BYTES = 2**30
 """G and its half-precision copy must fit here."""
+_SPILL_BYTES = 2**20
+"""Scores of so many bytes double what an update of one of them costs."""
 _TOGETHER = 64
 """Signals whose first correlations, or all, come from one matrix product."""
 
 
 def work_estimate(
-    m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, masked: bool = True, r: int = 0
+    m: int, n: int, d: int, *, k: int, batch: int, dtype: Any, masked: bool = True, r: int = 0, spilling: bool = True
 ) -> dict[str, float]:
     """Nanoseconds per signal that each backend should need on one core, to order of magnitude.
 
     Tile and push are fitted on an AVX2 processor: products of 16-bit integers at 30 (a tile of float32) and 22
-    (float64) a nanosecond, first correlations at 10 and 5, scattered updates at 1.1 ns, and what a step costs besides.
+    (float64) a nanosecond, first correlations at 10 and 5, and what a step costs besides. A scattered update takes
+    2.2 ns while the n scores of a signal stay in a cache of some MiB, and once more as long for every MiB that they
+    take. (Not ``spilling``: 1.1 ns, whatever n is, which is too little from some thousand columns.)
     So are gram, at 6 screened products a nanosecond (half that time on planted codes, twice on noise, where more has to
     be computed exactly; with AVX-512 half of all that), and product, at 25; the Gram matrix itself is formed at 50. The
     preparation of a backend (row lists, Gram matrix) is divided by the batch. Of the n columns, r are dense beside
@@ -58,7 +63,8 @@ def work_estimate(
         first = nonzeros * width / 10 if 4 * batch >= lanes else 1.2 * nonzeros
         scan = 1.5 * n * width
         if r == 0:  # a dense column would push to all
-            pushed = 1.1 * float(rows.sum()) * nonzeros / m
+            update = 2.2 * (1 + n * np.dtype(dtype).itemsize / _SPILL_BYTES) if spilling else 1.1
+            pushed = update * float(rows.sum()) * nonzeros / m
             found["push"] = first + pushed + scan + 600 * k + squares + 6 * nonzeros / batch
     if n * n * (np.dtype(dtype).itemsize + 2) <= _GRAM_BYTES:
         gram = n * n * (m * width / 50 + 8) / batch
@@ -77,12 +83,12 @@ def _wide_vectors() -> bool:
     return bool(get_host_cpu_features().get("avx512bw", False))
 
 
-def choose_backend(dictionary: AnyDictionary, batch: int, k: int, dtype: Any) -> str:
+def choose_backend(dictionary: AnyDictionary, batch: int, k: int, dtype: Any, *, spilling: bool = True) -> Backend:
     """The backend of least :func:`work_estimate` for a batch of signals."""
     part, r = (dictionary.masked, dictionary.r) if isinstance(dictionary, BlockDictionary) else (dictionary, 0)
     m, n, masked = dictionary.m, dictionary.n, isinstance(part, Dictionary)
-    work = work_estimate(m, n, part.d, k=k, batch=max(1, batch), dtype=dtype, masked=masked, r=r)
-    return min(work, key=lambda backend: work[backend])
+    work = work_estimate(m, n, part.d, k=k, batch=max(1, batch), dtype=dtype, masked=masked, r=r, spilling=spilling)
+    return cast(Backend, min(work, key=lambda backend: work[backend]))
 
 
 def designs(dictionary: AnyDictionary) -> tuple[str, ...]:

@@ -13,12 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from expander_theory._kernels.omp import pursuit
 from expander_theory.base import default_workers, require, require_choice, require_int
 from expander_theory.dictionaries import AnyDictionary, as_dictionary, checked_signals, require_sound
-from expander_theory.solvers.omp._backends import BACKENDS, SELECTIONS, resolve_backend, signals_together
+from expander_theory.solvers.omp._backends import BACKENDS, SELECTIONS, Backend, resolve_backend, signals_together
 from expander_theory.solvers.omp.prepared import Prepared
 from expander_theory.solvers.recovery import Path, Recovery, RecoveryStatus, unit_range_scales
 
 Selection = Literal["magnitude", "signed", "nonnegative"]
-Backend = Literal["auto", "tile", "push", "gram", "product", "plain"]
 
 
 def omp(

@@ -318,6 +318,9 @@ def test_the_cheapest_backend_is_taken():
     large = uniform_mask(8192, 65_536, 4, seed=0)
     assert choose_backend(sign_dictionary(small, seed=0), 100, 4, np.float32) == "tile"
     assert choose_backend(sign_dictionary(large, seed=0), 100, 32, np.float32) == "push"
+    wide = sign_dictionary(uniform_mask(576, 262_144, 8, seed=0), seed=0)  # its scores leave the cache
+    assert choose_backend(wide, 100, 32, np.float32) == "tile"
+    assert choose_backend(wide, 100, 32, np.float32, spilling=False) == "push"
     assert (
         choose_backend(gaussian_dictionary(uniform_mask(256, 512, 128, seed=0), seed=0), 10**6, 32, np.float64)
         == "gram"

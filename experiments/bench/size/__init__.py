@@ -1,0 +1,1 @@
+"""Time and memory of SAEs as the number of features grows to a million."""
