@@ -25,6 +25,7 @@ SOURCES = (
     _source("recipes.better_training", _SUITE, "expander experiment better-training"),
     _source("recipes.pursuit_recipe", _SUITE, "expander experiment pursuit-recipe"),
     _source("recipes.structures", ("structures/ledger.jsonl",), "expander experiment structures"),
+    _source("saes.packed_frontier", ("packed/ledger.jsonl",), "expander experiment packed"),
     _source("saes.against_nulls", ("**/saes/ledger.jsonl",), "expander experiment nulls"),
     _source("inference.amortisation", _AMORTISATION, "expander experiment amortisation"),
     _source("inference.inference_algorithms", _AMORTISATION, "expander experiment amortisation"),

@@ -72,6 +72,22 @@ class Finetune(OnSAEs):
 
 
 @dataclass(frozen=True)
+class Packed(OnSAEs):
+    """Beyond the paper: the frontier over bytes of real files. Dense SAEs are packed in the same way.
+
+    SAEs of the frontier and of its fair part, each packed with values in 16, 4 and 2 bits, and measured as it is read
+    back: fidelity over the file's size, beside codes that have learned nothing.
+    """
+
+    def run(self) -> None:
+        from expander_theory.plotting import draw_named
+        from experiments.saes import packed
+
+        packed.run(self.suite)
+        print(draw_named(self.out, "packed_frontier"))
+
+
+@dataclass(frozen=True)
 class Structures(OnSAEs):
     """Beyond the paper: which structures do not pay beside learned supports? By OMP, one seed, at fixed storage.
 
