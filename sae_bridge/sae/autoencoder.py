@@ -195,7 +195,8 @@ class SparseAutoencoder(nn.Module, ABC):
         """What the learning rate of a parameter is multiplied by where unit columns move alike at every d, by name; 1
         for the others. See ``scale_rate`` of the recipe. For thresholds see :data:`THRESHOLD_RATE`."""
         factor = math.sqrt(self.m / self.weight.shape[1])
-        return {"weight": factor, "encoder": factor, "log_threshold": THRESHOLD_RATE}
+        thresholds = {} if self.log_threshold is None else {"log_threshold": THRESHOLD_RATE}
+        return {"weight": factor, "encoder": factor, **thresholds}
 
     def code(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of centred activations x (B, m): acts (B, K) and feature indices (B, K), zeros are padding.

@@ -213,7 +213,7 @@ class _Loop:
             try:
                 return stream.batch(step)
             except (KeyboardInterrupt, SystemExit):
-                if not self.world.in_step:  # the others may be elsewhere
+                if stop.asked and not self.world.in_step:  # others in step may be elsewhere
                     self._save_unsaved(going)
                 raise
 

@@ -47,7 +47,7 @@ class TranscoderTraining(Training):
         for name, only in (("encoder", "tied"), ("pursuit_steps", 1), ("supports", "fixed")):
             value = getattr(self, name)
             require(value == only, name, repr(value), f"must be {only!r} for a transcoder")
-        for name in ("start", "rank", "mean_degree", "finetuned"):
+        for name in ("start", "rank", "mean_degree", "finetuned", "groups"):
             require(getattr(self, name) is None, name, getattr(self, name), "must be None for a transcoder")
         require(self.revival != "resample", "revival", repr(self.revival), "must be 'auxk' or 'none' for a transcoder")
         require(self.m_in is None or self.m_in >= 1, "m_in", self.m_in, "must be at least 1")
