@@ -193,7 +193,12 @@ class Training:
             require(
                 self.revival != "resample", "revival", repr(self.revival), "must be 'auxk' or 'none' for thresholds"
             )
-            require(self.finetuned is None, "activation", repr(self.activation), "must be another one in a finetune")
+            require(
+                self.finetuned is None,
+                "activation",
+                repr(self.activation),
+                "must be 'topk' or 'batch_topk' in a finetune",
+            )
         if self.groups is not None:
             object.__setattr__(self, "groups", tuple(self.groups))
             require_nested(self.encoder, self.activation)

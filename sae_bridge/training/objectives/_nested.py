@@ -37,9 +37,18 @@ def nested_reconstructions(sae: SparseAutoencoder, acts: Tensor, indices: Tensor
     combined, first = acts.new_zeros(len(acts), sae.m), 0
     for size in sae.groups or (sae.n,):
         own = (indices >= first) & (indices < size) & (acts != 0)
-        most = max(1, int(own.sum(dim=1).max())) if len(acts) else 1
-        places = own.to(torch.int8).sort(dim=1, descending=True, stable=True).indices[:, :most]
-        values = torch.where(own, acts, 0).gather(1, places)
-        combined = combined + sae.combine(values, indices.gather(1, places), trusted=True)
+        combined = combined + sae.combine(*_packed(acts, indices, own), trusted=True)
         yield combined
         first = size
+
+
+def _packed(acts: Tensor, indices: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of the codes (B, K) that ``own`` (B, K) says, moved to the left and cut to the width of the widest."""
+    filled = own.cumsum(dim=1)
+    most = max(1, int(filled[:, -1].max())) if len(acts) else 1
+    places = own.flatten().nonzero().flatten()
+    slots = places // own.shape[1] * most + filled.flatten()[places] - 1
+    values, features = (codes.new_zeros(len(codes) * most) for codes in (acts, indices))
+    values = values.index_copy(0, slots, acts.flatten().index_select(0, places))
+    features = features.index_copy(0, slots, indices.flatten()[places])
+    return values.view(-1, most), features.view(-1, most)
