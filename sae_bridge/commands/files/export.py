@@ -9,7 +9,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained SAE as a folder of SAELens, sparsify or dictionary_learning, or its firings for delphi.
+    """Write a trained SAE as a folder of SAELens, sparsify or dictionary_learning, or for delphi.
 
     None of them needs to be installed.
 
