@@ -15,6 +15,8 @@ from expander_theory import InvalidArgument, InvalidFile
 from sae_bridge.activations import (
     ActivationStore,
     Harvest,
+    LiveStream,
+    StoredStream,
     TextSource,
     TokenPolicy,
     estimate,
@@ -99,6 +101,34 @@ def test_shards_of_other_sizes_share_the_passes(run, alone, tmp_path, monkeypatc
         parts = store.tokens("train").split(batch)
         hidden = torch.cat([tiny_store[0].activations(part, *place) for part in parts])
         assert torch.equal(hidden[store.kept("train")], store.rows("train"))
+
+
+def test_every_hook_is_stored_in_its_own_width(tmp_path, text_folder, passes):
+    """Four heads of 16 beside a stream of 32."""
+    from conftest import save_tiny_model
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    from sae_bridge.models import HOOKS, load_language_model
+
+    folder = save_tiny_model(tmp_path / "model")
+    config = LlamaConfig.from_pretrained(folder, head_dim=16)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    model, text = load_language_model(str(folder)), TextSource([str(text_folder)])
+    before = len(passes())
+    stores = harvest_places(model, text, WHAT, [(1, hook) for hook in HOOKS], tmp_path / "acts", progress=False)
+    assert len(passes()) - before == 6 + 2
+    assert {name: store.m for name, store in stores.items()} == {
+        f"layer1.{hook}": 64 if hook == "attn_z" else 32 for hook in HOOKS
+    }
+    for hook in HOOKS:
+        harvest(model, text, replace(WHAT, layer=1, hook=hook), tmp_path / hook, progress=False)
+        assert content(tmp_path / "acts" / f"layer1.{hook}") == content(tmp_path / hook)
+    contexts = WHAT.contexts(model, text, "train")
+    live = LiveStream(model, contexts, replace(WHAT, layer=1, hook="attn_z"), 50, 0)
+    assert live.sha256 == stores["layer1.attn_z"].live_sha256
+    assert live.batch(0).shape == (50, 64)
+    stored = StoredStream(stores["layer1.attn_z"], 50, 0)
+    torch.testing.assert_close(live.batch(3), stored.batch(3), rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_missing_is_run_and_nothing_else(run, tmp_path, passes):
