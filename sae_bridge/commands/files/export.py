@@ -9,7 +9,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained SAE as a folder of SAELens, sparsify or dictionary_learning, or for delphi.
+    """Write a trained SAE for SAELens, sparsify, dictionary_learning or delphi.
 
     None of them needs to be installed.
 
