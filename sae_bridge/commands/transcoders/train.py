@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transcode:
-    """Train transcoders: codes of what a part of a model reads, decoded into what it gives.
+    """Train transcoders: codes of what a part of a model reads, for what it gives.
 
     Both places come from one harvest (`expander sae harvest acts --layer 14 --hook mlp_in mlp_out`). Several degrees,
     masks or seeds are trained on the same batches, each into its own folder. A second run resumes where it stopped.
