@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Suite:
-    """Make small SAEs for every layer of a language model, in one folder with their table.
+    """Make small SAEs for every layer of a language model, in one folder.
 
     Activations of all layers are harvested in one pass, an SAE is trained on each, packed, and measured beside itself
     before packing and the coordinate null. A second run resumes where it stopped; --work may be deleted afterwards.
