@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Harvest(HarvestOptions):
-    """Run a language model over text and store its activations at one place or several.
+    """Run a language model over text and store its activations.
 
     Several layers and hooks are stored from one forward pass a batch, each in a folder of its own, such as
     "layer14.resid_post" in OUT; places may be added later. A second run resumes where it stopped.

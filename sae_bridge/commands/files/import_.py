@@ -8,7 +8,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Import:
-    """Turn an SAE of SAELens, sparsify or dictionary_learning into one of this project. None needs to be installed.
+    """Turn an SAE of SAELens, sparsify or dictionary_learning into one of ours. None needs to be installed.
 
     For TopK, JumpReLU, (Matryoshka) BatchTopK and Gated SAEs with unit decoder columns, or a mask. SAEs of ReLU, with
     other columns or with activations that are normalised token by token mean something that this project's own folders

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pack:
-    """Write a trained SAE as one small file, for every command in place of its folder.
+    """Write a trained SAE as one small file, which every command takes.
 
     Of a mask that its seed draws again nothing is stored, else the ranks of its supports; values in 2 to 32 bits. With
     --activations also measure which bits cost nothing: FVU, L0 and CE of each format beside the SAE and the

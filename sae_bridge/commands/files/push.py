@@ -8,7 +8,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Push:
-    """Put a trained SAE into a repository of the Hugging Face Hub, with a model card.
+    """Put a trained SAE on the Hugging Face Hub, with a model card.
 
     Every command then takes it as hf:owner/repo. The token is that of `hf auth login`, or HF_TOKEN.
     """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvaluateTranscoders:
-    """Evaluate transcoders on held-out text: FVU of the output, L0, CE-loss recovered.
+    """Evaluate transcoders on held-out text: FVU, L0, CE-loss recovered.
 
     Beside them stand maps at the same k that learned no feature, with what they store: the mean, the best linear map,
     k coordinates of the input and an untrained transcoder with the best decoder for them, and an oracle that sees the
