@@ -13,7 +13,7 @@ import tokenize
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, BinaryIO, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,17 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OSError: the folder cannot be made or written, or the disk is full; ``path`` is unchanged.
     """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A temporary file in the same folder, to write and read, that takes the place of ``path`` at the end.
+
+    Raises:
+        OSError: as :func:`atomic_write`.
+    """
     path = Path(path)
     if path.is_symlink():  # what it leads to is replaced, not the link
         path = Path(os.path.realpath(path))
@@ -40,8 +51,8 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     with naming(path):
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with naming(path), os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with naming(path), os.fdopen(descriptor, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
             umask = os.umask(0)

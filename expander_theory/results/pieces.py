@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expander_theory.base import require
-from expander_theory.results.files import HEADER, Fields, canonical_json, naming
+from expander_theory.results.files import HEADER, Fields, canonical_json, replacing
 
 _TYPES = {"int64": "I64", "float64": "F64", "float32": "F32", "int32": "I32"}
 """NumPy's name of a type and safetensors', in the order that arrays have in a file; those of one type go by name."""
@@ -55,31 +52,17 @@ def write_pieces(
         InvalidArgument: a type that such files do not hold, or pieces that do not make the array.
         OSError: the folder cannot be made or written, or the disk is full; ``path`` is unchanged.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
         require(array.dtype.name in _TYPES, name, array.dtype, f"must be one of {', '.join(_TYPES)}")
     header, places = _layout(kind, version, fields, arrays)
-    with naming(path):
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with naming(path), os.fdopen(descriptor, "w+b") as file:
-            file.write(header)
-            for name, array in arrays.items():
-                _fill(file, name, array, len(header) + places[name])
-            digest = _hash(file, kind, version, fields, arrays, {k: len(header) + v for k, v in places.items()})
-            file.seek(0)
-            file.write(_layout(kind, version, fields, arrays, digest)[0])
-            file.flush()
-            os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-            os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    starts = {name: len(header) + place for name, place in places.items()}
+    with replacing(path) as file:
+        file.write(header)
+        for name, array in arrays.items():
+            _fill(file, name, array, starts[name])
+        digest = _hash(file, kind, version, fields, arrays, starts)
+        file.seek(0)
+        file.write(_layout(kind, version, fields, arrays, digest)[0])
 
 
 def _layout(
