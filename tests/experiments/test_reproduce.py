@@ -50,7 +50,7 @@ def _offline(patch, model_folder, text_folder):
     patch.setattr("sae_bridge.models.resources.fetch", lambda _: None)
 
 
-OF_NO_CLAIM = ("pursuit_recipe", "structures", "solver_boundaries")
+OF_NO_CLAIM = ("pursuit_recipe", "structures", "solver_boundaries", "packed_frontier")
 FIGURES = [
     name
     for name, source in figure_sources().items()
